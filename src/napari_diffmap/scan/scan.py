@@ -83,7 +83,9 @@ class Scan:
     def __post_init__(self) -> None:
         names = tuple(axis.name for axis in self.axes)
         if names != AXIS_NAMES[self.kind]:
-            raise BadInputError(f"a {self.kind} scan needs axes {AXIS_NAMES[self.kind]}, not {names}")
+            raise BadInputError(
+                f"a {self.kind} scan needs axes {AXIS_NAMES[self.kind]}, not {names}"
+            )
         if tuple(axis.size for axis in self.axes) != self.data.shape:
             raise BadInputError(
                 f"axes of sizes {tuple(a.size for a in self.axes)} do not fit an array of shape"
@@ -98,7 +100,8 @@ class Scan:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The file's own dtype."""
-        return np.dtype(self.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
 
     @property
     def nbytes(self) -> int:

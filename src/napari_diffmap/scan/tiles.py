@@ -1,0 +1,176 @@
+"""Reading a scan tile by tile: every stored chunk is decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import BadInputError, RunError
+from napari_diffmap.scan.scan import Scan
+
+#: Default size of a decoded block; large enough to hide per-block overhead,
+#: small enough that a handful fit any laptop.
+BLOCK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A block of scan positions with all their patterns.
+
+    Attributes
+    ----------
+    rows, columns
+        Scan positions covered.
+    patterns
+        ``(ny, nx, ky, kx)`` in the file's own dtype.
+    missing
+        ``(ny, nx)``; True where the file holds no frame.
+    """
+
+    rows: slice
+    columns: slice
+    patterns: NDArray[Any]
+    missing: NDArray[np.bool_]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Scan positions ``(ny, nx)``."""
+        return self.missing.shape[0], self.missing.shape[1]
+
+    def split(self, max_patterns: int) -> Iterator[Tile]:
+        """Smaller tiles of at most `max_patterns` patterns (views, no copy)."""
+        ny, nx = self.shape
+        width = min(nx, max(1, max_patterns))
+        height = max(1, max_patterns // width)
+        for y, x in product(range(0, ny, height), range(0, nx, width)):
+            part = (slice(y, min(ny, y + height)), slice(x, min(nx, x + width)))
+            yield Tile(
+                slice(self.rows.start + part[0].start, self.rows.start + part[0].stop),
+                slice(self.columns.start + part[1].start, self.columns.start + part[1].stop),
+                self.patterns[part],
+                self.missing[part],
+            )
+
+
+def _cuts(chunks: tuple[int, ...], step: int) -> list[int]:
+    """Cut positions along an axis, on chunk borders wherever a chunk fits `step`."""
+    cuts = [0]
+    position = 0
+    for chunk in chunks:
+        if position + chunk - cuts[-1] > step and position > cuts[-1]:
+            cuts.append(position)
+        while position + chunk - cuts[-1] > step:
+            cuts.append(cuts[-1] + step)
+        position += chunk
+    if position > cuts[-1]:
+        cuts.append(position)
+    return cuts
+
+
+def plan_blocks(scan: Scan, max_bytes: int = BLOCK_BYTES) -> list[tuple[slice, slice]]:
+    """Cut the scan into blocks of rows and columns of at most about `max_bytes`.
+
+    Blocks follow the chunks of the file, so no chunk is decoded twice unless it
+    is itself larger than `max_bytes`.
+
+    Parameters
+    ----------
+    scan
+        A 4D-STEM scan.
+    max_bytes
+        Upper bound on the decoded bytes of one block (one pattern at least).
+
+    Raises
+    ------
+    BadInputError
+        If the scan has no scan positions.
+    """
+    if not scan.has_patterns:
+        raise BadInputError(
+            f"a {scan.kind} scan has no grid of patterns: open it with a scan shape (rows,columns)"
+        )
+    ny, nx = scan.shape[:2]
+    pattern_bytes = scan.nbytes // (ny * nx)
+    patterns = max(1, max_bytes // max(1, pattern_bytes))
+    chunk_y, chunk_x = scan.data.chunks[:2]
+    width = min(nx, max(patterns // max(chunk_y), 1))
+    if width < nx:
+        width = max(width // max(chunk_x) * max(chunk_x), min(width, max(chunk_x)))
+    height = max(1, patterns // width)
+    rows = [slice(a, b) for a, b in pairwise(_cuts(chunk_y, height))]
+    columns = [slice(a, b) for a, b in pairwise(_cuts(chunk_x, width))]
+    return list(product(rows, columns))
+
+
+class BlockReader:
+    """Decoded blocks of a scan, the first ones kept in memory.
+
+    A pass over a scan visits every block in order.  A cache that drops the
+    least recently used block would then miss every time once the scan is
+    larger than the cache; keeping the first blocks for good hits on all of them.
+
+    Parameters
+    ----------
+    scan
+        A 4D-STEM scan.
+    keep_bytes
+        Decoded bytes that may stay in memory.
+    max_bytes
+        Decoded bytes of one block.
+    """
+
+    def __init__(
+        self, scan: Scan, *, keep_bytes: int = 1 << 30, max_bytes: int = BLOCK_BYTES
+    ) -> None:
+        self.scan = scan
+        self.blocks = plan_blocks(scan, max_bytes)
+        self._keep_bytes = keep_bytes
+        self._kept: dict[int, NDArray[Any]] = {}
+        self._kept_bytes = 0
+
+    @property
+    def resident(self) -> bool:
+        """Whether the whole scan is decoded in memory."""
+        return len(self._kept) == len(self.blocks)
+
+    def read(self, index: int) -> Tile:
+        """One block.
+
+        Raises
+        ------
+        RunError
+            If the file vanished or cannot be decoded.
+        """
+        rows, columns = self.blocks[index]
+        patterns = self._kept.get(index)
+        if patterns is None:
+            try:
+                lazy = self.scan.data[rows, columns]
+                patterns = np.asarray(lazy.compute(scheduler="threads"))
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise RunError(
+                    f"{self.scan.name}: cannot read rows {rows.start}-{rows.stop - 1}"
+                    f" ({error}); is the file still there?"
+                ) from error
+            if self._kept_bytes + patterns.nbytes <= self._keep_bytes:
+                self._kept[index] = patterns
+                self._kept_bytes += patterns.nbytes
+        absent = self.scan.missing
+        missing = (
+            np.zeros(patterns.shape[:2], dtype=bool) if absent is None else absent[rows, columns]
+        )
+        return Tile(rows, columns, patterns, missing)
+
+    def __iter__(self) -> Iterator[Tile]:
+        for index in range(len(self.blocks)):
+            yield self.read(index)
+
+
+def iter_tiles(scan: Scan, max_bytes: int = BLOCK_BYTES) -> Iterator[Tile]:
+    """All tiles of a scan in order, none kept."""
+    yield from BlockReader(scan, keep_bytes=0, max_bytes=max_bytes)
