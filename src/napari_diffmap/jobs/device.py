@@ -1,0 +1,69 @@
+"""Where work runs: one queue a device, never two models on it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+from napari_diffmap.errors import BadInputError
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=1)
+def best_device() -> str:
+    """``cuda`` when torch sees a GPU, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolve_device(name: str) -> str:
+    """A device torch has.
+
+    Parameters
+    ----------
+    name
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    BadInputError
+        If torch has no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return best_device()
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BadInputError(f"no device {name!r}: give auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise BadInputError(f"no device {name!r} on this machine: give cpu or auto")
+    if device.type not in ("cpu", "cuda"):
+        raise BadInputError(f"device {name!r} is not supported: give auto, cpu, cuda or cuda:N")
+    return name
+
+
+def device_label(name: str) -> str:
+    """The device in words, for a summary: ``cuda (NVIDIA H100)`` or ``cpu (2 threads)``."""
+    import torch
+
+    if name.startswith("cuda"):
+        return f"{name} ({torch.cuda.get_device_name(torch.device(name))})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+@lru_cache(maxsize=8)
+def _executor(device: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"diffmap-{device}")
+
+
+def submit(device: str, work: Callable[[], T]) -> Future[T]:
+    """Queue work on a device; it runs when what was queued before is done."""
+    return _executor(device).submit(work)

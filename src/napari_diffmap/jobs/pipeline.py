@@ -1,0 +1,174 @@
+"""One pipeline for window, command line and notebook: a method over the tiles of a scan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import CancelledError, DiffmapError, ResourceError, RunError
+from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.methods.method import Method
+from napari_diffmap.scan.scan import Scan
+from napari_diffmap.scan.tiles import BlockReader, Tile
+
+#: Seconds a piece of work may take; *stop* acts within it.
+_PIECE_SECONDS = 0.4
+_FIRST_PIECE = 16
+_LARGEST_PIECE = 4096
+
+OnProgress = Callable[[Progress], Any]
+OnTile = Callable[[Tile, dict[str, NDArray[Any]]], Any]
+
+
+@dataclass(eq=False)
+class RunResult:
+    """What a run left, finished or not.
+
+    Attributes
+    ----------
+    maps
+        One array ``(y, x, *shape)`` a map; its fill value where not done.
+    done
+        ``(y, x)``; True where the method ran.
+    seconds
+        Time worked, pauses and preparation left out.
+    prepare_seconds
+        Time spent preparing (library, templates).
+    error
+        None when finished; else why the run ended early.
+    """
+
+    maps: dict[str, NDArray[Any]]
+    done: NDArray[np.bool_]
+    seconds: float = 0.0
+    prepare_seconds: float = 0.0
+    error: DiffmapError | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every position was mapped."""
+        return self.error is None and bool(self.done.all())
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch raises its own subclass of RuntimeError, numpy a MemoryError."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def run_method(
+    scan: Scan,
+    method: Method,
+    *,
+    device: str = "cpu",
+    control: JobControl | None = None,
+    on_progress: OnProgress | None = None,
+    on_tile: OnTile | None = None,
+    reader: BlockReader | None = None,
+) -> RunResult:
+    """Run a method over a whole scan.
+
+    Tiles are cut into pieces sized by the pace measured so far, so that *stop*
+    acts within half a second and the map fills visibly.  An error ends the run
+    and is returned beside what was done; nothing is lost.
+
+    Parameters
+    ----------
+    scan
+        A 4D-STEM scan.
+    method
+        What to run; its `prepare` is called first.
+    device
+        Torch device.
+    control
+        Pause and stop from another thread.
+    on_progress, on_tile
+        Called from this thread after every piece.
+    reader
+        Reuse decoded blocks.
+
+    Returns
+    -------
+    RunResult
+        Also when the run was stopped or failed; see its `error`.
+
+    Raises
+    ------
+    BadInputError
+        If the method refuses the scan or its parameters before anything ran.
+    """
+    control = control or JobControl()
+    report = on_progress or (lambda _progress: None)
+    reader = reader or BlockReader(scan, keep_bytes=0)
+    ny, nx = scan.shape[:2]
+    start = time.perf_counter()
+
+    def preparing(done: int, total: int, what: str) -> None:
+        control.check()
+        report(Progress(done, total, time.perf_counter() - start, what))
+
+    specs = method.maps()
+    result = RunResult(
+        {spec.name: spec.empty((ny, nx)) for spec in specs}, np.zeros((ny, nx), dtype=bool)
+    )
+    try:
+        method.prepare(scan, device, preparing)
+        result.prepare_seconds = time.perf_counter() - start
+        _run_tiles(reader, method, result, control, report, on_tile)
+    except CancelledError as error:
+        result.error = error
+    except RunError as error:
+        result.error = error
+    except (MemoryError, RuntimeError, ValueError, OSError, ArithmeticError, LookupError) as error:
+        if _is_out_of_memory(error):
+            result.error = ResourceError(
+                f"out of memory on {device} after {int(result.done.sum())} positions:"
+                " lower the matcher's memory or choose a coarser zone-axis step"
+            )
+        else:
+            result.error = RunError(
+                f"{method.name} failed after {int(result.done.sum())} positions:"
+                f" {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            )
+        result.error.__cause__ = error
+    return result
+
+
+def _run_tiles(
+    reader: BlockReader,
+    method: Method,
+    result: RunResult,
+    control: JobControl,
+    report: OnProgress,
+    on_tile: OnTile | None,
+) -> None:
+    """Fill `result` in place, piece by piece."""
+    total = result.done.size
+    pace: float | None = None
+    for tile in reader:
+        pieces = tile.split(_piece_size(pace))
+        for piece in pieces:
+            control.check()
+            start = time.perf_counter()
+            found = method.run(piece)
+            where = (piece.rows, piece.columns)
+            for name, values in found.items():
+                result.maps[name][where] = values
+            result.done[where] = True
+            elapsed = time.perf_counter() - start
+            result.seconds += elapsed
+            pace = elapsed / max(1, piece.missing.size)
+            if on_tile is not None:
+                on_tile(piece, found)
+            report(Progress(int(result.done.sum()), total, result.seconds))
+
+
+def _piece_size(pace: float | None) -> int:
+    """Patterns per piece so that one takes about `_PIECE_SECONDS`."""
+    if pace is None:
+        return _FIRST_PIECE
+    return int(np.clip(_PIECE_SECONDS / max(pace, 1e-7), 1, _LARGEST_PIECE))
