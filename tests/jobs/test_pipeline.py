@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from napari_diffmap.errors import BadInputError, CancelledError, ResourceError, RunError
 from napari_diffmap.jobs.control import JobControl, Progress
-from napari_diffmap.jobs.device import resolve_device, submit
 from napari_diffmap.jobs.pipeline import run_method
+from napari_diffmap.jobs.queue import submit
 from napari_diffmap.methods.method import MapSpec
+from napari_diffmap.models.device import resolve_device
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.scan import Scan
 

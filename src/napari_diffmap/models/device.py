@@ -1,15 +1,10 @@
-"""Where work runs: one queue a device, never two models on it at once."""
+"""Choosing a device: what torch has, by the name a user gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import TypeVar
 
 from napari_diffmap.errors import BadInputError
-
-T = TypeVar("T")
 
 
 @lru_cache(maxsize=1)
@@ -57,13 +52,3 @@ def device_label(name: str) -> str:
     if name.startswith("cuda"):
         return f"{name} ({torch.cuda.get_device_name(torch.device(name))})"
     return f"cpu ({torch.get_num_threads()} threads)"
-
-
-@lru_cache(maxsize=8)
-def _executor(device: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"diffmap-{device}")
-
-
-def submit(device: str, work: Callable[[], T]) -> Future[T]:
-    """Queue work on a device; it runs when what was queued before is done."""
-    return _executor(device).submit(work)

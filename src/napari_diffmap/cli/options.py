@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Numbers(click.ParamType):
+    """A fixed count of comma-separated numbers, e.g. ``64,64,12``."""
+
+    name = "numbers"
+
+    def __init__(self, names: str, kind: type[int] | type[float] = float) -> None:
+        self.names = names
+        self.kind = kind
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Shown in the help, e.g. ``CY,CX,R``."""
+        return self.names
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Split and check the count."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self.kind(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not {self.names}", param, ctx)
+        if len(numbers) != len(self.names.split(",")):
+            self.fail(f"{value!r} has {len(numbers)} numbers, not {self.names}", param, ctx)
+        return numbers
+
+
+def scan_options(command: F) -> F:
+    """How to open a file that does not say everything itself."""
+    for option in (
+        click.option("--dataset", help="Which array inside an HDF5 or Zarr file (see `info`)."),
+        click.option(
+            "--scan-shape",
+            type=Numbers("ROWS,COLUMNS", int),
+            help="Lay a flat stack of patterns out on a scan.",
+        ),
+        click.option(
+            "--raw-shape",
+            type=Numbers("Y,X,KY,KX", int),
+            help="Shape of a raw binary file; needs --dtype.",
+        ),
+        click.option("--dtype", help="Number type of a raw binary file, e.g. uint16."),
+        click.option("--raw-offset", type=int, default=0, help="Header bytes of a raw file."),
+    ):
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
