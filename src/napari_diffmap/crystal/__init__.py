@@ -1,0 +1,1 @@
+"""What the sample may be: phases, reflections, simulated patterns."""

@@ -1,0 +1,137 @@
+"""Reflections of a phase with their kinematic intensities for electrons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.crystal.phases import CrystalPhase
+from napari_diffmap.errors import PhaseError
+
+#: A reflection weaker than this share of the strongest |F|² is absent.
+ABSENT = 1e-8
+
+#: Beyond this a library would not fit any machine; the user chose the wrong unit.
+_MOST = 400_000
+
+
+@dataclass(frozen=True, eq=False)
+class Reflections:
+    """Reflections of one phase, by rising length, then by h, k, l.
+
+    Attributes
+    ----------
+    hkl
+        ``(n, 3)`` int64 Miller indices.
+    g
+        ``(n, 3)`` float64 reciprocal vectors in the crystal Cartesian frame
+        (e1 ∥ a, e3 ∥ c*), 1/Å without 2π.
+    amplitude2
+        ``(n,)`` kinematic |F|² in Å², Debye–Waller factors and occupancies in.
+    """
+
+    hkl: NDArray[np.int64]
+    g: NDArray[np.float64]
+    amplitude2: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.hkl)
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """|g| in 1/Å, ``(n,)``."""
+        return np.asarray(np.linalg.norm(self.g, axis=1))
+
+
+def scattering_factors(element: str, g: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Electron scattering factor of a neutral atom, first Born approximation.
+
+    Parameters
+    ----------
+    element
+        Element symbol.
+    g
+        Lengths of reciprocal vectors, 1/Å.
+
+    Returns
+    -------
+    ndarray
+        f(g) in Å.
+
+    Notes
+    -----
+    Lobato & Van Dyck, *Acta Cryst.* A70 (2014) 636: the sum over five terms
+    ``a (2 + b g²) / (1 + b g²)²``; the table is diffsims'.
+    """
+    from diffsims.utils.lobato_scattering_params import ATOMIC_SCATTERING_PARAMS_LOBATO
+
+    table = ATOMIC_SCATTERING_PARAMS_LOBATO.get(element)
+    if table is None:
+        raise PhaseError(f"no electron scattering factor is known for {element!r}")
+    a, b = np.asarray(table, dtype=np.float64).T
+    x = np.asarray(g, dtype=np.float64)[..., None] ** 2 * b
+    return np.asarray((a * (2 + x) / (1 + x) ** 2).sum(axis=-1))
+
+
+def reflections(phase: CrystalPhase, g_max: float) -> Reflections:
+    """All reflections of `phase` up to `g_max`, extinct ones left out.
+
+    Parameters
+    ----------
+    phase
+        The crystal.
+    g_max
+        Longest reciprocal vector, 1/Å.
+
+    Raises
+    ------
+    PhaseError
+        If `g_max` is not positive or would give more reflections than any
+        pattern can hold.
+    """
+    return _reflections(phase, round(float(g_max), 9))
+
+
+@lru_cache(maxsize=64)
+def _reflections(phase: CrystalPhase, g_max: float) -> Reflections:
+    if not g_max > 0:
+        raise PhaseError(f"reflections up to {g_max:g} 1/Å: give a positive limit")
+    expected = 4 / 3 * np.pi * g_max**3 * phase.volume
+    if expected > _MOST:
+        raise PhaseError(
+            f"{phase.name} has {expected:.0f} reflections up to {g_max:g} 1/Å: give a smaller"
+            " outer limit, or check the pixel size (1/Å per pixel)"
+        )
+    # |h| <= |a| g_max: the plane spacing bounds each index.
+    reach = np.floor(np.linalg.norm(phase.base, axis=1) * g_max + 1e-9).astype(int)
+    hkl = np.array(list(product(*(range(-n, n + 1) for n in reach))), dtype=np.int64)
+    g = hkl @ phase.reciprocal
+    lengths = np.linalg.norm(g, axis=1)
+    inside = (lengths <= g_max) & np.any(hkl != 0, axis=1)
+    hkl, g, lengths = hkl[inside], g[inside], lengths[inside]
+    if not len(hkl):
+        raise PhaseError(f"{phase.name} has no reflection below {g_max:g} 1/Å")
+    amplitude2 = _structure_factors2(phase, hkl, lengths)
+    present = amplitude2 > ABSENT * amplitude2.max()
+    hkl, g, lengths, amplitude2 = (v[present] for v in (hkl, g, lengths, amplitude2))
+    order = np.lexsort((hkl[:, 2], hkl[:, 1], hkl[:, 0], np.round(lengths, 7)))
+    return Reflections(hkl[order], g[order], amplitude2[order])
+
+
+def _structure_factors2(
+    phase: CrystalPhase, hkl: NDArray[np.int64], lengths: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """|F|² = |Σ occ f exp(−B g²/4) exp(2πi h·x)|²."""
+    total = np.zeros(len(hkl), dtype=np.complex128)
+    elements = np.array(phase.elements)
+    for element in dict.fromkeys(phase.elements):
+        f = scattering_factors(element, lengths)
+        for i in np.flatnonzero(elements == element):
+            damping = np.exp(-phase.b_iso[i] * lengths**2 / 4)
+            wave = np.exp(2j * np.pi * (hkl @ phase.xyz[i]))
+            total += phase.occupancy[i] * f * damping * wave
+    return np.asarray(np.abs(total) ** 2)
