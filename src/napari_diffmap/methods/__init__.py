@@ -1,0 +1,1 @@
+"""How a map is found: one folder a method."""

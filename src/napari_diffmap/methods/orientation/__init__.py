@@ -1,0 +1,1 @@
+"""Orientation and phase maps by template matching."""

@@ -1,0 +1,198 @@
+"""Parameters of the orientation map; the form, the options and the recipe come from them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class OrientationParameters(BaseModel):
+    """How orientations and phases are matched.
+
+    Attributes carry their own title, description (with unit) and bounds; a
+    value of None means *take it from the scan or choose it for me*.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    phases: tuple[str, ...] = Field(
+        default=(),
+        title="Phases",
+        description="What the sample may be: CIF files or names of bundled phases.",
+    )
+    voltage_kv: float | None = Field(
+        default=None,
+        title="Voltage",
+        description="Accelerating voltage in kV; empty: from the scan's calibration.",
+        ge=1,
+        le=3000,
+        json_schema_extra={"unit": "kV"},
+    )
+    pixel_size: float | None = Field(
+        default=None,
+        title="Pixel size",
+        description="Detector pixel in 1/Å (without 2π); empty: from the scan's calibration.",
+        gt=0,
+        lt=10,
+        json_schema_extra={"unit": "1/Å"},
+    )
+    center: tuple[float, float] | None = Field(
+        default=None,
+        title="Centre",
+        description="Direct beam (row, column) in detector pixels; empty: from the scan's"
+        " calibration.",
+        json_schema_extra={"unit": "pixel"},
+    )
+    descan: Literal["plane", "pattern", "none"] = Field(
+        default="plane",
+        title="Beam drift",
+        description="How the direct beam's drift over the scan is followed: a plane fitted to"
+        " it (robust), each pattern by itself, or not at all.",
+    )
+    q_min: float = Field(
+        default=0.1,
+        title="Inner limit",
+        description="Nothing nearer to the direct beam than this is used, in 1/Å.",
+        ge=0,
+        le=5,
+        json_schema_extra={"unit": "1/Å"},
+    )
+    q_max: float | None = Field(
+        default=None,
+        title="Outer limit",
+        description="Nothing farther out than this is used, in 1/Å; empty: the largest circle"
+        " that fits the detector.",
+        gt=0,
+        le=10,
+        json_schema_extra={"unit": "1/Å"},
+    )
+    sigma_excitation: float = Field(
+        default=0.02,
+        title="Excitation width",
+        description="Width of the accepted excitation error (Gaussian sigma) in 1/Å: small for"
+        " thick crystals, large for thin ones.",
+        ge=0.001,
+        le=0.2,
+        json_schema_extra={"unit": "1/Å"},
+    )
+    precession_deg: float = Field(
+        default=0.0,
+        title="Precession",
+        description="Precession angle in degrees; it widens the accepted excitation error.",
+        ge=0,
+        le=5,
+        json_schema_extra={"unit": "degree"},
+    )
+    zone_step_deg: float = Field(
+        default=2.5,
+        title="Zone-axis step",
+        description="Angle between neighbouring zone axes of the library, in degrees.",
+        ge=0.5,
+        le=10,
+        json_schema_extra={"unit": "degree"},
+    )
+    in_plane_step_deg: float = Field(
+        default=2.0,
+        title="In-plane step",
+        description="Angular sampling of the polar patterns, in degrees; the answer is refined"
+        " between the samples.",
+        ge=0.5,
+        le=10,
+        json_schema_extra={"unit": "degree", "advanced": True},
+    )
+    radial_bins: int = Field(
+        default=48,
+        title="Radial bins",
+        description="Rings of the polar pattern between the inner and the outer limit.",
+        ge=8,
+        le=256,
+        json_schema_extra={"advanced": True},
+    )
+    intensity_power: float = Field(
+        default=0.25,
+        title="Intensity power",
+        description="Exponent put on measured and simulated intensities: 1 trusts them, 0 asks"
+        " only where spots are.",
+        ge=0,
+        le=1,
+        json_schema_extra={"advanced": True},
+    )
+    spot_radius: float | None = Field(
+        default=None,
+        title="Spot radius",
+        description="Radius of a diffraction spot or disk in detector pixels; empty: measured"
+        " on the direct beam.",
+        gt=0,
+        le=64,
+        json_schema_extra={"unit": "pixel"},
+    )
+    background: Literal["radial median", "none"] = Field(
+        default="radial median",
+        title="Background",
+        description="What is subtracted from a pattern before matching.",
+    )
+    hot_pixels: bool = Field(
+        default=True,
+        title="Remove hot pixels",
+        description="Replace single pixels that stand far above their neighbours.",
+    )
+    spot_threshold: float = Field(
+        default=4.0,
+        title="Spot threshold",
+        description="How many times the noise a spot must stand out to be counted.",
+        ge=1,
+        le=50,
+        json_schema_extra={"advanced": True},
+    )
+    n_best: int = Field(
+        default=3,
+        title="Answers kept",
+        description="Distinct answers kept per position, best first.",
+        ge=1,
+        le=10,
+    )
+    refine: bool = Field(
+        default=True,
+        title="Refine",
+        description="Improve the answers between the library's zone axes.",
+    )
+    distinct_deg: float = Field(
+        default=8.0,
+        title="Distinct answers",
+        description="Two answers nearer than this (after crystal symmetry) count as one, in"
+        " degrees.",
+        ge=1,
+        le=30,
+        json_schema_extra={"unit": "degree", "advanced": True},
+    )
+    reliability_threshold: float = Field(
+        default=0.5,
+        title="Doubtful below",
+        description="Positions whose reliability is below this probability are marked"
+        " ambiguous, with their cause.",
+        ge=0,
+        le=1,
+    )
+    memory_mb: int = Field(
+        default=768,
+        title="Memory",
+        description="Working memory of the matcher in MB; smaller is slower, never wrong.",
+        ge=64,
+        le=65536,
+        json_schema_extra={"unit": "MB", "advanced": True},
+    )
+
+    @field_validator("phases", mode="before")
+    @classmethod
+    def _one_phase(cls, value: object) -> object:
+        """Accept a single phase without brackets."""
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> OrientationParameters:
+        if self.q_max is not None and self.q_max <= self.q_min:
+            raise ValueError(
+                f"the outer limit {self.q_max:g} 1/Å must lie beyond the inner {self.q_min:g} 1/Å"
+            )
+        return self
