@@ -68,7 +68,8 @@ def _size(nbytes: int) -> str:
     return f"{size:.3g} TB"
 
 
-def _warn(scan: Scan) -> None:
+def warn(scan: Scan) -> None:
+    """Say on stderr what was caught while opening."""
     for warning in scan.warnings:
         click.echo(f"warning: {' '.join(warning.split())}", err=True)
 
@@ -87,7 +88,7 @@ def info(file: str, as_json: bool, **options: Any) -> None:
         for a in scan.axes
     )
     shape = " × ".join(map(str, scan.shape))
-    _warn(scan)
+    warn(scan)
     finish(
         f"{Path(file).name}: {scan.format}, {scan.kind}, {shape} {scan.dtype}"
         f" ({_size(scan.nbytes)}); {axes}",
@@ -133,7 +134,7 @@ def virtual(
     if (annulus is None) == (disk is None):
         raise BadInputError("give one detector: --annulus CY,CX,R0,R1 or --disk CY,CX,R")
     scan = open_from_options(file, options)
-    _warn(scan)
+    warn(scan)
     if not scan.has_patterns:
         raise BadInputError(
             f"{Path(file).name} is a {scan.kind} scan: a virtual detector needs patterns on scan"

@@ -1,0 +1,77 @@
+"""``demo``: the whole way once on the bundled scan, whose truth is known."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from napari_diffmap.cli.options import json_option
+from napari_diffmap.cli.orient import ProgressLine, StopOnInterrupt, one_line
+from napari_diffmap.jobs.control import JobControl
+
+_XVFB = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24 +extension GLX")
+
+
+@click.command()
+@click.option("--headless", is_flag=True, help="Open no window even where there is a display.")
+@click.option("--out", default="napari-diffmap-demo", show_default=True, help="Folder to write to.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@json_option
+@click.pass_obj
+def demo(obj: dict[str, Any], headless: bool, out: str, device: str, as_json: bool) -> None:
+    """Map the bundled LiNiO2 scan and show it.
+
+    Opens the scan, makes a virtual image, maps orientations and phases, draws
+    the overlays and compares with the known truth.
+    """
+    from napari_diffmap.cli.main import finish
+    from napari_diffmap.jobs.demo import run_demo
+    from napari_diffmap.jobs.orient import output_folder
+
+    folder = output_folder(out)
+    control = JobControl()
+    with StopOnInterrupt(control):
+        outcome = run_demo(folder, device=device, control=control, on_progress=ProgressLine())
+    if outcome.error is not None:
+        raise outcome.error
+    truth = outcome.summary["truth"]
+    line = (
+        f"{one_line(outcome.summary, folder)}; against truth"
+        f" {100 * truth['within_3_deg']:.1f} % of the single-crystal positions within 3°,"
+        f" median {truth['median_deg']:.2f}°"
+    )
+    if headless or not _display():
+        line += _picture_of_the_window(outcome.scan_file, folder)
+        finish(line, outcome.summary, as_json)
+        return
+    finish(line, outcome.summary, as_json)
+    obj["open_window"]([str(outcome.scan_file)], results=str(folder))
+
+
+def _display() -> bool:
+    if sys.platform.startswith("linux"):
+        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return True
+
+
+def _picture_of_the_window(scan_file: Path, folder: Path) -> str:
+    """Draw the window on a virtual display; says what is missing when it cannot."""
+    if not _display() and shutil.which(_XVFB[0]) is None:
+        return "; no picture of the window: install the package xvfb"
+    picture = folder / "window.png"
+    command = [
+        *(() if _display() else _XVFB),
+        *(sys.executable, "-m", "napari_diffmap", "open", str(scan_file)),
+        *("--results", str(folder), "--screenshot", str(picture)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode or not picture.exists():
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return f"; no picture of the window ({reason})"
+    return f"; window in {picture.name}"

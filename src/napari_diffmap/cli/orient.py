@@ -1,0 +1,148 @@
+"""``orient``: the orientation and phase map of a scan."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from napari_diffmap.cli.options import Numbers, json_option, scan_options
+from napari_diffmap.cli.scans import open_from_options, warn
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.jobs.control import JobControl, Progress
+
+
+@click.command()
+@click.argument("file")
+@click.option(
+    "--phase", "phases", multiple=True, required=True, help="CIF file or bundled phase; repeatable."
+)
+@click.option("--voltage", type=float, help="Accelerating voltage in kV.")
+@click.option("--engine", default="templates", show_default=True, help="How to match.")
+@click.option("--pixel-size", type=float, help="Detector pixel in 1/Å.")
+@click.option("--center", type=Numbers("Y,X"), help="Direct beam in detector pixels.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other parameter of the matcher, e.g. zone_step_deg=2.",
+)
+@click.option("--out", required=True, help="Folder to write to.")
+@scan_options
+@json_option
+def orient(
+    file: str,
+    phases: tuple[str, ...],
+    voltage: float | None,
+    engine: str,
+    pixel_size: float | None,
+    center: tuple[float, float] | None,
+    device: str,
+    settings: tuple[str, ...],
+    out: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Orientation and phase map of FILE."""
+    from napari_diffmap.cli.main import finish
+    from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations, output_folder
+    from napari_diffmap.jobs.results import write_results
+
+    if engine != "templates":
+        raise BadInputError(f"no engine {engine!r}: the one there is so far is 'templates'")
+    scan = open_from_options(file, options)
+    warn(scan)
+    folder = output_folder(out)
+    method = make_method(phases, parse_settings(settings))
+    for phase in method.phases:
+        for warning in phase.warnings:
+            click.echo(f"warning: {phase.name}: {' '.join(warning.split())}", err=True)
+    scan = calibrated(scan, voltage_kv=voltage, pixel_size=pixel_size, center=center)
+    control = JobControl()
+    with StopOnInterrupt(control):
+        run = map_orientations(
+            scan, method, device=device, control=control, on_progress=ProgressLine()
+        )
+    written = write_results(run, scan, folder)
+    record = {**run.summary, "out": str(folder), "files": [path.name for path in written]}
+    if run.result.error is not None:
+        raise run.result.error
+    finish(one_line(run.summary, folder), record, as_json)
+
+
+def one_line(summary: dict[str, Any], folder: Path) -> str:
+    """The line of summary."""
+    doubtful = summary["ambiguous_fraction"]
+    return (
+        f"{summary['patterns']} patterns in {summary['seconds']:.1f} s"
+        f" ({summary['patterns_per_second']:.0f}/s, {summary['device']}),"
+        f" {summary['indexed']} indexed, {100 * doubtful:.0f} % ambiguous; {folder}"
+    )
+
+
+def parse_settings(settings: tuple[str, ...]) -> Any:
+    """``NAME=VALUE`` pairs as the matcher's parameters."""
+    import json
+
+    from pydantic import ValidationError
+
+    from napari_diffmap.methods.orientation import OrientationParameters
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or name not in OrientationParameters.model_fields:
+            known = ", ".join(OrientationParameters.model_fields)
+            raise BadInputError(f"--set {setting}: give NAME=VALUE with a NAME of {known}")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    try:
+        return OrientationParameters(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "parameters"
+        raise BadInputError(f"--set {where}: {first['msg']}") from error
+
+
+class ProgressLine:
+    """One line on a terminal that rewrites itself; silent when stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._width = 0
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where the run is."""
+        if not self._live:
+            return
+        text = progress.text()
+        click.echo("\r" + text.ljust(self._width), err=True, nl=progress.done == progress.total)
+        self._width = len(text)
+
+
+class StopOnInterrupt:
+    """Ctrl-C ends the run at its next check, so that what is done gets written."""
+
+    def __init__(self, control: JobControl) -> None:
+        self._control = control
+        self._previous: Any = None
+
+    def __enter__(self) -> StopOnInterrupt:
+        import signal
+        import threading
+
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, lambda *_: self._control.stop())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)

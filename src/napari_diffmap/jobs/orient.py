@@ -1,0 +1,213 @@
+"""The orientation map from scan to result: the same call in window, terminal and notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_diffmap.errors import BadInputError, CalibrationError
+from napari_diffmap.jobs.control import JobControl
+from napari_diffmap.jobs.pipeline import OnProgress, OnTile, RunResult, run_method
+from napari_diffmap.models.device import device_label, resolve_device
+from napari_diffmap.scan.center import find_direct_beam, mean_pattern
+from napari_diffmap.scan.scan import Scan
+from napari_diffmap.scan.tiles import BlockReader
+
+if TYPE_CHECKING:
+    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+
+ENGINE = "templates"
+
+
+@dataclass(frozen=True, eq=False)
+class OrientationRun:
+    """A finished or interrupted orientation map.
+
+    Attributes
+    ----------
+    map
+        The answers so far, with provenance.
+    result
+        The raw arrays, which positions are done, times, and the error if any.
+    summary
+        What ``summary.json`` holds.
+    """
+
+    map: OrientationMap
+    result: RunResult
+    summary: dict[str, Any]
+
+
+def calibrated(
+    scan: Scan,
+    *,
+    voltage_kv: float | None = None,
+    pixel_size: float | None = None,
+    center: tuple[float, float] | None = None,
+) -> Scan:
+    """The scan with everything an orientation needs.
+
+    What the user gives wins over the file.  A centre that nobody gave is
+    measured on the mean pattern; a voltage or pixel size is never invented.
+
+    Parameters
+    ----------
+    scan
+        A 4D-STEM scan.
+    voltage_kv, pixel_size, center
+        kV, 1/Å per pixel, (row, column) in pixels.
+
+    Raises
+    ------
+    BadInputError
+        If the scan has no patterns on scan positions.
+    CalibrationError
+        If the voltage or the pixel size is unknown.
+    """
+    if not scan.has_patterns:
+        raise BadInputError(
+            f"{scan.name} is a {scan.kind} scan: orientations need patterns on scan positions"
+            " (lay a flat stack out with a scan shape ROWS,COLUMNS)"
+        )
+    calibration = scan.calibration
+    if voltage_kv is not None:
+        calibration = calibration.with_voltage(voltage_kv, "entered")
+    if pixel_size is not None:
+        calibration = calibration.with_pixel_size(pixel_size, "entered")
+    if center is not None:
+        calibration = calibration.with_center(center, "entered")
+    if calibration.voltage_kv is None:
+        raise CalibrationError(f"{scan.name} does not say the accelerating voltage: give it in kV")
+    if calibration.pixel_size is None:
+        raise CalibrationError(
+            f"{scan.name} has no calibrated detector pixel: give its size in 1/Å"
+        )
+    if calibration.center is None:
+        cy, cx, _ = find_direct_beam(mean_pattern(scan))
+        calibration = calibration.with_center((cy, cx), "fitted")
+    return scan.with_calibration(calibration)
+
+
+def map_orientations(
+    scan: Scan,
+    method: OrientationMethod,
+    *,
+    device: str = "auto",
+    control: JobControl | None = None,
+    on_progress: OnProgress | None = None,
+    on_tile: OnTile | None = None,
+    reader: BlockReader | None = None,
+) -> OrientationRun:
+    """Map orientations and phases of a calibrated scan.
+
+    Parameters
+    ----------
+    scan
+        See `calibrated`.
+    method
+        The matcher with its phases and parameters.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    control, on_progress, on_tile, reader
+        See `run_method`.
+
+    Returns
+    -------
+    OrientationRun
+        Also when stopped or failed half way; its ``result.error`` says so.
+    """
+    from napari_diffmap.methods.orientation import assemble
+
+    device = resolve_device(device)
+    result = run_method(
+        scan,
+        method,
+        device=device,
+        control=control,
+        on_progress=on_progress,
+        on_tile=on_tile,
+        reader=reader,
+    )
+    found = assemble(scan, result.maps, method, device=device_label(device))
+    return OrientationRun(found, result, summarise(scan, found, result, device))
+
+
+def make_method(
+    phases: Sequence[str], parameters: OrientationParameters | None = None
+) -> OrientationMethod:
+    """The matcher for phases given as CIF files or bundled names.
+
+    Raises
+    ------
+    PhaseError
+        If a CIF cannot be read or cannot exist.
+    BadInputError
+        If no phase is given.
+    """
+    from napari_diffmap.crystal.phases import load_phase
+    from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+
+    if not phases:
+        raise BadInputError("add a phase first: a CIF file or the name of a bundled phase")
+    parameters = (parameters or OrientationParameters()).model_copy(
+        update={"phases": tuple(phases)}
+    )
+    return OrientationMethod(parameters, [load_phase(name) for name in phases])
+
+
+def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str) -> dict[str, Any]:
+    """What ``summary.json`` holds."""
+    patterns = int(result.done.sum())
+    indexed = found.indexed
+    with np.errstate(invalid="ignore"):
+        reliability = found.reliability[indexed]
+    return {
+        "scan": str(scan.source or scan.name),
+        "shape": list(scan.shape),
+        "phases": [phase.name for phase in found.phases],
+        "phase_fractions": {
+            phase.name: float(found.phase_mask(i).sum() / max(1, indexed.sum()))
+            for i, phase in enumerate(found.phases)
+        },
+        "patterns": patterns,
+        "indexed": int(indexed.sum()),
+        "seconds": round(result.seconds, 3),
+        "prepare_seconds": round(result.prepare_seconds, 3),
+        "patterns_per_second": round(patterns / result.seconds, 2) if result.seconds else None,
+        "device": device_label(device),
+        "engine": ENGINE,
+        "calibration": scan.calibration.summary(),
+        "mean_reliability": float(np.nanmean(reliability)) if reliability.size else None,
+        "ambiguous_fraction": found.ambiguous_fraction(),
+        "complete": result.complete,
+        "error": None if result.error is None else str(result.error),
+        "versions": dict(found.provenance.versions),
+        "project_version": found.provenance.project_version,
+        "warnings": list(scan.warnings),
+    }
+
+
+def output_folder(out: str | Path) -> Path:
+    """Make the folder that results go to, before any work is done.
+
+    Raises
+    ------
+    BadInputError
+        If it is a file or cannot be written.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".diffmap-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInputError(
+            f"cannot write to {out} ({error.strerror}): give another --out folder"
+        ) from error
+    return folder
