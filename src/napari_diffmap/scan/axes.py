@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_diffmap.errors import BadInputError
 
 #: Spellings found in files, and the one spelling used here.  The right-hand
@@ -18,15 +21,19 @@ _UNITS = {
     "pixel": "pixel",
     "px": "pixel",
     "a.u.": "pixel",
+    "[]": "pixel",
+    "pixel(s)": "pixel",
     "å": "Å",
     "a": "Å",
     "ang": "Å",
     "angstrom": "Å",
     "angstroms": "Å",
     "nm": "nm",
+    "[n_m]": "nm",
     "nanometer": "nm",
     "nanometers": "nm",
     "um": "µm",
+    "[u_m]": "µm",
     "µm": "µm",
     "μm": "µm",
     "micron": "µm",
@@ -36,6 +43,7 @@ _UNITS = {
     "cm": "cm",
     "m": "m",
     "pm": "pm",
+    "[p_m]": "pm",
     "1/å": "1/Å",
     "å^-1": "1/Å",
     "å-1": "1/Å",
@@ -52,7 +60,22 @@ _UNITS = {
     "nm-1": "1/nm",
     "nm⁻¹": "1/nm",
     "1 / nm": "1/nm",
+    "[1/n_m]": "1/nm",
+    "[n_m^-1]": "1/nm",
+    "1 / å": "1/Å",
+    "å^{-1}": "1/Å",
+    "a^{-1}": "1/Å",
+    "1/pm": "1/pm",
+    "1 / pm": "1/pm",
+    "1/um": "1/µm",
+    "1/µm": "1/µm",
+    "1/μm": "1/µm",
+    "1 / um": "1/µm",
+    "1 / µm": "1/µm",
+    "1 / μm": "1/µm",
     "mrad": "mrad",
+    "mrads": "mrad",
+    "milliradian": "mrad",
     "rad": "rad",
     "deg": "degree",
     "degree": "degree",
@@ -77,6 +100,8 @@ _CANONICAL = {
     "m": ("nm", 1e9),
     "1/Å": ("1/Å", 1.0),
     "1/nm": ("1/Å", 0.1),
+    "1/pm": ("1/Å", 100.0),
+    "1/µm": ("1/Å", 1e-4),
     "eV": ("eV", 1.0),
     "keV": ("eV", 1e3),
 }
@@ -119,6 +144,9 @@ class Axis:
     unit
         A unit napari parses: ``nm``, ``1/Å``, ``mrad``, ``eV``, ``degree``,
         ``s`` or ``pixel`` when nothing is known.
+    values
+        Coordinates of all samples when they are not evenly spaced (the energies
+        of an STXM stack); `scale` is then their mean step.
     """
 
     name: str
@@ -126,12 +154,24 @@ class Axis:
     scale: float = 1.0
     offset: float = 0.0
     unit: str = "pixel"
+    values: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.scale or self.scale != self.scale or abs(self.scale) == float("inf"):
             raise BadInputError(
                 f"axis {self.name}: a scale of {self.scale} {self.unit} is impossible"
             )
+        if self.values is not None and len(self.values) != self.size:
+            raise BadInputError(
+                f"axis {self.name}: {len(self.values)} coordinates do not fit {self.size} samples"
+            )
+
+    @property
+    def coordinates(self) -> NDArray[np.float64]:
+        """Coordinate of every sample ``(size,)``, evenly spaced or not, in `unit`."""
+        if self.values is not None:
+            return np.asarray(self.values, dtype=np.float64)
+        return self.offset + self.scale * np.arange(self.size, dtype=np.float64)
 
     @property
     def calibrated(self) -> bool:
@@ -141,4 +181,5 @@ class Axis:
     def canonical(self) -> Axis:
         """The same axis in nm, 1/Å or eV where its unit converts to one."""
         unit, factor = _CANONICAL.get(self.unit, (self.unit, 1.0))
-        return Axis(self.name, self.size, self.scale * factor, self.offset * factor, unit)
+        values = None if self.values is None else tuple(v * factor for v in self.values)
+        return Axis(self.name, self.size, self.scale * factor, self.offset * factor, unit, values)
