@@ -1,0 +1,178 @@
+"""Ambiguity zones: where to look first, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
+
+if TYPE_CHECKING:
+    from napari_diffmap.maps.orientation_map import OrientationMap
+
+#: What a user can settle by looking; *no data* is not among them.
+DOUBTFUL = tuple(code for code in Ambiguity if code not in (Ambiguity.NONE, Ambiguity.NO_DATA))
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A connected region of one cause of doubt.
+
+    Attributes
+    ----------
+    label
+        Value in `AmbiguityZones.labels`, from 1 in falling order of `weight`.
+    cause
+        Why its pixels are in doubt.
+    size
+        Pixels.
+    area
+        `size` in the map's unit squared (nm², or pixels).
+    doubt
+        Mean of 1 - reliability over the zone, 0–1; 1 where none was estimated.
+    weight
+        `area` × `doubt`: how much of the map is at stake.
+    bbox
+        Rows and columns ``(y0, x0, y1, x1)``, the last ones excluded.
+    center
+        The pixel ``(y, x)`` of the zone nearest to its centroid.
+    """
+
+    label: int
+    cause: Ambiguity
+    size: int
+    area: float
+    doubt: float
+    weight: float
+    bbox: tuple[int, int, int, int]
+    center: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """Name of the cause."""
+        return AMBIGUITY[int(self.cause)]
+
+
+@dataclass(frozen=True, eq=False)
+class AmbiguityZones:
+    """All zones of a map.
+
+    Attributes
+    ----------
+    labels
+        ``(Y, X)`` int32: zone of each pixel, 0 for none.
+    zones
+        In falling order of weight; zone *i* of `labels` is ``zones[i - 1]``.
+    fractions
+        Cause → share of the positions with data, for every code but *no data*.
+    """
+
+    labels: NDArray[np.int32]
+    zones: tuple[Zone, ...]
+    fractions: dict[Ambiguity, float]
+
+    def __len__(self) -> int:
+        return len(self.zones)
+
+    def outline(self, zone: Zone) -> NDArray[np.bool_]:
+        """Mask of one zone inside its bounding box."""
+        y0, x0, y1, x1 = zone.bbox
+        mask: NDArray[np.bool_] = self.labels[y0:y1, x0:x1] == zone.label
+        return mask
+
+
+def find_zones(
+    found: OrientationMap,
+    *,
+    causes: Iterable[Ambiguity | int] = DOUBTFUL,
+    min_size: int = 1,
+) -> AmbiguityZones:
+    """Connected regions (eight neighbours) of ambiguous pixels, the weightiest first.
+
+    Parameters
+    ----------
+    found
+        The map.
+    causes
+        Codes that count.
+    min_size
+        Smaller regions (pixels) are left out.
+
+    Raises
+    ------
+    BadInputError
+        If a code is unknown or `min_size` below 1.
+    """
+    wanted = [int(code) for code in causes]
+    if min_size < 1 or any(code not in AMBIGUITY or code == Ambiguity.NONE for code in wanted):
+        raise BadInputError(
+            f"zones need codes from 1 to {max(AMBIGUITY)} and a size of at least 1 pixel"
+        )
+    raw, cause_of = _regions(found.ambiguity, wanted)
+    sizes = np.bincount(raw.ravel(), minlength=len(cause_of))
+    reliability = found.reliability
+    doubt = np.where(np.isfinite(reliability), 1 - reliability, 1.0)
+    totals = np.bincount(raw.ravel(), doubt.ravel().astype(np.float64), len(cause_of))
+    kept = np.flatnonzero((sizes >= min_size) & (np.arange(len(cause_of)) > 0))
+    kept = kept[np.argsort(-totals[kept], kind="stable")]
+    table = np.zeros(len(cause_of), dtype=np.int32)
+    table[kept] = np.arange(1, len(kept) + 1)
+    labels = table[raw]
+    zones = _zones(labels, cause_of[kept], sizes[kept], totals[kept], found.step)
+    data = max(1, int(np.count_nonzero(found.ambiguity != Ambiguity.NO_DATA)))
+    counts = np.bincount(found.ambiguity.ravel(), minlength=len(AMBIGUITY))
+    fractions: dict[Ambiguity, float] = {
+        code: float(counts[int(code)]) / data for code in Ambiguity if code != Ambiguity.NO_DATA
+    }
+    return AmbiguityZones(labels, zones, fractions)
+
+
+def _regions(
+    ambiguity: NDArray[np.uint8], codes: list[int]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Connected regions of each code, numbered through, and the code of each."""
+    from scipy.ndimage import label
+
+    raw = np.zeros(ambiguity.shape, dtype=np.int32)
+    cause_of = [0]
+    for code in codes:
+        pieces, n = label(ambiguity == code, structure=np.ones((3, 3), dtype=bool))
+        raw += np.where(pieces > 0, pieces + (len(cause_of) - 1), 0).astype(np.int32)
+        cause_of += [code] * n
+    return raw, np.array(cause_of, dtype=np.int64)
+
+
+def _zones(
+    labels: NDArray[np.int32],
+    causes: NDArray[np.int64],
+    sizes: NDArray[np.intp],
+    totals: NDArray[Any],
+    step: tuple[float, float],
+) -> tuple[Zone, ...]:
+    from scipy.ndimage import find_objects
+
+    pixel_area = step[0] * step[1]
+    zones = []
+    for i, box in enumerate(find_objects(labels)):
+        rows, columns = np.nonzero(labels[box] == i + 1)
+        away = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
+        middle = int(away.argmin())
+        size = int(sizes[i])
+        zones.append(
+            Zone(
+                label=i + 1,
+                cause=Ambiguity(int(causes[i])),
+                size=size,
+                area=size * pixel_area,
+                doubt=float(totals[i]) / size,
+                weight=float(totals[i]) * pixel_area,
+                bbox=(box[0].start, box[1].start, box[0].stop, box[1].stop),
+                center=(box[0].start + int(rows[middle]), box[1].start + int(columns[middle])),
+            )
+        )
+    return tuple(zones)
