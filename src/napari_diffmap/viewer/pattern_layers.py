@@ -1,0 +1,299 @@
+"""The second canvas: the pattern, its detectors, spots and the direct beam."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components import ViewerModel
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import CancelledError, DiffmapError
+from napari_diffmap.scan.detectors import mean_pattern_in
+from napari_diffmap.viewer.display import Stretch
+from napari_diffmap.viewer.pattern_source import PatternSource
+from napari_diffmap.viewer.runner import Runner, Token
+from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.views import detector_grid, geometry, sample_grid
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Points
+
+#: Okabe–Ito orange and a cyan that differ for every reader, and differ in shape besides.
+SIMULATED_COLOR = "#E69F00"
+MEASURED_COLOR = "#00FFFF"
+BEAM_COLOR = "#F0E442"
+
+#: Patterns looked at for black and white levels.
+_LEVEL_SAMPLES = 9
+
+
+class PatternLayers:
+    """Layers of the pattern canvas, fed by a session.
+
+    Parameters
+    ----------
+    session
+        What is looked at.
+    runner
+        Loads patterns beside the window.
+    model
+        The viewer model of the second canvas; one is made when absent.
+    """
+
+    def __init__(self, session: Session, runner: Runner, model: ViewerModel | None = None) -> None:
+        self.session = session
+        self.runner = runner
+        self.model = model if model is not None else ViewerModel()
+        self.source: PatternSource | None = None
+        self.stretch = Stretch()
+        self.shown: tuple[int, int] | None = None
+        self.pattern: Image | None = None
+        self.mean: Image | None = None
+        self.measured: Points | None = None
+        self.simulated: Points | None = None
+        self.beam: Points | None = None
+        self._mean_counts: NDArray[np.float64] | None = None
+        self.model.canvas.overlays.scale_bar.visible = True
+        session.scan_changed.connect(self._on_scan)
+        session.position_changed.connect(self._on_position)
+        session.region_changed.connect(self._on_region)
+        session.plane_changed.connect(self._on_plane)
+        session.calibration_changed.connect(self.place)
+
+    # ------------------------------------------------------------- loading
+    def _on_scan(self) -> None:
+        self.model.layers.clear()
+        self.pattern = self.mean = self.measured = self.simulated = self.beam = None
+        self.source = None
+        self.shown = None
+        self._mean_counts = None
+        patterns = self.session.patterns
+        if patterns is None:
+            return
+        source = PatternSource(patterns, self.session.message.emit)
+        source.stretch = self.stretch
+        self.source = source
+        y, x = self.session.position
+
+        def work(token: Token) -> NDArray[Any]:
+            del token
+            source.frame(y, x)
+            return _sample(source)
+
+        def done(sample: NDArray[Any]) -> None:
+            if self.source is source:
+                source.set_levels(sample)
+                self._add_layers(source)
+
+        self.runner.latest("pattern", work, done, failed=self._failed)
+
+    def _add_layers(self, source: PatternSource) -> None:
+        model = self.model
+        step = 1.0 if source.top <= source.low else source.top - source.low
+        del step
+        self.pattern = model.add_image(
+            source,
+            name="pattern",
+            contrast_limits=source.limits,
+            gamma=source.stretch.layer_gamma,
+            colormap="gray",
+            cache=False,
+            interpolation2d="nearest",
+            rgb=False,
+        )
+        blank = np.zeros(source.shape[2:], dtype=np.float32)
+        self.mean = model.add_image(
+            blank,
+            name="mean of region",
+            contrast_limits=source.limits,
+            colormap="gray",
+            visible=False,
+        )
+        none = np.zeros((0, 2))
+        self.measured = model.add_points(
+            none,
+            name="measured spots",
+            symbol="ring",
+            face_color=MEASURED_COLOR,
+            border_width=0,
+            canvas_size_limits=(9, 40),
+            visible=True,
+        )
+        self.simulated = model.add_points(
+            none,
+            name="simulated spots",
+            symbol="cross",
+            face_color=SIMULATED_COLOR,
+            border_width=0,
+            canvas_size_limits=(7, 40),
+        )
+        self.beam = model.add_points(
+            none,
+            name="direct beam",
+            symbol="cross",
+            face_color=BEAM_COLOR,
+            border_width=0,
+            canvas_size_limits=(10, 24),
+        )
+        self.place()
+        self.model.layers.selection.active = self.pattern
+        self._point(*self.session.position)
+        self.model.reset_view()
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, CancelledError):
+            return
+        if not isinstance(error, DiffmapError | MemoryError | OSError | ValueError | KeyError):
+            raise error
+        self.session.message.emit(f"pattern: {error}")
+
+    # ------------------------------------------------------------ geometry
+    def place(self) -> None:
+        """Put every layer where the calibration says."""
+        scan, patterns = self.session.scan, self.session.patterns
+        if scan is None or patterns is None or self.pattern is None:
+            return
+        detector = detector_grid(patterns)
+        flat = geometry(detector)
+        full = geometry((*sample_grid(scan), *detector))
+        self._apply(self.pattern, full)
+        for layer in self.model.layers:
+            if layer != self.pattern:
+                self._apply(layer, flat)
+        center = patterns.calibration.center
+        if self.beam is not None:
+            self.beam.data = np.zeros((0, 2)) if center is None else np.array([center])
+        self._point(*(self.shown or self.session.position))
+        self.model.reset_view()
+
+    @staticmethod
+    def _apply(layer: Any, where: dict[str, Any]) -> None:
+        for name, value in where.items():
+            setattr(layer, name, value)
+
+    # ------------------------------------------------------------ position
+    def _on_position(self, y: int, x: int) -> None:
+        source = self.source
+        if source is None or self.pattern is None:
+            return
+        if source.loaded(y, x):
+            self._point(y, x)
+            return
+
+        def work(token: Token) -> None:
+            del token
+            source.frame(y, x)
+
+        def done(_: object) -> None:
+            if self.source is source:
+                self._point(y, x)
+
+        self.runner.latest("pattern", work, done, failed=self._failed)
+
+    def _point(self, y: int, x: int) -> None:
+        """Show one position; its pattern is in memory already."""
+        if self.pattern is None or self.mean is None:
+            return
+        self.shown = (y, x)
+        if self.session.region is None:
+            self.mean.visible = False
+            self.pattern.visible = True
+        scale, offset = self.pattern.scale, self.pattern.translate
+        axes = (0, 1)
+        if self.model.dims.ndim >= 4:
+            self.model.dims.set_point(axes, [offset[i] + (y, x)[i] * scale[i] for i in axes])
+
+    def _on_plane(self) -> None:
+        if self.session.patterns is None or self.source is None:
+            return
+        self._on_scan()
+
+    def _on_region(self, mask: NDArray[np.bool_] | None) -> None:
+        patterns, reader = self.session.patterns, self.session.reader
+        if patterns is None or self.mean is None:
+            return
+        if mask is None:
+            self.runner.cancel("region")
+            self._point(*self.session.position)
+            return
+
+        def work(token: Token) -> NDArray[np.float64]:
+            return mean_pattern_in(patterns, mask, reader=reader, cancelled=token.cancelled)
+
+        def done(counts: NDArray[np.float64]) -> None:
+            if self.session.region is mask:
+                self._show_mean(counts)
+
+        self.runner.latest("region", work, done, failed=self._failed)
+
+    def _show_mean(self, counts: NDArray[np.float64]) -> None:
+        if self.mean is None or self.pattern is None or self.source is None:
+            return
+        self._mean_counts = counts
+        self._draw_mean()
+        self.mean.visible = True
+        self.pattern.visible = False
+
+    def _draw_mean(self) -> None:
+        source = self.source
+        if self.mean is None or source is None or self._mean_counts is None:
+            return
+        counts = self._mean_counts.astype(np.float32)
+        # A mean has its own levels: single patterns are noisier and brighter.
+        low, top = _levels(counts)
+        self.mean.data = source.stretch.apply(counts, top)
+        self.mean.contrast_limits = source.stretch.limits(low, top)
+        self.mean.gamma = source.stretch.layer_gamma
+
+    # ------------------------------------------------------------- display
+    def set_stretch(self, stretch: Stretch) -> None:
+        """Show intensities linear, with a gamma, or logarithmic."""
+        self.stretch = stretch
+        source = self.source
+        if source is None:
+            return
+        source.stretch = stretch
+        if self.pattern is not None:
+            self.pattern.contrast_limits_range = source.limits
+            self.pattern.contrast_limits = source.limits
+            self.pattern.gamma = stretch.layer_gamma
+            self.pattern.refresh()
+        self._draw_mean()
+
+    def counts(self) -> NDArray[Any] | None:
+        """What the canvas shows now, in counts: a pattern or the mean of a region."""
+        if self.session.region is not None and self._mean_counts is not None:
+            return self._mean_counts
+        if self.source is None or self.shown is None:
+            return None
+        return self.source.frame(*self.shown)
+
+    def set_spots(
+        self,
+        measured: NDArray[np.floating] | None,
+        simulated: NDArray[np.floating] | None,
+        labels: list[str] | None = None,
+    ) -> None:
+        """Draw spots at ``(n, 2)`` detector pixels; None clears."""
+        if self.measured is None or self.simulated is None:
+            return
+        none = np.zeros((0, 2))
+        self.measured.data = none if measured is None else np.asarray(measured, dtype=float)
+        spots = none if simulated is None else np.asarray(simulated, dtype=float)
+        self.simulated.data = spots
+        if labels is not None and len(labels) == len(spots):
+            self.simulated.features = {"hkl": labels}
+
+
+def _sample(source: PatternSource) -> NDArray[Any]:
+    """Some patterns spread over the scan, for black and white levels."""
+    rows, columns = source.shape[:2]
+    picks = np.unique(np.linspace(0, rows * columns - 1, _LEVEL_SAMPLES).astype(int))
+    return np.stack([source.frame(*divmod(int(i), columns)) for i in picks])
+
+
+def _levels(counts: NDArray[np.float32]) -> tuple[float, float]:
+    from napari_diffmap.viewer.display import contrast_limits
+
+    return contrast_limits(counts, 1.0, 99.9)

@@ -1,0 +1,345 @@
+"""The main canvas: virtual images, the position looked at and the region averaged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_diffmap.errors import DiffmapError
+from napari_diffmap.viewer.display import contrast_limits
+from napari_diffmap.viewer.region import region_mask
+from napari_diffmap.viewer.runner import Runner, Token
+from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.stack_data import StackData
+from napari_diffmap.viewer.views import geometry, sample_grid
+from napari_diffmap.viewer.virtual import VirtualImages
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer, Points, Shapes
+
+#: Key in ``layer.metadata`` that marks layers of this plugin.
+METADATA_KEY = "diffmap"
+CURSOR_COLOR = "#D55E00"
+REGION_COLOR = "#F0E442"
+
+
+class SampleLayers:
+    """Layers of the main viewer, fed by a session; updated in place.
+
+    Signals
+    -------
+    region_drawn()
+        The user finished drawing a region.
+    image_shown(key)
+        The image of a detector (0: of a stack) shows new data.
+    """
+
+    region_drawn = Signal()
+    image_shown = Signal(int)
+
+    def __init__(
+        self, session: Session, viewer: ViewerModel, virtual: VirtualImages, runner: Runner
+    ) -> None:
+        self.session = session
+        self._viewer = ref(viewer)
+        self.virtual = virtual
+        self.runner = runner
+        self.images: dict[int, Image] = {}
+        self.cursor: Points | None = None
+        self.region: Shapes | None = None
+        self.stack: StackData | None = None
+        self._auto_limits: dict[int, tuple[float, float]] = {}
+        self._removing = False
+        self._adopt: Image | None = None
+        session.scan_changed.connect(self._on_scan)
+        session.position_changed.connect(self._on_position)
+        session.region_changed.connect(self._on_region)
+        session.detectors_changed.connect(self._on_detectors)
+        session.plane_changed.connect(self._on_plane)
+        virtual.image_changed.connect(self._on_image)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The main viewer; raises once it is gone."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise DiffmapError("the window is closed")
+        return viewer
+
+    def adopt(self, layer: Image | None) -> None:
+        """Let the next scan's first image use a layer that a reader added."""
+        self._adopt = layer
+
+    # ---------------------------------------------------------------- scan
+    def _on_scan(self, scan: Any) -> None:
+        if self._viewer() is None:
+            return
+        adopted = self._adopt
+        self._removing = True
+        try:
+            for layer in self._own():
+                if layer != adopted and layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
+        finally:
+            self._removing = False
+        self.images.clear()
+        self._auto_limits.clear()
+        self.cursor = self.region = None
+        self.stack = None
+        if scan is None:
+            return
+        overlays = self.viewer.canvas.overlays
+        overlays.scale_bar.visible = True
+        if scan.kind in ("STXM", "image series"):
+            self.stack = StackData(scan)
+            self._load_plane()
+        elif scan.kind == "image":
+            self._show(0, np.asarray(scan.data.compute(), dtype=np.float32), scan.name)
+
+    def _own(self) -> list[Layer]:
+        extra = [layer for layer in (self.cursor, self.region) if layer is not None]
+        return [*self.images.values(), *extra]
+
+    def _on_removed(self, event: Any) -> None:
+        """The user deleted a layer: close the detector's eye, forget the rest."""
+        if self._removing:
+            return
+        gone = event.value
+        for key, layer in list(self.images.items()):
+            if layer == gone:
+                del self.images[key]
+                self._auto_limits.pop(key, None)
+                self.session.show_detector(key, False)
+        if gone == self.cursor:
+            self.cursor = None
+        if gone == self.region:
+            self.region = None
+            if self.session.region is not None:
+                self.session.set_region(None)
+
+    # -------------------------------------------------------------- images
+    def _on_image(self, key: int, image: NDArray[np.float32]) -> None:
+        item = self.session.listed(key)
+        if item is not None and item.visible and self._viewer() is not None:
+            self._show(key, image, item.detector.name)
+
+    def _show(self, key: int, image: NDArray[np.float32], name: str) -> None:
+        limits = contrast_limits(image)
+        layer = self.images.get(key)
+        if layer is None:
+            layer = self._add_image(key, image, name, limits)
+        else:
+            user_set = tuple(layer.contrast_limits) != self._auto_limits.get(key)
+            layer.data = image
+            if not user_set:
+                self._set_limits(key, layer, limits)
+        self.image_shown.emit(key)
+
+    def _set_limits(self, key: int, layer: Image, limits: tuple[float, float]) -> None:
+        layer.contrast_limits_range = limits
+        layer.contrast_limits = limits
+        self._auto_limits[key] = tuple(layer.contrast_limits)
+
+    def _add_image(
+        self, key: int, image: NDArray[np.float32], name: str, limits: tuple[float, float]
+    ) -> Image:
+        scan = self.session.scan
+        assert scan is not None
+        viewer = self.viewer
+        first = not self.images
+        place = geometry(sample_grid(scan))
+        if first and self._adopt is not None and self._adopt in viewer.layers:
+            layer = self._adopt
+            layer.data = image
+            for attribute, value in place.items():
+                setattr(layer, attribute, value)
+            layer.name = name
+        else:
+            layer = viewer.add_image(
+                image,
+                name=name,
+                contrast_limits=limits,
+                colormap="gray",
+                metadata={METADATA_KEY: {"schema": 1, "role": "virtual image"}},
+                rgb=False,
+                **place,
+            )
+            # Images lie below maps, regions and the cursor.
+            viewer.layers.move(viewer.layers.index(layer), len(self.images))
+        self._adopt = None
+        self.images[key] = layer
+        self._set_limits(key, layer, limits)
+        if first:
+            self._ensure_cursor()
+            viewer.reset_view()
+        viewer.layers.selection.active = layer
+        self._blend()
+        return layer
+
+    def _on_detectors(self) -> None:
+        if self._viewer() is None:
+            return
+        listed = {item.key: item for item in self.session.detectors}
+        self._removing = True
+        try:
+            for key in [k for k in self.images if k and k not in listed]:
+                layer = self.images.pop(key)
+                self._auto_limits.pop(key, None)
+                if layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
+        finally:
+            self._removing = False
+        for key, item in listed.items():
+            layer = self.images.get(key)
+            if layer is not None:
+                layer.visible = item.visible
+                layer.name = item.detector.name
+            elif item.visible and key in self.virtual.images:
+                self._show(key, self.virtual.images[key], item.detector.name)
+        self._blend()
+
+    def _blend(self) -> None:
+        """One visible image is grey; several add up in their detectors' colours."""
+        listed = self.session.detectors
+        shown = [item for item in listed if item.visible and item.key in self.images]
+        for item in listed:
+            layer = self.images.get(item.key)
+            if layer is None:
+                continue
+            tinted = len(shown) > 1
+            wanted = _tint(item.detector.color) if tinted else "gray"
+            if layer.colormap.name != (wanted if isinstance(wanted, str) else wanted.name):
+                layer.colormap = wanted
+            blending = "additive" if tinted and item != shown[0] else "translucent_no_depth"
+            if layer.blending != blending:
+                layer.blending = blending
+
+    # --------------------------------------------------------------- stack
+    def _on_plane(self, _plane: int | None) -> None:
+        if self.stack is not None:
+            self._load_plane()
+
+    def _load_plane(self) -> None:
+        stack, plane, scan = self.stack, self.session.plane, self.session.scan
+        assert stack is not None
+        assert scan is not None
+        name = scan.name if plane is None else f"{scan.name}"
+
+        def work(token: Token) -> NDArray[np.float32]:
+            del token
+            return stack.image(plane)
+
+        def done(image: NDArray[np.float32]) -> None:
+            if self.stack is stack and self._viewer() is not None:
+                self._show(0, image, name)
+
+        self.runner.latest("plane", work, done, failed=self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, DiffmapError | MemoryError | OSError | ValueError | KeyError):
+            raise error
+        self.session.message.emit(f"image: {error}")
+
+    # -------------------------------------------------------------- cursor
+    def _ensure_cursor(self) -> None:
+        scan = self.session.scan
+        if scan is None or self.cursor is not None:
+            return
+        active = self.viewer.layers.selection.active
+        self.cursor = self.viewer.add_points(
+            np.array([self.session.position], dtype=float),
+            name="position",
+            symbol="cross",
+            size=3,
+            face_color=CURSOR_COLOR,
+            border_color="white",
+            border_width=0.1,
+            canvas_size_limits=(16, 24),
+            metadata={METADATA_KEY: {"schema": 1, "role": "position"}},
+            **geometry(sample_grid(scan)),
+        )
+        self.cursor.editable = False
+        if active is not None:
+            self.viewer.layers.selection.active = active
+
+    def _on_position(self, y: int, x: int) -> None:
+        if self.cursor is not None:
+            self.cursor.data = np.array([[y, x]], dtype=float)
+
+    # -------------------------------------------------------------- region
+    def start_region(self, tool: str) -> None:
+        """Let the user draw a region: ``rectangle``, ``polygon`` or ``lasso``."""
+        scan = self.session.scan
+        if scan is None:
+            return
+        viewer = self.viewer
+        if self.region is None or self.region not in viewer.layers:
+            self.region = viewer.add_shapes(
+                name="region",
+                ndim=2,
+                edge_color=REGION_COLOR,
+                face_color=REGION_COLOR + "30",
+                edge_width=max(max(self.session.grid) / 200, 0.2),
+                metadata={METADATA_KEY: {"schema": 1, "role": "region"}},
+                **geometry(sample_grid(scan)),
+            )
+            self.region.events.data.connect(self._on_region_data)
+        self.region.visible = True
+        viewer.layers.selection.active = self.region
+        modes = {"lasso": "add_polygon_lasso"}
+        self.region.mode = modes.get(tool, f"add_{tool}")
+
+    def _on_region_data(self, event: Any) -> None:
+        layer = self.region
+        action = str(getattr(event.action, "value", event.action))
+        if layer is None or action not in ("added", "changed", "removed"):
+            return
+        if not len(layer.data):
+            self.session.set_region(None)
+            return
+        vertices = np.asarray(layer.data[-1], dtype=float)
+        if len(vertices) < 3 or not np.ptp(vertices, axis=0).max() > 0:
+            return
+        drawing = str(layer.mode).startswith("add")
+        if len(layer.data) > 1:
+            # One region at a time: the last one drawn.
+            layer.selected_data = set(range(len(layer.data) - 1))
+            layer.remove_selected()
+            return
+        self.session.set_region(region_mask(vertices, self.session.grid))
+        if drawing:
+            self.end_region_tool()
+            self.region_drawn.emit()
+
+    def end_region_tool(self) -> None:
+        """Back to clicking positions."""
+        if self.region is not None and self.region in self.viewer.layers:
+            self.region.mode = "pan_zoom"
+        image = next((layer for layer in self.images.values() if layer.visible), None)
+        if image is not None and image in self.viewer.layers:
+            self.viewer.layers.selection.active = image
+
+    def clear_region(self) -> None:
+        """Remove the drawn region."""
+        layer = self.region
+        if layer is not None and layer in self.viewer.layers:
+            layer.data = []
+        self.session.set_region(None)
+        self.end_region_tool()
+
+    def _on_region(self, mask: NDArray[np.bool_] | None) -> None:
+        if self.cursor is not None:
+            self.cursor.visible = mask is None
+
+
+def _tint(color: str) -> Any:
+    from napari.utils import Colormap
+
+    rgb = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return Colormap([[0, 0, 0, 1], [*rgb, 1]], name=f"black to {color}")

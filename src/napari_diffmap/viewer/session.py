@@ -1,0 +1,282 @@
+"""What one window looks at: scan, position, region, detectors, calibration, phases, map.
+
+The session holds state and tells who listens; it knows no layer and no widget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.scan.calibration import Calibration
+from napari_diffmap.scan.detectors import Detector
+from napari_diffmap.scan.scan import Scan
+from napari_diffmap.scan.tiles import BlockReader
+from napari_diffmap.viewer.views import as_patterns
+
+if TYPE_CHECKING:
+    from napari_diffmap.crystal.phases import CrystalPhase
+    from napari_diffmap.maps import OrientationMap
+
+#: Decoded patterns that may stay in memory so that a dragged detector is fast.
+KEEP_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class ListedDetector:
+    """A virtual detector in the list of the window.
+
+    Attributes
+    ----------
+    key
+        Stays the same while the detector is moved, renamed or recoloured.
+    detector
+        The detector itself.
+    visible
+        Whether its image is shown (the eye).
+    """
+
+    key: int
+    detector: Detector
+    visible: bool = True
+
+
+class Session:
+    """State of one window.
+
+    Signals
+    -------
+    scan_changed(scan)
+        Another scan is open (None: none).
+    position_changed(y, x)
+        Another pattern or spectrum is looked at, by scan position.
+    region_changed(mask)
+        Another region is averaged, ``(y, x)`` bool; None: single positions again.
+    plane_changed(index)
+        Another energy, time or angle of a stack; None: all of them summed.
+    detectors_changed()
+        Detectors were added, removed, renamed, recoloured or shown.
+    detector_moved(key)
+        One detector changed its shape or response.
+    calibration_changed(calibration), phases_changed(), map_changed(map)
+        As they say.
+    message(text)
+        One line for the user.
+    """
+
+    scan_changed = Signal(object)
+    position_changed = Signal(int, int)
+    region_changed = Signal(object)
+    plane_changed = Signal(object)
+    detectors_changed = Signal()
+    detector_moved = Signal(int)
+    calibration_changed = Signal(object)
+    phases_changed = Signal()
+    map_changed = Signal(object)
+    message = Signal(str)
+
+    def __init__(self) -> None:
+        self.scan: Scan | None = None
+        self.patterns: Scan | None = None
+        self.reader: BlockReader | None = None
+        self.position: tuple[int, int] = (0, 0)
+        self.region: NDArray[np.bool_] | None = None
+        self.plane: int | None = None
+        self.beam_radius: float | None = None
+        self.detectors: tuple[ListedDetector, ...] = ()
+        self.selected: int | None = None
+        self.phases: tuple[CrystalPhase, ...] = ()
+        self.map: OrientationMap | None = None
+        self._keys = count(1)
+
+    # ---------------------------------------------------------------- scan
+    def set_scan(self, scan: Scan | None) -> None:
+        """Look at another scan; detectors, region and map of the old one go."""
+        self.scan = scan
+        self.plane = 0 if scan is not None and scan.kind == "nanodiffraction" else None
+        self._set_patterns()
+        rows, columns = self.grid
+        self.position = (rows // 2, columns // 2)
+        self.region = None
+        self.beam_radius = None
+        self.detectors = ()
+        self.selected = None
+        self.map = None
+        self.scan_changed.emit(scan)
+        self.map_changed.emit(None)
+
+    def _set_patterns(self) -> None:
+        scan = self.scan
+        self.patterns = as_patterns(scan, self.plane or 0) if scan is not None else None
+        self.reader = (
+            BlockReader(self.patterns, keep_bytes=KEEP_BYTES) if self.patterns is not None else None
+        )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Sample positions ``(rows, columns)``; (1, 1) without a scan."""
+        if self.patterns is not None:
+            return self.patterns.shape[0], self.patterns.shape[1]
+        if self.scan is not None:
+            return self.scan.shape[-2], self.scan.shape[-1]
+        return 1, 1
+
+    @property
+    def stack(self) -> Scan | None:
+        """The scan when its second canvas is a spectrum or a time trace."""
+        scan = self.scan
+        return scan if scan is not None and scan.kind in ("STXM", "image series") else None
+
+    # ------------------------------------------------------------ position
+    def set_position(self, y: int, x: int) -> None:
+        """Look at the pattern or spectrum of one position (clipped to the scan)."""
+        rows, columns = self.grid
+        position = (min(max(int(y), 0), rows - 1), min(max(int(x), 0), columns - 1))
+        if position == self.position and self.region is None:
+            return
+        region_ends = self.region is not None
+        self.region = None
+        self.position = position
+        if region_ends:
+            self.region_changed.emit(None)
+        self.position_changed.emit(*position)
+
+    def move(self, dy: int, dx: int) -> None:
+        """Step from the present position."""
+        self.set_position(self.position[0] + dy, self.position[1] + dx)
+
+    def set_region(self, mask: NDArray[np.bool_] | None) -> None:
+        """Average over a region ``(y, x)``; None goes back to the single position."""
+        if mask is not None and mask.shape != self.grid:
+            raise BadInputError(f"a region of {mask.shape} does not fit a scan of {self.grid}")
+        self.region = mask
+        self.region_changed.emit(mask)
+
+    def set_plane(self, plane: int | None) -> None:
+        """Show one energy, time or angle of a stack; None: the sum of all."""
+        scan = self.scan
+        if scan is None or len(scan.axes) not in (3, 5):
+            return
+        size = scan.axes[0].size
+        plane = None if plane is None else min(max(int(plane), 0), size - 1)
+        if scan.kind == "nanodiffraction" and plane is None:
+            plane = 0
+        if plane == self.plane:
+            return
+        self.plane = plane
+        if scan.kind == "nanodiffraction":
+            self._set_patterns()
+        self.plane_changed.emit(plane)
+
+    # ----------------------------------------------------------- detectors
+    def listed(self, key: int) -> ListedDetector | None:
+        """A detector by its key."""
+        return next((item for item in self.detectors if item.key == key), None)
+
+    def add_detectors(self, detectors: Iterable[Detector], *, visible: bool = True) -> list[int]:
+        """Add detectors to the list; names are made unique.  Returns their keys."""
+        keys = []
+        for detector in detectors:
+            key = next(self._keys)
+            named = replace(detector, name=self._free_name(detector.name))
+            self.detectors = (*self.detectors, ListedDetector(key, named, visible))
+            keys.append(key)
+        if keys:
+            self.selected = keys[-1]
+            self.detectors_changed.emit()
+        return keys
+
+    def remove_detector(self, key: int) -> None:
+        """Take a detector off the list."""
+        self.detectors = tuple(item for item in self.detectors if item.key != key)
+        if self.selected == key:
+            self.selected = self.detectors[-1].key if self.detectors else None
+        self.detectors_changed.emit()
+
+    def change_detector(self, key: int, detector: Detector) -> None:
+        """Move, reshape, rename or recolour a detector."""
+        old = self.listed(key)
+        if old is None or old.detector == detector:
+            return
+        if detector.name != old.detector.name:
+            detector = replace(detector, name=self._free_name(detector.name, key))
+        self._replace(replace(old, detector=detector))
+        if (detector.name, detector.color) != (old.detector.name, old.detector.color):
+            self.detectors_changed.emit()
+        if (detector.shape, detector.response) != (old.detector.shape, old.detector.response):
+            self.detector_moved.emit(key)
+
+    def show_detector(self, key: int, visible: bool) -> None:
+        """Open or close the eye of a detector's image."""
+        old = self.listed(key)
+        if old is not None and old.visible != visible:
+            self._replace(replace(old, visible=visible))
+            self.detectors_changed.emit()
+
+    def select_detector(self, key: int | None) -> None:
+        """Mark the detector that keys and forms act on."""
+        if key != self.selected:
+            self.selected = key
+            self.detectors_changed.emit()
+
+    def _replace(self, item: ListedDetector) -> None:
+        self.detectors = tuple(item if old.key == item.key else old for old in self.detectors)
+
+    def _free_name(self, name: str, but: int | None = None) -> str:
+        taken = {item.detector.name for item in self.detectors if item.key != but}
+        name = name.strip() or "detector"
+        if name not in taken:
+            return name
+        return next(f"{name} {i}" for i in count(2) if f"{name} {i}" not in taken)
+
+    # --------------------------------------------------------- calibration
+    @property
+    def calibration(self) -> Calibration:
+        """Calibration of the scan; empty without one."""
+        return self.scan.calibration if self.scan is not None else Calibration()
+
+    def set_calibration(self, calibration: Calibration) -> None:
+        """Give the patterns another centre, pixel size or voltage."""
+        if self.scan is None or calibration == self.scan.calibration:
+            return
+        self.scan = self.scan.with_calibration(calibration)
+        if self.patterns is not None:
+            self.patterns = self.patterns.with_calibration(calibration)
+        self.calibration_changed.emit(calibration)
+
+    # -------------------------------------------------------- phases, maps
+    def set_phases(self, phases: Iterable[CrystalPhase]) -> None:
+        """What the sample may be."""
+        self.phases = tuple(phases)
+        self.phases_changed.emit()
+
+    def set_map(self, orientation_map: OrientationMap | None) -> None:
+        """Show another orientation map."""
+        self.map = orientation_map
+        self.map_changed.emit(orientation_map)
+
+
+_SESSIONS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def unwrap(viewer: Any) -> Any:
+    """The viewer behind napari's plugin proxy: the proxy dies with the first widget."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
+def per_viewer(viewer: Any, make: Callable[[Any], Any]) -> Any:
+    """The one object of a viewer, made at first asking and kept as long as the viewer."""
+    key = unwrap(viewer)
+    found = _SESSIONS.get(key)
+    if found is None:
+        found = make(key)
+        _SESSIONS[key] = found
+    return found

@@ -1,0 +1,132 @@
+"""Virtual images kept up to date with the detectors, newest position first."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_diffmap.errors import CancelledError, DiffmapError
+from napari_diffmap.scan.detectors import Detector, virtual_images
+from napari_diffmap.scan.tiles import Tile
+from napari_diffmap.viewer.runner import Runner, Token
+from napari_diffmap.viewer.session import Session
+
+#: Partial pictures of a slow pass are shown this often.
+_PARTIAL_SECONDS = 0.1
+
+SLOT = "virtual images"
+
+
+class VirtualImages:
+    """Computes the image of every visible detector of a session.
+
+    Signals
+    -------
+    image_changed(key, image)
+        A float32 ``(y, x)`` image; NaN where no frame was recorded.
+    """
+
+    image_changed = Signal(int, object)
+
+    def __init__(self, session: Session, runner: Runner) -> None:
+        self.session = session
+        self.runner = runner
+        self.images: dict[int, NDArray[np.float32]] = {}
+        self._made_with: dict[int, Detector] = {}
+        session.scan_changed.connect(self._on_scan)
+        session.detectors_changed.connect(self.update)
+        session.detector_moved.connect(self._on_moved)
+        session.plane_changed.connect(self._on_plane)
+
+    def _on_scan(self) -> None:
+        self.runner.cancel(SLOT)
+        self.images.clear()
+        self._made_with.clear()
+
+    def _on_plane(self) -> None:
+        self._made_with.clear()
+        self.update()
+
+    def _on_moved(self, _key: int) -> None:
+        self.update()
+
+    @property
+    def stale(self) -> list[tuple[int, Detector]]:
+        """Visible detectors whose image does not show their present shape."""
+        return [
+            (item.key, item.detector)
+            for item in self.session.detectors
+            if item.visible and not _same(self._made_with.get(item.key), item.detector)
+        ]
+
+    def update(self) -> None:
+        """Start a pass over the scan for every stale image."""
+        keys = {item.key for item in self.session.detectors}
+        for gone in set(self.images) - keys:
+            self.images.pop(gone)
+            self._made_with.pop(gone, None)
+        stale = self.stale
+        if not stale or self.session.patterns is None:
+            return
+        reader = self.session.reader
+        scan = self.session.patterns
+
+        def work(token: Token) -> list[NDArray[np.float32]]:
+            last = time.perf_counter()
+
+            def on_tile(_number: int, tile: Tile, images: list[NDArray[np.float32]]) -> None:
+                nonlocal last
+                if time.perf_counter() - last > _PARTIAL_SECONDS:
+                    last = time.perf_counter()
+                    token.report((tile.rows.stop, [image.copy() for image in images]))
+
+            return virtual_images(
+                scan,
+                [detector for _, detector in stale],
+                reader=reader,
+                cancelled=token.cancelled,
+                on_tile=on_tile,
+            )
+
+        self.runner.latest(
+            SLOT,
+            work,
+            lambda images: self._show(stale, images),
+            failed=self._failed,
+            partial=lambda part: self._show_partial(stale, part),
+        )
+
+    def _show(self, stale: list[tuple[int, Detector]], images: list[NDArray[np.float32]]) -> None:
+        for (key, detector), image in zip(stale, images, strict=True):
+            if self.session.listed(key) is None:
+                continue
+            self.images[key] = image
+            self._made_with[key] = detector
+            self.image_changed.emit(key, image)
+
+    def _show_partial(self, stale: list[tuple[int, Detector]], part: Any) -> None:
+        """Fill in what is there; the rest keeps showing the last position."""
+        _, images = part
+        for (key, _), image in zip(stale, images, strict=True):
+            if self.session.listed(key) is None:
+                continue
+            old = self.images.get(key)
+            if old is not None and old.shape == image.shape:
+                image = np.where(np.isnan(image), old, image)
+            self.images[key] = image
+            self.image_changed.emit(key, image)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, CancelledError):
+            return
+        if not isinstance(error, DiffmapError | MemoryError | OSError):
+            raise error
+        self.session.message.emit(f"virtual image: {error}")
+
+
+def _same(a: Detector | None, b: Detector) -> bool:
+    return a is not None and (a.shape, a.response) == (b.shape, b.response)
