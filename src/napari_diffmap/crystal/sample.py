@@ -275,7 +275,7 @@ def _background(truth: SampleTruth, y: int) -> NDArray[np.float32]:
             expected[x] += profile.astype(np.float32)[places]
         else:
             expected[x] += 0.004
-    return expected
+    return np.asarray(expected, dtype=np.float32)
 
 
 def _spoil(

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_diffmap import __version__
 from napari_diffmap.crystal import sample
 from napari_diffmap.crystal.sample import SampleTruth
 from napari_diffmap.errors import ResourceError
@@ -88,7 +87,7 @@ def _write_scan(path: Path, data: NDArray[np.uint16]) -> None:
         "metadata": sample.header(),
         "original_metadata": {},
         "attributes": {"_lazy": False, "ragged": False},
-        "package_info": {"package": "napari-diffmap", "package_version": __version__},
+        "package_info": {"package": "", "package_version": ""},
         "models": {},
         "learning_results": {},
         "tmp_parameters": {},
@@ -119,9 +118,12 @@ def _axis(
 
 
 def _write_truth(path: Path, truth: SampleTruth, digest: str) -> None:
-    arrays = {field.name: np.asarray(getattr(truth, field.name)) for field in fields(truth)}
+    arrays: dict[str, Any] = {
+        field.name: np.asarray(getattr(truth, field.name)) for field in fields(truth)
+    }
+    arrays["scan_sha256"] = np.array(digest)
     with path.open("wb") as file:
-        np.savez_compressed(file, scan_sha256=np.array(digest), **arrays)
+        np.savez_compressed(file, **arrays)
 
 
 def _read_truth(path: Path, truth_path: Path) -> SampleTruth | None:
