@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_diffmap.errors import PhaseError
@@ -47,11 +47,15 @@ class MapPhase:
         ``#RRGGBB``.
     orix
         Lattice, symmetry and, where the file holds them, atoms.
+    group
+        Point group where `orix` cannot hold it: a space group of orix implies
+        the common setting of its point group.
     """
 
     name: str
     color: str
     orix: Phase
+    group: Symmetry | None = field(default=None, repr=False)
 
     @property
     def point_group(self) -> Symmetry:
@@ -62,7 +66,7 @@ class MapPhase:
         PhaseError
             If the file names none.
         """
-        group = self.orix.point_group
+        group = self.group if self.group is not None else self.orix.point_group
         if group is None:
             raise PhaseError(
                 f"phase {self.name!r} has no symmetry in the file: load it again with its CIF"

@@ -1,0 +1,196 @@
+"""Orientation maps in HDF5: orix's layout, and all that orix does not keep.
+
+``/crystal_map`` is what `orix.io.save` writes; orix reads it and passes over
+``/napari_diffmap``, which holds the arrays as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_diffmap.errors import BadInputError, PhaseError
+from napari_diffmap.maps.atomic import atomic_path
+from napari_diffmap.maps.orientation_map import OrientationMap
+from napari_diffmap.maps.phases import MapPhase, PhaseLike
+from napari_diffmap.maps.provenance import Provenance
+
+if TYPE_CHECKING:
+    import h5py
+
+GROUP = "napari_diffmap"
+_LAYOUT = 1
+_ARRAYS = ("rotations", "scores", "phase_ids", "reliability", "ambiguity")
+
+
+def save_orientation_h5(found: OrientationMap, path: str | Path) -> Path:
+    """Write a map that `orix.io.load` opens and `load_orientation_h5` restores exactly.
+
+    Parameters
+    ----------
+    found
+        The map.  orix sees the first answers with the properties ``score``,
+        ``reliability``, ``ambiguity`` and the extra maps, in nm.
+    path
+        ``.h5`` or ``.hdf5``.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    BadInputError, ResourceError
+        If it cannot be written there.
+    """
+    import h5py
+    from orix import io as orix_io
+
+    target = Path(path)
+    if target.suffix.lower() not in (".h5", ".hdf5"):
+        raise BadInputError(f"{target.name}: an orientation map in HDF5 must end in .h5")
+    crystal_map = found.to_crystal_map()
+    with atomic_path(target) as temporary:
+        orix_io.save(str(temporary), crystal_map, overwrite=True)
+        with h5py.File(temporary, "r+") as file:
+            _write_own(found, file.create_group(GROUP))
+            file.attrs["provenance"] = found.provenance.to_json()
+    return target
+
+
+def _write_own(found: OrientationMap, group: h5py.Group) -> None:
+    from orix.io.plugins.orix_hdf5 import dict2hdf5group, phase2dict
+
+    group.attrs["layout"] = _LAYOUT
+    group.attrs["step"] = found.step
+    group.attrs["step_unit"] = found.step_unit
+    group.attrs["warnings"] = json.dumps(found.warnings)
+    arrays = group.create_group("arrays")
+    for name in _ARRAYS:
+        arrays.create_dataset(name, data=getattr(found, name), compression="gzip", shuffle=True)
+    extra = group.create_group("extra")
+    for i, (name, values) in enumerate(found.extra.items()):
+        data = extra.create_dataset(str(i), data=values, compression="gzip", shuffle=True)
+        data.attrs["name"] = name
+    phases = group.create_group("phases")
+    for i, phase in enumerate(found.phases):
+        one = phases.create_group(str(i))
+        one.attrs["name"], one.attrs["color"] = phase.name, phase.color
+        dict2hdf5group(phase2dict(phase.orix), one.create_group("orix"))
+        operators = _operators(phase)
+        if operators is not None:
+            one.create_dataset("point_group", data=operators[0])
+            one["point_group"].attrs["improper"] = operators[1]
+
+
+def _operators(phase: PhaseLike) -> tuple[Any, Any] | None:
+    """Quaternions and improper flags: a point group's name does not tell its setting."""
+    try:
+        group = phase.point_group
+    except PhaseError:
+        return None
+    return None if group is None else (np.asarray(group.data), np.asarray(group.improper))
+
+
+def is_own_h5(path: str | Path) -> bool:
+    """Whether a file holds a map written by `save_orientation_h5`."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return GROUP in file
+
+
+def load_orientation_h5(path: str | Path) -> OrientationMap:
+    """Read a map back as it was saved.
+
+    Parameters
+    ----------
+    path
+        A file of `save_orientation_h5`.
+
+    Returns
+    -------
+    OrientationMap
+        Equal arrays, phases (as `MapPhase`, with lattice and atoms),
+        provenance and warnings.
+
+    Raises
+    ------
+    BadInputError
+        If it is no such file, or it is damaged.
+    """
+    import h5py
+
+    place = Path(path)
+    try:
+        with h5py.File(place, "r") as file:
+            if GROUP not in file:
+                raise BadInputError(f"{place.name} is no orientation map of napari-diffmap")
+            group = file[GROUP]
+            if int(group.attrs["layout"]) > _LAYOUT:
+                raise BadInputError(
+                    f"{place.name} was written by a newer napari-diffmap: update to read it"
+                )
+            return _read_own(group, Provenance.from_json(file.attrs["provenance"]))
+    except (OSError, KeyError, ValueError) as error:
+        raise BadInputError(
+            f"{place.name} is damaged or no HDF5 file: copy or save it again"
+        ) from error
+
+
+def _read_own(group: h5py.Group, provenance: Provenance) -> OrientationMap:
+    phases = [_read_phase(group["phases"][str(i)]) for i in range(len(group["phases"]))]
+    extra = [group["extra"][str(i)] for i in range(len(group["extra"]))]
+    step = group.attrs["step"]
+    return OrientationMap(
+        **{name: group["arrays"][name][()] for name in _ARRAYS},
+        phases=tuple(phases),
+        step=(float(step[0]), float(step[1])),
+        step_unit=str(group.attrs["step_unit"]),
+        provenance=provenance,
+        extra={str(data.attrs["name"]): data[()] for data in extra},
+        warnings=tuple(json.loads(group.attrs["warnings"])),
+    )
+
+
+def _read_phase(group: h5py.Group) -> MapPhase:
+    from orix.io.plugins._h5ebsd import hdf5group2dict
+    from orix.io.plugins.orix_hdf5 import dict2phase
+
+    symmetry = None
+    if "point_group" in group:
+        symmetry = _symmetry(
+            group["point_group"][()],
+            group["point_group"].attrs["improper"],
+        )
+    return MapPhase(
+        name=str(group.attrs["name"]),
+        color=str(group.attrs["color"]),
+        orix=dict2phase(hdf5group2dict(group["orix"], recursive=True)),
+        group=symmetry,
+    )
+
+
+def _symmetry(quaternions: Any, improper: Any) -> Any:
+    """The orix point group of these operators; its own object, with its name, if there is one."""
+    from orix.quaternion import symmetry
+
+    def signature(data: Any, flags: Any) -> set[tuple[float, ...]]:
+        signed = data * np.where(np.abs(data) > 1e-6, np.sign(data), 1)[
+            np.arange(len(data)), (np.abs(data) > 1e-6).argmax(axis=1)
+        ].reshape(-1, 1)
+        return {(*np.round(q, 4) + 0.0, float(f)) for q, f in zip(signed, flags, strict=True)}
+
+    wanted = signature(quaternions, improper)
+    for known in symmetry._groups:
+        if known.size == len(quaternions) and (
+            signature(np.asarray(known.data), np.asarray(known.improper)) == wanted
+        ):
+            return known
+    group = symmetry.Symmetry(quaternions)
+    group.improper = improper
+    return group
