@@ -29,8 +29,8 @@ def test_importing_the_package_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("room", "forbidden"),
     [
-        ("napari_diffmap.scan", HEAVY + ("orix", "skimage", "diffpy")),
-        ("napari_diffmap.scan.open", HEAVY + ("orix", "skimage", "diffpy")),
+        ("napari_diffmap.scan", (*HEAVY, "orix", "skimage", "diffpy")),
+        ("napari_diffmap.scan.open", (*HEAVY, "orix", "skimage", "diffpy")),
         ("napari_diffmap.cli", (*HEAVY, "orix", "dask")),
         ("napari_diffmap.crystal", ("napari", "qtpy", "PyQt6", "pyxem", "hyperspy")),
         ("napari_diffmap.maps", ("napari", "qtpy", "PyQt6", "torch", "pyxem", "hyperspy")),

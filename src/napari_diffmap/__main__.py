@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 
 
-def _open_window(files: Sequence[str], folder: str | None = None) -> None:
+def _open_window(
+    files: Sequence[str], results: str | None = None, screenshot: str | None = None
+) -> None:
     """Open napari with the docks; here because only this module may know both sides."""
     from napari_diffmap.widgets.launch import open_window
 
-    open_window(files, results=folder)
+    open_window(files, results=results, screenshot=screenshot)
 
 
 def main() -> None:

@@ -49,10 +49,17 @@ def cli(ctx: click.Context) -> None:
 
 @cli.command(name="open", hidden=True)
 @click.argument("files", nargs=-1)
+@click.option("--results", help="Folder of a finished map to show with the scan.")
+@click.option("--screenshot", help="Write a picture of the window and close it.")
 @click.pass_obj
-def open_files(obj: Mapping[str, OpenWindow], files: tuple[str, ...]) -> None:
+def open_files(
+    obj: Mapping[str, OpenWindow],
+    files: tuple[str, ...],
+    results: str | None,
+    screenshot: str | None,
+) -> None:
     """Open napari with the docks and these files."""
-    obj["open_window"](files)
+    obj["open_window"](files, results=results, screenshot=screenshot)
 
 
 def add_commands() -> None:

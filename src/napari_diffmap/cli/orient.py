@@ -67,7 +67,7 @@ def orient(
         run = map_orientations(
             scan, method, device=device, control=control, on_progress=ProgressLine()
         )
-    written = write_results(run, scan, folder)
+    written = write_results(run, folder)
     record = {**run.summary, "out": str(folder), "files": [path.name for path in written]}
     if run.result.error is not None:
         raise run.result.error

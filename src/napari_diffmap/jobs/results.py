@@ -1,0 +1,82 @@
+"""What a finished or interrupted orientation map leaves in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_diffmap.errors import ResourceError
+from napari_diffmap.maps.export import save_ang, save_maps_tiff, save_orientation_h5
+from napari_diffmap.maps.figures import (
+    save_ambiguity_png,
+    save_boundaries_png,
+    save_ipf_png,
+    save_phase_png,
+    save_scalar_png,
+)
+
+if TYPE_CHECKING:
+    from napari_diffmap.jobs.orient import OrientationRun
+
+
+def write_results(run: OrientationRun, folder: Path) -> list[Path]:
+    """Write maps, pictures and ``summary.json``.
+
+    Parameters
+    ----------
+    run
+        The run; one that was stopped writes what it has.
+    folder
+        Exists and can be written.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full.
+    """
+    found = run.map
+    try:
+        written = [save_orientation_h5(found, folder / "orientation.h5")]
+        written += save_maps_tiff(found, folder)
+        if found.indexed.any():
+            written.append(save_ang(found, folder / "orientation.ang"))
+            for direction in ("x", "y", "z"):
+                written.append(save_ipf_png(found, folder / f"ipf-{direction}.png", direction))
+            written.append(save_phase_png(found, folder / "phases.png"))
+            written.append(save_boundaries_png(found, folder / "boundaries.png"))
+            written.append(save_scalar_png(found, folder / "score.png", "score"))
+            written.append(save_scalar_png(found, folder / "reliability.png", "reliability"))
+        written.append(save_ambiguity_png(found, folder / "ambiguity.png"))
+        written.append(write_summary(run, folder))
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write to {folder} ({error.strerror or error}): free some space and map again"
+        ) from error
+    return written
+
+
+def write_summary(run: OrientationRun, folder: Path) -> Path:
+    """Write ``summary.json``; numbers that do not exist are null."""
+    path = folder / "summary.json"
+    text = json.dumps(_finite(run.summary), indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _finite(value: object) -> object:
+    """JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
