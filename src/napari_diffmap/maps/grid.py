@@ -107,12 +107,9 @@ def _lattice(
     gaps = gaps[gaps > 0.05 * np.median(gaps[gaps > 1e-6 * span])]
     step = float(np.min(gaps[gaps > 0.5 * np.median(gaps)]))
     step = span / max(1, round(span / step))
-    if (
-        claimed > 0
-        and round(span / claimed)
-        and abs(span / round(span / claimed) - claimed) < (_SLACK * claimed / round(span / claimed))
-    ):
-        step = claimed if _fits(lines, start, claimed) else step
+    # A header has more digits than the columns; use it where the two agree.
+    if abs(step - claimed) < 0.05 * step and _fits(lines, start, claimed):
+        step = claimed
     if not _fits(lines, start, step):
         raise BadInputError(
             f"the {name} positions are not evenly spaced: resample the map to a square grid"

@@ -81,3 +81,54 @@ class MapPhase:
             color=color or PHASE_COLORS[index % len(PHASE_COLORS)],
             orix=phase,
         )
+
+
+def file_phase(
+    name: str,
+    lattice: tuple[float, ...],
+    laue: str | None,
+    index: int,
+    *,
+    space_group: int | None = None,
+    unique_axis: str = "b",
+) -> MapPhase:
+    """A phase as map files describe it: a name, a cell and a Laue group.
+
+    Parameters
+    ----------
+    name
+        As in the file.
+    lattice
+        a, b, c in Å and α, β, γ in degrees.
+    laue
+        Name of the Laue group, None when the file gives none.
+    index
+        Chooses the colour.
+    space_group
+        Number; ignored where it contradicts `laue`.
+    unique_axis
+        Of a monoclinic crystal: ``a``, ``b`` or ``c``.
+
+    Raises
+    ------
+    PhaseError
+        If the cell cannot exist.
+    """
+    from diffpy.structure import Lattice, Structure
+    from orix.crystal_map import Phase
+    from orix.quaternion import symmetry
+
+    cell = tuple(float(value) for value in lattice)
+    if len(cell) != 6 or min(cell) <= 0 or max(cell[3:]) >= 180:
+        raise PhaseError(f"phase {name!r} has the impossible cell {cell}: mend the file's header")
+    structure = Structure(title=name, lattice=Lattice(*cell))
+    group = None
+    if laue == "2/m" and unique_axis in ("a", "b"):
+        # orix's own 2/m has its axis along z.
+        group = (symmetry.C2x if unique_axis == "a" else symmetry.C2y).laue
+    if space_group and symmetry.get_point_group(space_group).laue.name == laue and group is None:
+        phase = Phase(name=name, space_group=space_group, structure=structure)
+    else:
+        phase = Phase(name=name, point_group=laue, structure=structure)
+    made = MapPhase.from_orix(phase, index)
+    return MapPhase(made.name, made.color, phase, group)

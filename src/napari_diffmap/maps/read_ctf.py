@@ -1,0 +1,226 @@
+"""Orientation maps from Channel Text Files: Oxford, Bruker, EMsoft, MTEX and ASTAR."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.maps.orientation_map import OrientationMap
+from napari_diffmap.maps.phases import MapPhase, PhaseLike, file_phase
+from napari_diffmap.maps.point_table import PointTable
+from napari_diffmap.maps.text_table import number, read_table, read_text
+
+#: Laue groups by the number of the format.
+_LAUE = ("-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "m-3m")
+#: Groups whose cell is oblique, so that X ∥ a* differs from e1 ∥ a.
+_OBLIQUE = ("-1", "2/m", "-3", "-3m", "6/m", "6/mmm")
+_MAKERS = (
+    ("ASTAR", re.compile("ACOM RES results")),
+    ("EMsoft", re.compile("EMsoft")),
+    ("MTEX", re.compile("Created from mtex", re.IGNORECASE)),
+)
+_NM_PER_UM = 1000.0
+#: No scan in a transmission microscope has steps of this many µm: they are nm.
+_ASTAR_STEP_LIMIT = 0.2
+
+
+def read_ctf(path: str | Path) -> OrientationMap:
+    """Read a .ctf file.
+
+    Rows may come in any order and with decimal commas.  Angles keep the file's
+    sample frame (Oxford's own has y up and z towards the viewer, so that
+    ``found.in_frame(np.diag([1, -1, -1]))`` brings it to this package's).  The
+    *crystal* frame is converted: Oxford and MTEX put X ∥ a*, Z ∥ c, whereas
+    here e1 ∥ a, e3 ∥ c*; without this a hexagonal crystal is off by 30°.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    OrientationMap
+        Steps in nm.  What was mended is in its ``warnings``.
+
+    Raises
+    ------
+    BadInputError
+        If the file is cut, irregular, a volume, or lacks its header.
+    """
+    place = Path(path)
+    header, names, body, first_line = _split(place, read_text(place))
+    if "z" in names or _integer(header.get("ZCells")) not in (None, 0, 1):
+        raise BadInputError(f"{place.name} holds a volume: export one slice as a map")
+    table = read_table(place, body, first_line, 8)
+    columns = {name: table[:, i] for i, name in enumerate(names[: table.shape[1]])}
+    missing = [n for n in ("phase", "x", "y", "euler1", "euler2", "euler3") if n not in columns]
+    if missing:
+        raise BadInputError(f"{place.name} lacks the columns {', '.join(missing)}: export it again")
+    maker = _maker(header)
+    warnings: list[str] = []
+    phases = _phases(place, header)
+    index = columns["phase"].astype(np.int64) - 1
+    euler = np.stack([columns[f"euler{i}"] for i in (1, 2, 3)], axis=1)
+    answered = index >= 0
+    if answered.sum() > 20 and np.abs(euler[answered]).max() <= 2 * np.pi:
+        warnings.append(
+            "all angles are below 6.3: if they are radians, this file breaks its format"
+            " (degrees), and the orientations are wrong"
+        )
+    factor = _scale(columns, maker, header, warnings)
+    step = (_positive(header.get("YStep")), _positive(header.get("XStep")))
+    shape = (_integer(header.get("YCells")), _integer(header.get("XCells")))
+    found = PointTable(
+        path=place,
+        format=f".ctf ({maker})",
+        euler=np.deg2rad(euler),
+        x=columns["x"] * factor,
+        y=columns["y"] * factor,
+        unit="nm",
+        phase_index=index,
+        phases=phases,
+        score=columns.get("dp"),
+        extra={
+            name: values
+            for name, values in columns.items()
+            if name not in ("phase", "x", "y", "euler1", "euler2", "euler3")
+        },
+        header_shape=(shape[0] or 0, shape[1] or 0),
+        header_step=(step[0] * factor, step[1] * factor) if step[0] and step[1] else None,
+        warnings=warnings,
+    )
+    return _aligned(found.to_map(), maker)
+
+
+def _split(path: Path, text: str) -> tuple[dict[str, str], list[str], str, int]:
+    """Header by key, column names (lower case), rows, and the line they start at."""
+    match = re.search(r"^Phase\s+X\s+Y\b.*$", text, re.MULTILINE)
+    if match is None:
+        raise BadInputError(
+            f"{path.name} has no line of column names (Phase X Y …), so its header is lost:"
+            " export it again"
+        )
+    header: dict[str, str] = {}
+    lines = text[: match.start()].splitlines()
+    for i, line in enumerate(lines):
+        key, _, value = line.partition("\t")
+        header.setdefault(key.strip(), value.strip())
+        if key.strip() == "Phases":
+            header["#phases"] = "\n".join(lines[i + 1 :])
+    header["#all"] = text[: match.start()]
+    names = [name.lower() for name in match.group().split()]
+    return header, names, text[match.end() + 1 :], len(lines) + 2
+
+
+def _maker(header: dict[str, str]) -> str:
+    for name, pattern in _MAKERS:
+        if pattern.search(header["#all"]):
+            return name
+    return "Oxford or Bruker"
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return int(text or "")
+    except ValueError:
+        return None
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = number(text or "")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) and value > 0 else None
+
+
+def _phases(path: Path, header: dict[str, str]) -> tuple[MapPhase, ...]:
+    count = _integer(header.get("Phases"))
+    lines = [line for line in header.get("#phases", "").splitlines() if line.strip()]
+    if not count or len(lines) < count:
+        raise BadInputError(
+            f"{path.name}: the header lists {len(lines)} of {count or 0} phases; export it again"
+        )
+    phases = []
+    for i, line in enumerate(lines[:count]):
+        parts = line.split("\t")
+        try:
+            cell = tuple(number(word) for word in ";".join(parts[:2]).split(";"))
+            laue = _LAUE[int(parts[3]) - 1]
+        except (ValueError, IndexError) as error:
+            raise BadInputError(
+                f"{path.name}: phase {i + 1} of the header cannot be read: {line.strip()[:60]!r}"
+            ) from error
+        space_group = _integer(parts[4]) if len(parts) > 4 else None
+        valid = space_group if space_group and 1 <= space_group <= 230 else None
+        phases.append(file_phase(parts[2].strip(), cell, laue, i, space_group=valid))
+    return tuple(phases)
+
+
+def _scale(
+    columns: dict[str, NDArray[np.float64]],
+    maker: str,
+    header: dict[str, str],
+    warnings: list[str],
+) -> float:
+    """Nm per unit of the positions."""
+    if maker != "ASTAR":
+        return _NM_PER_UM
+    gaps = np.diff(np.unique(columns["x"]))
+    step = float(np.median(gaps)) if gaps.size else _positive(header.get("XStep")) or 0.0
+    if step >= _ASTAR_STEP_LIMIT:
+        warnings.append(f"ASTAR wrote a step of {step:g} µm, which must be {step:g} nm: read as nm")
+        return 1.0
+    warnings.append(
+        f"ASTAR export: step of {step * _NM_PER_UM:.4g} nm from the positions; voltage and tilt in"
+        " the header are dummies"
+    )
+    return _NM_PER_UM
+
+
+def _aligned(found: OrientationMap, maker: str) -> OrientationMap:
+    """Turn oblique crystals from X ∥ a*, Z ∥ c to e1 ∥ a, e3 ∥ c*."""
+    oblique = [
+        i
+        for i, phase in enumerate(found.phases)
+        if phase.point_group.laue.name in _OBLIQUE and found.phase_mask(i).any()
+    ]
+    if not oblique:
+        return found
+    names = ", ".join(found.phases[i].name for i in oblique)
+    if maker in ("ASTAR", "EMsoft"):
+        note = (
+            f"the axes of {names} are taken as X ∥ a: {maker} files do not say; if they are"
+            " X ∥ a*, orientations are off (30° for a hexagonal cell)"
+        )
+        return found.replaced(warnings=(*found.warnings, note))
+    from orix.quaternion import Rotation
+
+    rotations = found.rotations.copy()
+    for i in oblique:
+        turn = Rotation.from_matrix(crystal_turn(found.phases[i])[np.newaxis])
+        mask = found.phase_ids == i
+        rotations[mask] = (turn * Rotation(rotations[mask].astype(np.float64))).data
+    note = (
+        f"the crystal axes of {names} were turned from the format's X ∥ a*, Z ∥ c to X ∥ a, Z ∥ c*"
+    )
+    return found.replaced(
+        rotations=rotations,
+        warnings=(*found.warnings, note),
+        provenance=found.provenance.with_note(note),
+    )
+
+
+def crystal_turn(phase: PhaseLike) -> NDArray[np.float64]:
+    """``(3, 3)``: components in the frame X ∥ a*, Z ∥ c to those in e1 ∥ a, e3 ∥ c*."""
+    base = np.asarray(phase.orix.structure.lattice.base, dtype=np.float64)
+    x = np.cross(base[1], base[2])
+    x /= np.linalg.norm(x)
+    z = base[2] / np.linalg.norm(base[2])
+    # Columns: the other frame's axes seen from this one.
+    return np.stack((x, np.cross(z, x), z), axis=1)
