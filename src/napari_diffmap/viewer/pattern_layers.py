@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import CancelledError, DiffmapError
 from napari_diffmap.scan.detectors import mean_pattern_in
-from napari_diffmap.viewer.display import Stretch
+from napari_diffmap.viewer.display import Stretch, contrast_limits
 from napari_diffmap.viewer.pattern_source import PatternSource
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
@@ -54,6 +54,8 @@ class PatternLayers:
         self.simulated: Points | None = None
         self.beam: Points | None = None
         self._mean_counts: NDArray[np.float64] | None = None
+        self._spots_visible, self._write_indices = True, False
+        self._hkl: list[str] = []
         self.model.canvas.overlays.scale_bar.visible = True
         session.scan_changed.connect(self._on_scan)
         session.position_changed.connect(self._on_position)
@@ -90,8 +92,6 @@ class PatternLayers:
 
     def _add_layers(self, source: PatternSource) -> None:
         model = self.model
-        step = 1.0 if source.top <= source.low else source.top - source.low
-        del step
         self.pattern = model.add_image(
             source,
             name="pattern",
@@ -118,15 +118,16 @@ class PatternLayers:
             face_color=MEASURED_COLOR,
             border_width=0,
             canvas_size_limits=(9, 40),
-            visible=True,
+            visible=self._spots_visible,
         )
         self.simulated = model.add_points(
             none,
             name="simulated spots",
-            symbol="cross",
+            symbol="x",
             face_color=SIMULATED_COLOR,
             border_width=0,
             canvas_size_limits=(7, 40),
+            visible=self._spots_visible,
         )
         self.beam = model.add_points(
             none,
@@ -269,6 +270,30 @@ class PatternLayers:
             return None
         return self.source.frame(*self.shown)
 
+    def show_spots(self, visible: bool, *, indices: bool = False) -> None:
+        """Open or close the eyes of both spot layers; write hkl at the simulated ones."""
+        self._spots_visible, self._write_indices = visible, indices
+        if self.measured is None or self.simulated is None:
+            return
+        self.measured.visible = visible
+        self.simulated.visible = visible
+        self._write()
+
+    def _write(self) -> None:
+        layer = self.simulated
+        if layer is None:
+            return
+        if not self._write_indices or not len(layer.data):
+            layer.text = None
+            return
+        layer.features = {"hkl": self._hkl}
+        layer.text = {
+            "string": "{hkl}",
+            "size": 8,
+            "color": SIMULATED_COLOR,
+            "anchor": "upper_left",
+        }
+
     def set_spots(
         self,
         measured: NDArray[np.floating] | None,
@@ -281,9 +306,11 @@ class PatternLayers:
         none = np.zeros((0, 2))
         self.measured.data = none if measured is None else np.asarray(measured, dtype=float)
         spots = none if simulated is None else np.asarray(simulated, dtype=float)
+        self.simulated.text = None
         self.simulated.data = spots
-        if labels is not None and len(labels) == len(spots):
-            self.simulated.features = {"hkl": labels}
+        self._hkl = labels if labels is not None and len(labels) == len(spots) else []
+        if self._hkl:
+            self._write()
 
 
 def _sample(source: PatternSource) -> NDArray[Any]:
@@ -294,6 +321,4 @@ def _sample(source: PatternSource) -> NDArray[Any]:
 
 
 def _levels(counts: NDArray[np.float32]) -> tuple[float, float]:
-    from napari_diffmap.viewer.display import contrast_limits
-
     return contrast_limits(counts, 1.0, 99.9)

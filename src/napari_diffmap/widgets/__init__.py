@@ -1,0 +1,1 @@
+"""The window: dock widgets over controllers, the bridge to threads, npe2 commands."""

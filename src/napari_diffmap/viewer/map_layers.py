@@ -1,0 +1,310 @@
+"""An orientation map as napari layers: IPF colours, phases, scores, doubt and boundaries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
+from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries
+from napari_diffmap.viewer.display import contrast_limits
+from napari_diffmap.viewer.map_pictures import (
+    BoundaryLines,
+    MapPictures,
+    TilePicture,
+    boundary_lines,
+    map_pictures,
+)
+from napari_diffmap.viewer.runner import Runner
+from napari_diffmap.viewer.sample_layers import METADATA_KEY
+from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.views import geometry, sample_grid
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_diffmap.maps import OrientationMap
+
+Base = Literal["IPF-X", "IPF-Y", "IPF-Z", "phases", "score", "reliability"]
+#: Pictures of which one is shown at a time, in the order of the form.
+BASES: tuple[Base, ...] = ("IPF-X", "IPF-Y", "IPF-Z", "phases", "score", "reliability")
+#: Line width of each boundary class in map pixels: class is told by width as well as colour.
+_WIDTHS = {"low-angle": 0.14, "vanishes under 180°": 0.2, "high-angle": 0.3, "phase boundary": 0.36}
+AMBIGUITY_LAYER = "ambiguity"
+
+
+def boundary_layer(name: str) -> str:
+    """Name of the layer of a boundary class."""
+    return name if name.endswith("boundary") else f"{name} boundaries"
+
+
+class MapLayers:
+    """The layers of the session's map in the main viewer, updated in place.
+
+    Layers are told by name and metadata; one that the user deleted is made
+    again with the next map.
+    """
+
+    #: The pictures of a new map are all shown.
+    shown = Signal()
+
+    def __init__(self, session: Session, viewer: ViewerModel, runner: Runner) -> None:
+        self.session = session
+        self.runner = runner
+        self._viewer = ref(viewer)
+        self.boundaries: Boundaries | None = None
+        self.low, self.high = 2.0, 15.0
+        self._layers: dict[str, Layer] = {}
+        self._live: NDArray[np.uint8] | None = None
+        session.map_changed.connect(self._on_map)
+        session.scan_changed.connect(self.clear)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def _on_removed(self, event: Any) -> None:
+        for name, layer in list(self._layers.items()):
+            if layer == event.value:
+                del self._layers[name]
+
+    def layer(self, name: str) -> Layer | None:
+        """One of the map's layers, by name."""
+        return self._layers.get(name)
+
+    def clear(self) -> None:
+        """Remove the layers of the map."""
+        viewer = self._viewer()
+        layers = list(self._layers.values())
+        self._layers.clear()
+        self._live = None
+        self.boundaries = None
+        if viewer is not None:
+            for layer in layers:
+                if layer in viewer.layers:
+                    viewer.layers.remove(layer)
+
+    # ------------------------------------------------------------- filling
+    def begin(self) -> None:
+        """An empty picture for a run that starts now; the old map's layers go."""
+        self.clear()
+        self._live = np.zeros((*self.session.grid, 4), dtype=np.uint8)
+        self._image("IPF-Z", self._live, rgb=True)
+
+    def fill(self, tile: TilePicture) -> None:
+        """Show one tile of a running map."""
+        if self._live is None:
+            self.begin()
+        assert self._live is not None
+        self._live[tile.rows, tile.columns] = tile.ipf_z
+        layer = self._layers.get("IPF-Z")
+        if layer is not None:
+            layer.refresh()
+
+    # -------------------------------------------------------------- result
+    def _on_map(self, found: OrientationMap | None) -> None:
+        if self._viewer() is None:
+            return
+        if found is None:
+            self.clear()
+            return
+        low, high = self.low, self.high
+
+        def done(pictures: MapPictures) -> None:
+            if self.session.map is found and self._viewer() is not None:
+                self.show(pictures)
+
+        self.runner.latest("map pictures", lambda _token: map_pictures(found, low, high), done)
+
+    def show(self, pictures: MapPictures) -> None:
+        """Show a whole map; the eyes of layers that exist already stay as they are."""
+        self._live = None
+        found = pictures.found
+        for axis, picture in pictures.ipf.items():
+            self._image(f"IPF-{axis.upper()}", picture, rgb=True, visible=axis == "z")
+        self._image(
+            "score",
+            pictures.score,
+            colormap="viridis",
+            contrast_limits=contrast_limits(pictures.score),
+            visible=False,
+        )
+        self._image(
+            "reliability",
+            found.reliability,
+            colormap="viridis",
+            contrast_limits=(0.0, 1.0),
+            visible=False,
+        )
+        self._show_phases(found)
+        self._show_ambiguity(found)
+        self._show_lines(pictures.lines)
+        viewer = self._viewer()
+        if viewer is not None and "IPF-Z" in self._layers:
+            viewer.layers.selection.active = self._layers["IPF-Z"]
+        self.shown.emit()
+
+    def _show_phases(self, found: OrientationMap) -> None:
+        names = ["", *(phase.name for phase in found.phases)]
+        colors = {i + 1: phase.color for i, phase in enumerate(found.phases)}
+        self._labels(
+            "phases",
+            (found.best_phase_ids.astype(np.int32) + 1).astype(np.uint8),
+            colors,
+            {"index": list(range(len(names))), "phase": names},
+            visible=False,
+            opacity=1.0,
+        )
+
+    def _show_ambiguity(self, found: OrientationMap) -> None:
+        shown = [c for c in AMBIGUITY_TABLE if c.code not in (Ambiguity.NONE, Ambiguity.NO_DATA)]
+        labels = np.where(found.ambiguous, found.ambiguity, 0).astype(np.uint8)
+        self._labels(
+            AMBIGUITY_LAYER,
+            labels,
+            {int(cause.code): cause.color for cause in shown},
+            {
+                "index": [0, *(int(cause.code) for cause in shown)],
+                "cause": ["", *(cause.name for cause in shown)],
+            },
+            visible=False,
+            opacity=0.75,
+        )
+
+    # ---------------------------------------------------------- boundaries
+    def set_thresholds(self, low: float, high: float) -> None:
+        """Classify and draw the grain boundaries again.
+
+        Parameters
+        ----------
+        low, high
+            Degrees: up to `low` is no boundary, up to `high` low-angle.
+        """
+        self.low, self.high = low, high
+        found = self.session.map
+        if found is None:
+            return
+
+        def done(lines: BoundaryLines) -> None:
+            if self.session.map is found and self._viewer() is not None:
+                self._show_lines(lines)
+
+        self.runner.latest("boundaries", lambda _token: boundary_lines(found, low, high), done)
+
+    def _show_lines(self, lines: BoundaryLines) -> None:
+        self.boundaries = lines.boundaries
+        for style in BOUNDARY_TABLE:
+            name = boundary_layer(style.name)
+            self._vectors(name, lines.vectors[style.name], style.color, _WIDTHS[style.name])
+
+    # --------------------------------------------------------------- eyes
+    def show_base(self, base: str | None) -> None:
+        """Show one of `BASES` and hide the others; None hides all."""
+        for name in BASES:
+            layer = self._layers.get(name)
+            if layer is not None:
+                layer.visible = name == base
+        viewer = self._viewer()
+        layer = self._layers.get(base) if base else None
+        if viewer is not None and layer is not None:
+            viewer.layers.selection.active = layer
+
+    def show_overlay(self, overlay: Literal["boundaries", "ambiguity"], visible: bool) -> None:
+        """Open or close the eyes of the boundaries or of the ambiguity zones."""
+        names = (
+            [AMBIGUITY_LAYER]
+            if overlay == "ambiguity"
+            else [boundary_layer(style.name) for style in BOUNDARY_TABLE]
+        )
+        for name in names:
+            layer = self._layers.get(name)
+            if layer is not None:
+                layer.visible = visible
+
+    # -------------------------------------------------------------- inside
+    def _place(self) -> dict[str, Any]:
+        scan = self.session.scan
+        if scan is None:
+            return {}
+        return geometry(sample_grid(scan))
+
+    def _common(self, name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "metadata": {METADATA_KEY: {"schema": 1, "role": f"map: {name}"}},
+            **self._place(),
+        }
+
+    def _insert(self, name: str, layer: Layer) -> None:
+        """Above the virtual images, below region and position."""
+        viewer = self._viewer()
+        assert viewer is not None
+        self._layers[name] = layer
+        top = [
+            other
+            for other in viewer.layers
+            if other.metadata.get(METADATA_KEY, {}).get("role") in ("position", "region")
+        ]
+        if top:
+            viewer.layers.move(
+                viewer.layers.index(layer), min(viewer.layers.index(other) for other in top)
+            )
+
+    def _image(self, name: str, data: NDArray[Any], **options: Any) -> None:
+        viewer = self._viewer()
+        assert viewer is not None
+        layer = self._layers.get(name)
+        if layer is None:
+            options.setdefault("rgb", False)
+            self._insert(name, viewer.add_image(data, **options, **self._common(name)))
+            return
+        layer.data = data
+        if "contrast_limits" in options:
+            layer.contrast_limits_range = options["contrast_limits"]
+            layer.contrast_limits = options["contrast_limits"]
+
+    def _labels(
+        self,
+        name: str,
+        data: NDArray[np.uint8],
+        colors: dict[int, str],
+        features: dict[str, list[Any]],
+        **options: Any,
+    ) -> None:
+        from napari.utils import DirectLabelColormap
+
+        viewer = self._viewer()
+        assert viewer is not None
+        table: dict[int | None, str] = {None: "transparent", 0: "transparent", **colors}
+        colormap = DirectLabelColormap(color_dict=table)
+        layer = self._layers.get(name)
+        if layer is None:
+            layer = viewer.add_labels(
+                data, colormap=colormap, features=features, **options, **self._common(name)
+            )
+            # Corrections have their own way; a stray brush stroke must not look like one.
+            layer.editable = False
+            self._insert(name, layer)
+            return
+        layer.data = data
+        layer.colormap = colormap
+        layer.features = features
+
+    def _vectors(self, name: str, vectors: NDArray[np.float32], color: str, width: float) -> None:
+        viewer = self._viewer()
+        assert viewer is not None
+        layer = self._layers.get(name)
+        if layer is None:
+            layer = viewer.add_vectors(
+                vectors,
+                edge_color=color,
+                edge_width=width,
+                vector_style="line",
+                length=1,
+                **self._common(name),
+            )
+            self._insert(name, layer)
+            return
+        layer.data = vectors

@@ -1,0 +1,76 @@
+"""Small parts that several docks use."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QFontMetrics, QIcon, QPainter, QPixmap
+from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QWidget
+
+
+class ElidedLabel(QLabel):
+    """A label of one line that shortens its text to the room there is; the tooltip has it all."""
+
+    def __init__(self, tip: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._tip = tip
+        self._text = ""
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setToolTip(tip)
+
+    def setText(self, text: str | None) -> None:
+        """Show a text, shortened in the middle where it does not fit."""
+        self._text = text or ""
+        self.setToolTip(f"{self._text}\n{self._tip}".strip())
+        self._fit()
+
+    def full_text(self) -> str:
+        """The whole text."""
+        return self._text
+
+    def _fit(self) -> None:
+        metrics = QFontMetrics(self.font())
+        super().setText(
+            metrics.elidedText(self._text, Qt.TextElideMode.ElideRight, max(self.width(), 20))
+        )
+
+    def resizeEvent(self, event: object) -> None:
+        """Shorten again for the new width."""
+        super().resizeEvent(event)  # type: ignore[arg-type]
+        self._fit()
+
+    def minimumSizeHint(self) -> QSize:
+        """One line high, as narrow as need be."""
+        return QSize(20, QFontMetrics(self.font()).height() + 2)
+
+
+def one_line_label(tip: str = "") -> ElidedLabel:
+    """A label that never makes its dock wider."""
+    return ElidedLabel(tip)
+
+
+def plain_label(text: str) -> QLabel:
+    """A label that breaks lines."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label
+
+
+def tool_button(text: str, tip: str, *, checkable: bool = False) -> QToolButton:
+    """A small button with words and a tooltip."""
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    button.setCheckable(checkable)
+    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    return button
+
+
+def swatch(color: str, size: int = 14) -> QIcon:
+    """A filled square as an icon."""
+    pixmap = QPixmap(size, size)
+    pixmap.fill(QColor(color))
+    painter = QPainter(pixmap)
+    painter.setPen(QColor("#808080"))
+    painter.drawRect(0, 0, size - 1, size - 1)
+    painter.end()
+    return QIcon(pixmap)

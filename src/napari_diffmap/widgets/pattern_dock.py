@@ -1,0 +1,266 @@
+"""The Pattern dock: what was recorded at the position under the cursor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDockWidget,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_diffmap.viewer.display import Stretch
+from napari_diffmap.viewer.readout import calibration_line, pattern_line, position_line
+from napari_diffmap.viewer.views import detector_grid
+from napari_diffmap.widgets.parts import one_line_label, plain_label
+from napari_diffmap.widgets.workbench import workbench_of
+
+if TYPE_CHECKING:
+    from napari.qt import QtViewer
+
+_SCALES = ("log", "linear", "gamma")
+
+
+class PatternDock(QWidget):
+    """Pattern (or spectrum) under the cursor, detectors, spots and answers.
+
+    Parameters
+    ----------
+    napari_viewer
+        The main viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.bench = workbench_of(napari_viewer)
+        self.session = self.bench.session
+        self.pattern = self.bench.desk.pattern
+        self.canvas: QtViewer | None = None
+        self._hint = ""
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 2)
+        layout.setSpacing(2)
+        if self.bench.docks.get("Pattern") is not None:
+            layout.addWidget(plain_label("The pattern is shown in the other Pattern dock."))
+            layout.addStretch()
+            return
+        self.bench.docks["Pattern"] = self
+        layout.addLayout(self._make_bar())
+        self.pages = QStackedWidget()
+        layout.addWidget(self.pages, 1)
+        self._make_canvas()
+        self.spectrum: Any = None
+        self.readout = one_line_label("Pixel, scattering vector and d-spacing under the mouse")
+        self.state = one_line_label("Calibration of the patterns and where each value came from")
+        self.answer = QLabel()
+        self.answer.setTextFormat(Qt.TextFormat.RichText)
+        self.answer.setToolTip(
+            "Best and competing answers of the map at this position:"
+            " Bunge Euler angles, zone axis along the beam, score, reliability, cause of doubt"
+        )
+        self.answer.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.answer.hide()
+        for label in (self.readout, self.answer, self.state):
+            layout.addWidget(label)
+        self._connect()
+        self._on_scan()
+
+    # ------------------------------------------------------------ building
+    def _make_bar(self) -> QHBoxLayout:
+        bar = QHBoxLayout()
+        self.scale = QComboBox()
+        self.scale.addItems(_SCALES)
+        self.scale.setToolTip("How counts become grey: logarithmic, linear or a power (gamma)")
+        self.gamma = QDoubleSpinBox()
+        self.gamma.setRange(0.05, 2.0)
+        self.gamma.setSingleStep(0.05)
+        self.gamma.setValue(0.5)
+        self.gamma.setToolTip("Exponent of the gamma display; 0.5 is a square root (no unit)")
+        self.gamma.setEnabled(False)
+        self.spots = QCheckBox("spots")
+        self.spots.setChecked(True)
+        self.spots.setToolTip(
+            "Measured spots as cyan rings, simulated spots of the best answer as orange crosses"
+        )
+        self.indices = QCheckBox("hkl")
+        self.indices.setToolTip("Write Miller indices at the simulated spots")
+        self.position = one_line_label("Position or region that is shown")
+        self.position.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._pattern_controls = (self.scale, self.gamma, self.spots, self.indices)
+        for widget in self._pattern_controls:
+            bar.addWidget(widget)
+        bar.addWidget(self.position, 1)
+        return bar
+
+    def _make_canvas(self) -> None:
+        from napari.qt import QtViewer
+
+        self.canvas = QtViewer(self.pattern.model)
+        self.canvas.setMinimumHeight(160)
+        native = self.canvas.canvas.native
+        native.setToolTip("")
+        native.installEventFilter(self)
+        self.pages.addWidget(self.canvas)
+        self.pattern.model.mouse_move_callbacks.append(self._on_mouse)
+
+    def _connect(self) -> None:
+        self.scale.currentTextChanged.connect(self._on_stretch)
+        self.gamma.valueChanged.connect(self._on_stretch)
+        self.spots.toggled.connect(self._on_spots)
+        self.indices.toggled.connect(self._on_spots)
+        session, bench = self.session, self.bench
+        self._links: list[tuple[Any, Any]] = [
+            (session.scan_changed, self._on_scan),
+            (session.position_changed, self._on_position),
+            (session.region_changed, self._on_position),
+            (session.calibration_changed, self._on_calibration),
+            (bench.desk.detectors.hint, self._on_hint),
+            (bench.spots.answered, self._on_answer),
+        ]
+        for signal, slot in self._links:
+            signal.connect(slot)
+        self.destroyed.connect(self._forget(bench))
+
+    @staticmethod
+    def _forget(bench: Any) -> Any:
+        def forget(*_: object) -> None:
+            bench.docks.pop("Pattern", None)
+
+        return forget
+
+    # -------------------------------------------------------------- events
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Keys go to the canvas under the mouse, unless the user types a value."""
+        if event is not None and event.type() == QEvent.Type.Enter:
+            typing = isinstance(QApplication.focusWidget(), QLineEdit | QAbstractSpinBox)
+            if not typing and self.canvas is not None:
+                self.canvas.canvas.native.setFocus()
+        return False
+
+    def showEvent(self, event: Any) -> None:
+        """Keep the canvas docked where a floating one could not draw."""
+        super().showEvent(event)
+        keep_docked(self)
+
+    def closeEvent(self, event: Any) -> None:
+        """Close the embedded canvas with the dock."""
+        self.shut()
+        super().closeEvent(event)
+
+    def shut(self) -> None:
+        """Stop listening and close the canvas; napari counts canvases that stay."""
+        if self.canvas is None:
+            return
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        if self._on_mouse in self.pattern.model.mouse_move_callbacks:
+            self.pattern.model.mouse_move_callbacks.remove(self._on_mouse)
+        if self.spectrum is not None:
+            self.spectrum.disconnect_session()
+        canvas, self.canvas = self.canvas, None
+        canvas.canvas.native.removeEventFilter(self)
+        canvas.close()
+        canvas.deleteLater()
+        self.bench.docks.pop("Pattern", None)
+
+    # --------------------------------------------------------------- slots
+    def _on_scan(self) -> None:
+        stack = self.session.stack
+        if stack is not None and self.spectrum is None:
+            from napari_diffmap.widgets.spectrum import SpectrumView
+
+            self.spectrum = SpectrumView(self.bench.desk)
+            self.pages.addWidget(self.spectrum)
+        self.pages.setCurrentWidget(self.spectrum if stack is not None else self.canvas)
+        has_patterns = self.session.patterns is not None
+        for widget in self._pattern_controls:
+            widget.setVisible(stack is None)
+        self.gamma.setVisible(stack is None and self.scale.currentText() == "gamma")
+        self.spots.setEnabled(has_patterns)
+        if self.canvas is not None:
+            # The sample canvas is the navigator; sliders would say the same twice.
+            self.canvas.dims.setVisible(False)
+        self.readout.setText("")
+        self.answer.hide()
+        self._on_position()
+        self._on_calibration()
+
+    def _on_position(self, *_: object) -> None:
+        self.position.setText(position_line(self.session))
+
+    def _on_calibration(self, *_: object) -> None:
+        line = calibration_line(self.session)
+        self.state.setText(line)
+        self.state.setVisible(bool(line))
+
+    def _on_stretch(self, *_: object) -> None:
+        scale = self.scale.currentText()
+        self.gamma.setVisible(scale == "gamma")
+        self.gamma.setEnabled(scale == "gamma")
+        self.pattern.set_stretch(Stretch(scale, self.gamma.value()))  # type: ignore[arg-type]
+
+    def _on_spots(self, *_: object) -> None:
+        self.pattern.show_spots(self.spots.isChecked(), indices=self.indices.isChecked())
+
+    def _on_hint(self, text: str) -> None:
+        self._hint = text
+        if text:
+            self.readout.setText(text)
+
+    def _on_mouse(self, _viewer: Any, event: Any) -> None:
+        patterns = self.session.patterns
+        if patterns is None or self._hint:
+            return
+        ky, kx = detector_grid(patterns)
+        y = (event.position[-2] - ky.offset) / ky.scale
+        x = (event.position[-1] - kx.offset) / kx.scale
+        row, column = round(y), round(x)
+        counts = None
+        if 0 <= row < ky.size and 0 <= column < kx.size:
+            image = self.pattern.counts()
+            value = None if image is None else image[row, column]
+            counts = None if value is None or np.isnan(value) else float(value)
+        self.readout.setText(pattern_line(self.session, y, x, counts))
+
+    def _on_answer(self, text: str) -> None:
+        self.answer.setText(text)
+        self.answer.setVisible(bool(text))
+
+
+def shared_contexts() -> bool:
+    """Whether canvases share their graphics context, so that one may float."""
+    return QApplication.testAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
+
+
+def keep_docked(widget: QWidget) -> None:
+    """Take the float button from a dock whose canvas could not draw when floating."""
+    dock = widget.parent()
+    if not isinstance(dock, QDockWidget) or shared_contexts():
+        return
+
+    def pin(*_: object) -> None:
+        dock.setFeatures(dock.features() & ~QDockWidget.DockWidgetFeature.DockWidgetFloatable)
+        title = dock.titleBarWidget()
+        button = getattr(title, "float_button", None)
+        if button is not None:
+            button.hide()
+        if dock.isFloating():
+            dock.setFloating(False)
+
+    pin()
+    if not dock.property("diffmap_pinned"):
+        dock.setProperty("diffmap_pinned", True)
+        dock.topLevelChanged.connect(pin)
+        dock.dockLocationChanged.connect(pin)

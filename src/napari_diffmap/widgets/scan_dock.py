@@ -1,0 +1,223 @@
+"""The Scan dock: open, see what was opened, virtual detectors and regions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_diffmap.scan.scan import Scan
+from napari_diffmap.viewer.readout import calibration_line, number
+from napari_diffmap.widgets.detector_list import DetectorList
+from napari_diffmap.widgets.dialogs import DialogAsker, ShapeDialog
+from napari_diffmap.widgets.parts import one_line_label, tool_button
+from napari_diffmap.widgets.workbench import workbench_of
+
+_NOTHING = "Open a scan: drop a file on the window or press Open."
+_HINT = "Sample: click or drag picks a position · arrows step · Shift-drag pans · wheel zooms"
+
+
+class ScanDock(QWidget):
+    """Open a scan, see its axes, choose virtual detectors and regions.
+
+    Parameters
+    ----------
+    napari_viewer
+        The main viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.bench = workbench_of(napari_viewer)
+        self.session = self.bench.session
+        self.bench.opening.asker = self.asker = DialogAsker(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setSpacing(4)
+        layout.addLayout(self._make_top())
+        middle = QGridLayout()
+        middle.setColumnStretch(0, 4)
+        middle.setColumnStretch(1, 5)
+        middle.setHorizontalSpacing(8)
+        middle.addLayout(self._make_left(), 0, 0)
+        self.detectors = DetectorList(self.bench.desk)
+        middle.addWidget(self.detectors, 0, 1)
+        layout.addLayout(middle, 1)
+        self.hint = one_line_label()
+        self.hint.setText(_HINT)
+        layout.addWidget(self.hint)
+        self._links: list[tuple[Any, Any]] = [
+            (self.session.scan_changed, self._on_scan),
+            (self.session.calibration_changed, self._on_scan),
+            (self.session.region_changed, self._on_region),
+            (self.bench.opening.busy, self._on_busy),
+        ]
+        for signal, slot in self._links:
+            signal.connect(slot)
+        self._on_scan()
+
+    # ------------------------------------------------------------ building
+    def _make_top(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self.open_button = tool_button("Open…", "Open a scan file (4D-STEM, STXM, image series)")
+        self.open_button.clicked.connect(self.ask_file)
+        self.folder_button = tool_button("Folder…", "Open a zarr folder or a folder of frames")
+        self.folder_button.clicked.connect(self.ask_folder)
+        self.name = one_line_label("What is open")
+        self.shape_button = tool_button(
+            "Scan shape…", "Lay the patterns out on other rows × columns of scan positions"
+        )
+        self.shape_button.clicked.connect(self.ask_shape)
+        for widget in (self.open_button, self.folder_button):
+            row.addWidget(widget)
+        row.addWidget(self.name, 1)
+        row.addWidget(self.shape_button)
+        return row
+
+    def _make_left(self) -> QVBoxLayout:
+        left = QVBoxLayout()
+        left.setSpacing(4)
+        self.axes = QTableWidget(0, 4)
+        self.axes.setHorizontalHeaderLabels(["Axis", "Size", "Step", "Unit"])
+        self.axes.setToolTip("Axes of the scan in array order, with their calibrated step")
+        self.axes.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.axes.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.axes.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        rows, header = self.axes.verticalHeader(), self.axes.horizontalHeader()
+        assert rows is not None
+        assert header is not None
+        rows.setVisible(False)
+        rows.setDefaultSectionSize(22)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        left.addWidget(self.axes, 1)
+        self.calibration = QLabel()
+        self.calibration.setWordWrap(True)
+        self.calibration.setToolTip("Calibration of the patterns; change it in the Calibrate dock")
+        left.addWidget(self.calibration)
+        left.addLayout(self._make_regions())
+        return left
+
+    def _make_regions(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        row.addWidget(QLabel("Region"))
+        tips = {
+            "rectangle": ("Rectangle", "Draw a rectangle on the sample: its mean pattern is shown"),
+            "polygon": ("Polygon", "Click corners on the sample, double-click to close"),
+            "lasso": ("Lasso", "Draw a free outline on the sample with the mouse held down"),
+        }
+        self.region_buttons = {}
+        for tool, (text, tip) in tips.items():
+            button = tool_button(text, tip)
+            button.clicked.connect(lambda _on=False, t=tool: self.bench.desk.sample.start_region(t))
+            self.region_buttons[tool] = button
+            row.addWidget(button)
+        self.clear_button = tool_button("Clear", "Remove the region; single patterns again")
+        self.clear_button.clicked.connect(lambda: self.bench.desk.sample.clear_region())
+        row.addWidget(self.clear_button)
+        row.addStretch()
+        return row
+
+    # -------------------------------------------------------------- asking
+    def ask_file(self) -> None:
+        """Choose a file and open it."""
+        self._choose(QFileDialog.FileMode.ExistingFile, "Open a scan")
+
+    def ask_folder(self) -> None:
+        """Choose a folder and open it."""
+        self._choose(QFileDialog.FileMode.Directory, "Open a folder as a scan")
+
+    def _choose(self, mode: QFileDialog.FileMode, title: str) -> None:
+        last = self.bench.opening.last
+        dialog = QFileDialog(self, title, str(last.path.parent) if last else "")
+        dialog.setFileMode(mode)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.open)
+        self.file_dialog = dialog
+        dialog.open()
+
+    def open(self, path: str | Path) -> None:
+        """Open a file or folder as a scan."""
+        self.bench.opening.open(path)
+
+    def ask_shape(self) -> None:
+        """Lay the scan out on other positions."""
+        opening = self.bench.opening
+        last = opening.last
+        raw = last is not None and last.raw
+        rows, columns = self.session.grid
+        line = f"{rows * columns} patterns, now {rows} × {columns} (rows × columns)"
+        dialog = ShapeDialog(line, raw=raw, parent=self)
+        for box, value in zip(dialog.scan, (rows, columns), strict=True):
+            box.setValue(value)
+        if self.session.patterns is not None:
+            for box, value in zip(dialog.detector, self.session.patterns.shape[2:], strict=True):
+                box.setValue(value)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted.connect(lambda: opening.reopen(**dialog.options()))
+        self.shape_dialog = dialog
+        dialog.open()
+
+    # --------------------------------------------------------------- state
+    def _on_busy(self, path: Path | None) -> None:
+        for button in (self.open_button, self.folder_button):
+            button.setEnabled(path is None)
+        if path is not None:
+            self.name.setText(f"Opening {path.name} …")
+        else:
+            self._on_scan()
+
+    def _on_scan(self, *_: object) -> None:
+        scan = self.session.scan
+        self.name.setText(_NOTHING if scan is None else _facts(scan))
+        self._fill_axes(scan)
+        self.calibration.setText(calibration_line(self.session))
+        self.calibration.setVisible(bool(calibration_line(self.session)))
+        flat = scan is not None and scan.kind in ("4D-STEM", "pattern stack")
+        self.shape_button.setEnabled(flat and self.bench.opening.last is not None)
+        self.detectors.setVisible(scan is None or self.session.patterns is not None)
+        self._on_region(self.session.region)
+
+    def _on_region(self, mask: object) -> None:
+        for button in self.region_buttons.values():
+            button.setEnabled(self.session.scan is not None)
+        self.clear_button.setEnabled(mask is not None)
+
+    def _fill_axes(self, scan: Scan | None) -> None:
+        axes = () if scan is None else tuple(axis.canonical() for axis in scan.axes)
+        self.axes.setRowCount(len(axes))
+        for row, axis in enumerate(axes):
+            step = number(axis.scale) if axis.calibrated else "–"
+            uneven = " (mean)" if axis.values is not None else ""
+            cells = (axis.name, str(axis.size), step + uneven, axis.unit)
+            for column, text in enumerate(cells):
+                self.axes.setItem(row, column, QTableWidgetItem(text))
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop listening."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        self.detectors.disconnect_session()
+        super().closeEvent(event)
+
+
+def _facts(scan: Scan) -> str:
+    size = scan.nbytes
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000  # type: ignore[assignment]
+    return f"{scan.name} · {scan.kind} · {scan.dtype} · {size:.3g} {unit} · {scan.format}"

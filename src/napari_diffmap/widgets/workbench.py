@@ -1,0 +1,83 @@
+"""What the docks of one window share: the desk, its threads, the running map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_diffmap.viewer.desk import Desk, desk_of
+from napari_diffmap.viewer.map_layers import MapLayers
+from napari_diffmap.viewer.session import unwrap
+from napari_diffmap.widgets.bridge import LatestRunner, report
+from napari_diffmap.widgets.map_run import MapRun
+from napari_diffmap.widgets.opening import Opening
+from napari_diffmap.widgets.spots import SpotOverlay
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QMainWindow
+
+_BENCHES: dict[int, Workbench] = {}
+
+
+class Workbench:
+    """Controllers behind the docks of one viewer; knows no widget.
+
+    Parameters
+    ----------
+    viewer
+        The real viewer, not its proxy.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self.runner = LatestRunner()
+        self.desk: Desk = desk_of(viewer, self.runner)
+        self.session = self.desk.session
+        self.maps = MapLayers(self.session, viewer, self.runner)
+        self.run = MapRun(self.session, self.maps)
+        self.opening = Opening(self.desk)
+        self.spots = SpotOverlay(self.session, self.desk.pattern, self.runner)
+        self.docks: dict[str, Any] = {}
+        self._key = id(viewer)
+        self.session.message.connect(report)
+        self._watch_close(viewer)
+
+    def _watch_close(self, viewer: Any) -> None:
+        """End threads with the window."""
+        native = main_window(viewer)
+        if native is not None:
+            native.destroyed.connect(self.close)
+
+    def close(self, *_: Any) -> None:
+        """Stop everything that runs and forget the viewer."""
+        if _BENCHES.pop(self._key, None) is None:
+            return
+        self.run.stop()
+        self.runner.close()
+        self.session.message.disconnect(report)
+        self.docks.clear()
+
+
+def main_window(viewer: Any) -> QMainWindow | None:
+    """The Qt main window of a viewer; None for a bare model."""
+    from qtpy.QtWidgets import QApplication, QMainWindow
+
+    window = getattr(unwrap(viewer), "window", None)
+    if window is None:
+        return None
+    menu: Any = getattr(window, "file_menu", None)
+    owner = menu.parent() if menu is not None else None
+    while owner is not None and not isinstance(owner, QMainWindow):
+        owner = owner.parent()
+    if owner is None:
+        tops = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow)]
+        owner = tops[0] if len(tops) == 1 else None
+    return owner
+
+
+def workbench_of(viewer: Any) -> Workbench:
+    """The workbench of a viewer or its plugin proxy, made at first asking."""
+    real = unwrap(viewer)
+    bench = _BENCHES.get(id(real))
+    if bench is None:
+        bench = Workbench(real)
+        _BENCHES[id(real)] = bench
+    return bench
