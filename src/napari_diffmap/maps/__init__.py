@@ -1,4 +1,7 @@
-"""What was found: orientation and phase maps, their doubts, colours and files."""
+"""What was found: orientation and phase maps, their doubts, colours and files.
+
+orix, matplotlib, scipy and h5py load when they are first needed.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,68 @@ from napari_diffmap.maps.ambiguity import (
     Ambiguity,
     AmbiguityCause,
 )
+from napari_diffmap.maps.boundaries import (
+    BOUNDARY_TABLE,
+    Boundaries,
+    BoundaryClass,
+    find_boundaries,
+)
+from napari_diffmap.maps.colors import ambiguity_colors, ipf_colors, phase_colors
+from napari_diffmap.maps.export import (
+    load_orientation_h5,
+    save_ang,
+    save_maps_tiff,
+    save_orientation_h5,
+    save_tiff,
+)
+from napari_diffmap.maps.figures import (
+    save_ambiguity_png,
+    save_boundaries_png,
+    save_ipf_png,
+    save_phase_png,
+    save_scalar_png,
+)
+from napari_diffmap.maps.grains import Grains, find_grains
+from napari_diffmap.maps.ipf_key import ipf_key
+from napari_diffmap.maps.load import load_map
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.phases import MapPhase, PhaseLike
 from napari_diffmap.maps.provenance import InputFile, Provenance
+from napari_diffmap.maps.zones import AmbiguityZones, Zone, find_zones
 
 __all__ = [
     "AMBIGUITY",
     "AMBIGUITY_COLORS",
     "AMBIGUITY_TABLE",
+    "BOUNDARY_TABLE",
     "Ambiguity",
     "AmbiguityCause",
+    "AmbiguityZones",
+    "Boundaries",
+    "BoundaryClass",
+    "Grains",
     "InputFile",
     "MapPhase",
     "OrientationMap",
     "PhaseLike",
     "Provenance",
+    "Zone",
+    "ambiguity_colors",
+    "find_boundaries",
+    "find_grains",
+    "find_zones",
+    "ipf_colors",
+    "ipf_key",
+    "load_map",
+    "load_orientation_h5",
+    "phase_colors",
+    "save_ambiguity_png",
+    "save_ang",
+    "save_boundaries_png",
+    "save_ipf_png",
+    "save_maps_tiff",
+    "save_orientation_h5",
+    "save_phase_png",
+    "save_scalar_png",
+    "save_tiff",
 ]

@@ -29,12 +29,17 @@ class BoundaryClass(IntEnum):
 
 @dataclass(frozen=True)
 class BoundaryStyle:
-    """One line of the legend: name, Okabe–Ito colour, description."""
+    """One line of the legend.
+
+    `line` is ``line``, ``thin`` or ``dashed``: classes are told apart without
+    colour, too.
+    """
 
     code: BoundaryClass
     name: str
     color: str
     description: str
+    line: str = "line"
 
 
 #: The drawn classes; low-angle is drawn first, phase boundaries last.
@@ -42,8 +47,9 @@ BOUNDARY_TABLE: tuple[BoundaryStyle, ...] = (
     BoundaryStyle(
         BoundaryClass.LOW_ANGLE,
         "low-angle",
-        "#56B4E9",
+        "#0072B2",
         "Same phase, disorientation between the low and the high threshold.",
+        "thin",
     ),
     BoundaryStyle(
         BoundaryClass.TWIN_AMBIGUOUS,
@@ -51,6 +57,7 @@ BOUNDARY_TABLE: tuple[BoundaryStyle, ...] = (
         "#CC79A7",
         "Disappears when one side is turned by 180° about the beam, which the pattern hardly"
         " shows: perhaps no boundary at all.",
+        "dashed",
     ),
     BoundaryStyle(
         BoundaryClass.HIGH_ANGLE,
@@ -127,15 +134,20 @@ class Boundaries:
         """
         return boundary_lines.polylines(self.class_x == code, self.class_y == code)
 
-    def raster(self, scale: int = 1, width: int | None = None) -> NDArray[np.uint8]:
-        """Classes drawn on an image enlarged by an integer.
+    def raster(
+        self, scale: int | tuple[int, int] = 1, width: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Classes drawn on an image enlarged by whole factors.
 
         Parameters
         ----------
         scale
-            Pixels of the image for each pixel of the map.
+            Pixels of the image for each pixel of the map; two numbers for rows
+            and columns apart.
         width
-            Line width in image pixels; a fifth of `scale` without it.
+            Line width in image pixels; a quarter of `scale` without it.
+            Low-angle lines have half of it, twin-ambiguous ones are dashed
+            where there is room.
 
         Returns
         -------
@@ -143,8 +155,9 @@ class Boundaries:
             ``(Y·scale, X·scale)`` uint8 codes, 0 where there is no boundary.
             Where classes cross, the later line of `BOUNDARY_TABLE` wins.
         """
-        order = [int(style.code) for style in BOUNDARY_TABLE]
-        return boundary_lines.raster(self.class_x, self.class_y, order, scale, width)
+        factors = (scale, scale) if isinstance(scale, int) else scale
+        lines = [(int(style.code), style.line) for style in BOUNDARY_TABLE]
+        return boundary_lines.raster(self.class_x, self.class_y, lines, factors, width)
 
 
 def find_boundaries(

@@ -108,21 +108,25 @@ def _without_straight_points(points: NDArray[np.float32]) -> NDArray[np.float32]
 def raster(
     class_x: NDArray[np.uint8],
     class_y: NDArray[np.uint8],
-    order: Sequence[int],
-    scale: int = 1,
+    lines: Sequence[tuple[int, str]],
+    scale: tuple[int, int],
     width: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Edge classes on an image enlarged by `scale`; later classes of `order` on top."""
-    if scale < 1:
+    """Edge classes on an enlarged image; later ones of `lines` (code, kind) on top."""
+    sy, sx = scale
+    if min(scale) < 1:
         raise BadInputError(f"a picture cannot be enlarged by {scale}: give 1 or more")
+    full = max(1, round(min(scale) / 4)) if width is None else max(1, width)
     rows, columns = class_x.shape[0], class_y.shape[1]
-    line = max(1, round(scale / 5)) if width is None else max(1, width)
-    image = np.zeros((rows * scale, columns * scale), dtype=np.uint8)
-    for code in order:
+    image = np.zeros((rows * sy, columns * sx), dtype=np.uint8)
+    for code, kind in lines:
+        line = max(1, full // 2) if kind == "thin" else full
+        # A dash is the middle of an edge.
+        gap_y, gap_x = (sy // 4, sx // 4) if kind == "dashed" else (0, 0)
         y, x = np.nonzero(class_x == code)
-        _stamp(image, y * scale, (x + 1) * scale - line // 2, scale, line, code)
+        _stamp(image, y * sy + gap_y, (x + 1) * sx - line // 2, sy - 2 * gap_y, line, code)
         y, x = np.nonzero(class_y == code)
-        _stamp(image, (y + 1) * scale - line // 2, x * scale, line, scale, code)
+        _stamp(image, (y + 1) * sy - line // 2, x * sx + gap_x, line, sx - 2 * gap_x, code)
     return image
 
 

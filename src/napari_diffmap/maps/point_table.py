@@ -134,18 +134,21 @@ class PointTable:
         # One line has no spacing of its own: the header's, or that of the other axis.
         dy = grid.step[0] or claimed[0] or grid.step[1] or 1.0
         dx = grid.step[1] or claimed[1] or dy
-        for axis, found, said in (("y", grid.step[0], claimed[0]), ("x", grid.step[1], claimed[1])):
-            if found and said and abs(found - said) > 0.02 * found:
-                self.warnings.append(
-                    f"the header gives a {axis} step of {said:g} {self.unit}, the positions are"
-                    f" {found:g} {self.unit} apart: the positions are used"
-                )
+        differ = (
+            found and said and abs(found - said) > 0.02 * found
+            for found, said in zip(grid.step, claimed, strict=True)
+        )
+        if any(differ):
+            self.warnings.append(
+                f"the header gives steps of {claimed[0]:.4g} × {claimed[1]:.4g} {self.unit}, the"
+                f" positions are {dy:.4g} × {dx:.4g} {self.unit} apart: the positions are used"
+            )
         return dy, dx
 
     def _warn(self, grid: Grid) -> None:
         rows, columns = grid.shape
         n = len(self.euler)
-        if self.header_shape not in (None, (rows, columns)) and self.header_shape is not None:
+        if self.header_shape is not None and self.header_shape != (rows, columns):
             self.warnings.append(
                 f"the header says {self.header_shape[0]} × {self.header_shape[1]} positions, the"
                 f" file holds {rows} × {columns} in {n} rows: it may be cut"

@@ -7,6 +7,7 @@ three decimals.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from napari_diffmap.maps.orientation_map import OrientationMap
     from napari_diffmap.maps.phases import PhaseLike
 
-_FORMAT = "%9.5f %9.5f %9.5f %12.5f %12.5f %9.4f %7.4f %2d %6d %8.3f"
+#: Angles, positions (with as many decimals as the step needs) and the rest.
+_FORMAT = "%9.5f %9.5f %9.5f %12.{0}f %12.{0}f %9.4f %7.4f %2d %6d %8.3f"
 _NM_PER_UM = 1000.0
 
 
@@ -131,6 +133,8 @@ def _has_reliability(found: OrientationMap) -> bool:
 def _write_rows(found: OrientationMap, file: TextIO) -> None:
     rows, columns = found.shape
     dy, dx = step_um(found)
+    decimals = max(5, 3 - math.floor(math.log10(min(dy, dx))))
+    row_format = _FORMAT.format(decimals)
     confidence = found.reliability if _has_reliability(found) else found.best_scores
     flat: list[NDArray[Any]] = [
         found.best_scores.ravel(),
@@ -155,7 +159,7 @@ def _write_rows(found: OrientationMap, file: TextIO) -> None:
             np.where(indexed, 0.0, 180.0),
         )
         lists = (np.asarray(column).tolist() for column in block)
-        file.write("\n".join(_FORMAT % row for row in zip(*lists, strict=True)))
+        file.write("\n".join(row_format % row for row in zip(*lists, strict=True)))
         file.write("\n")
 
 
