@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,20 @@ def open_from_options(file: str, options: dict[str, Any]) -> Scan:
         dtype=options.get("dtype"),
         offset=options.get("raw_offset") or 0,
     )
+
+
+def import_dask_quickly() -> None:
+    """Import dask without the sparse arrays it registers when their package is there.
+
+    They bring numba, which costs a second that a look into a file does not need.
+    """
+    if "sparse" in sys.modules or "dask.array" in sys.modules:
+        return
+    sys.modules["sparse"] = None  # type: ignore[assignment]
+    try:
+        import dask.array  # noqa: F401
+    finally:
+        del sys.modules["sparse"]
 
 
 def describe(scan: Scan) -> dict[str, Any]:
@@ -82,6 +97,7 @@ def info(file: str, as_json: bool, **options: Any) -> None:
     """Format, kind, shape, dtype and axes of FILE."""
     from napari_diffmap.cli.main import finish
 
+    import_dask_quickly()
     scan = open_from_options(file, options)
     axes = ", ".join(
         f"{a.name} {a.size} × {a.scale:.5g} {a.unit}" if a.calibrated else f"{a.name} {a.size}"
