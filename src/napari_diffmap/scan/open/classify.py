@@ -1,0 +1,227 @@
+"""Which kind of scan an array is, from its axes; a guess is always said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.scan.axes import normalise_unit
+from napari_diffmap.scan.open.found import Found, RawAxis
+from napari_diffmap.scan.scan import AXIS_NAMES, Kind
+
+_LENGTHS = frozenset({"Å", "pm", "nm", "µm", "mm", "cm", "m"})
+_RECIPROCAL = frozenset({"1/Å", "1/nm", "1/pm", "1/µm", "mrad", "rad"})
+_BY_NAME = (
+    ("k", re.compile(r"^(k_?[xy]|q_?[xy]|det_?[xy]|d[xy]|detector_?[xy])$")),
+    ("r", re.compile(r"^(r_?[xy]|scan_?[xy]|sample_?[xy]|x|y|xaxis|yaxis|pos_?[xy])$")),
+    ("e", re.compile(r"^(energy|energies|photon_?energy|energy loss|ev)$")),
+    ("t", re.compile(r"^(time|t|frame_?time|series_count)$")),
+    ("a", re.compile(r"^(angle|tilt|theta|omega|phi|chi|rocking|eta|mu)$")),
+)
+#: Names that a file can list to say its axis order.
+_ORDER_WORDS = {
+    "ky": "ky", "kx": "kx", "qy": "ky", "qx": "kx", "dety": "ky", "detx": "kx", "y": "y", "x": "x",
+    "ry": "y", "rx": "x", "scany": "y", "scanx": "x", "energy": "energy", "frame": "frame",
+    "time": "time", "t": "time", "angle": "angle", "n": "frame",
+}  # fmt: skip
+#: A picture whose brightest pixels stand this many times further above the median
+#: than its darkest lie below is a diffraction pattern (measured: patterns 6 to
+#: 10,000, atomic and STEM images 0.1 to 3.3).
+_PATTERN_CONTRAST = 5.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A kind, the order that brings the axes to it, and whether it was guessed."""
+
+    kind: Kind
+    order: tuple[int, ...]
+    note: str | None = None
+
+
+class UnclearError(Exception):
+    """The array cannot be a scan, or cannot be told; the message says why."""
+
+
+def axis_class(axis: RawAxis, *, strict: bool = False) -> str:
+    """One letter: k reciprocal, r real, e energy, t time, a angle, ? unknown.
+
+    Parameters
+    ----------
+    axis
+        As found in the file.
+    strict
+        Look at the unit alone; names such as x and y prove little.
+    """
+    unit = normalise_unit(axis.unit)
+    if unit in _RECIPROCAL:
+        return "k"
+    if unit in _LENGTHS:
+        return "r"
+    if unit in ("eV", "keV"):
+        return "e"
+    if unit == "degree":
+        return "a"
+    if not strict:
+        name = axis.name.strip().lower()
+        for letter, pattern in _BY_NAME:
+            if pattern.match(name):
+                return letter
+    return "t" if unit in ("s", "ms") else "?"
+
+
+def order_from_text(text: str, ndim: int) -> tuple[str, ...] | None:
+    """Axis order stated in free text, e.g. ``axes order is ky,kx,y,x``."""
+    run: list[str] = []
+    for word in re.findall(r"[A-Za-z_]+|[^A-Za-z_\s]+", text):
+        name = _ORDER_WORDS.get(word.lower().replace("_", ""))
+        if name is not None and name not in run:
+            run.append(name)
+            continue
+        if word in {",", "-", "x", "×", "|", "(", ";", "/"} or not run:
+            continue
+        if len(run) == ndim:
+            break
+        run = []
+    return tuple(run) if len(run) == ndim else None
+
+
+def looks_like_pattern(frame: NDArray[Any]) -> bool:
+    """Whether a picture is a diffraction pattern rather than an image."""
+    picture = np.asarray(frame)
+    values = np.abs(picture) if picture.dtype.kind == "c" else picture.astype(np.float64)
+    values = values[np.isfinite(values)]
+    if values.size < 16:
+        return False
+    low, middle, high = np.percentile(values, [1, 50, 99.9])
+    return bool(high - middle > _PATTERN_CONTRAST * max(middle - low, 1e-12 * abs(high)))
+
+
+def explicit_order(names: Sequence[str], kind: Kind | None) -> tuple[Kind, tuple[int, ...]]:
+    """Kind and permutation for axis names given by the user or the file."""
+    for candidate, wanted in AXIS_NAMES.items():
+        if (kind is None or candidate == kind) and sorted(wanted) == sorted(names):
+            return candidate, tuple(names.index(name) for name in wanted)
+    raise UnclearError(f"axes {', '.join(names)} are no scan: give e.g. y,x,ky,kx or energy,y,x")
+
+
+def decide(found: Found, axes: list[RawAxis], kind: Kind | None) -> Decision:
+    """The kind of an array of 2 to 5 axes.
+
+    Raises
+    ------
+    UnclearError
+        If it cannot be a scan or cannot be told.
+    """
+    ndim = len(axes)
+    same = tuple(range(ndim))
+    wanted = kind or found.kind
+    if wanted is not None:
+        return _as_wanted(wanted, axes)
+    classes = "".join(axis_class(a) for a in axes)
+    units = "".join(axis_class(a, strict=True) for a in axes)
+    if ndim == 5:
+        if classes[0] == "a" or [a.name.lower() for a in axes[-2:]] == ["qy", "qx"]:
+            return Decision("nanodiffraction", same)
+        raise UnclearError(
+            "has 5 axes: give kind='nanodiffraction' if they are angle, y, x, qy, qx"
+        )
+    if ndim == 4:
+        return _four(found, axes, classes, units)
+    if ndim == 3:
+        return _three(found, axes, classes, units)
+    if ndim == 2:
+        return _two(found, axes, classes, units)
+    raise UnclearError(f"has {ndim} axes: a scan has 2 to 5")
+
+
+def _as_wanted(kind: Kind, axes: list[RawAxis]) -> Decision:
+    names = AXIS_NAMES[kind]
+    if len(names) != len(axes):
+        what = {3: "a flat stack needs scan_shape=(rows, columns) to become 4D-STEM"}
+        hint = what.get(len(axes), "choose another kind") if kind == "4D-STEM" else (
+            f"{kind} has axes {', '.join(names)}"
+        )  # fmt: skip
+        raise UnclearError(f"has {len(axes)} axes, {kind} has {len(names)}: {hint}")
+    classes = "".join(axis_class(a, strict=True) for a in axes)
+    if kind == "4D-STEM" and classes[:2] == "kk" and "k" not in classes[2:]:
+        return Decision(kind, (2, 3, 0, 1), "detector axes come first in the file; reordered")
+    if kind == "STXM" and classes.endswith("e"):
+        return Decision(kind, (2, 0, 1), "the energy axis comes last in the file; moved first")
+    return Decision(kind, tuple(range(len(axes))))
+
+
+def _four(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decision:
+    same = (0, 1, 2, 3)
+    if (units[:2] == "kk" and "k" not in units[2:]) or classes == "kkrr":
+        return Decision(
+            "4D-STEM", (2, 3, 0, 1), "detector axes come first in the file; reordered to y,x,ky,kx"
+        )
+    roles = [a.role for a in axes]
+    if roles.count("scan") == 2 and roles.count("detector") == 2:
+        order = tuple(
+            [i for i, r in enumerate(roles) if r == "scan"]
+            + [i for i, r in enumerate(roles) if r == "detector"]
+        )
+        return Decision("4D-STEM", order)
+    if roles.count("detector") in (1, 3) and None not in roles:
+        raise UnclearError(
+            f"has {roles.count('scan')} scan and {roles.count('detector')} detector axes:"
+            " give kind='4D-STEM' if they are y, x, ky, kx"
+        )
+    if "e" in classes:
+        raise UnclearError("has an energy axis and four dimensions: choose one part of it")
+    if classes in ("rrkk", "??kk") or units[2:] == "kk":
+        return Decision("4D-STEM", same)
+    shape = found.shape
+    note = "axis order is not stated in the file; taken as y, x, ky, kx"
+    if len(shape) == 4 and min(shape[:2]) >= 32 and shape[0] * shape[1] > 64 * shape[2] * shape[3]:
+        note += (
+            f" although a detector of {shape[2]} x {shape[3]} pixels is unusual:"
+            " give axes='ky,kx,y,x' if the detector comes first"
+        )
+    return Decision("4D-STEM", same, note)
+
+
+def _three(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decision:
+    same = (0, 1, 2)
+    if classes[0] == "e":
+        return Decision("STXM", same)
+    if classes[2] == "e" and "k" not in units:
+        return Decision("STXM", (2, 0, 1), "the energy axis comes last in the file; moved first")
+    roles = [a.role for a in axes]
+    if roles == ["scan", "scan", "detector"] or (classes == "rr?" and units == "???"):
+        raise UnclearError("holds one spectrum a scan position without energies, no patterns")
+    if found.diffraction or units[1:] == "kk" or classes[1:] == "kk":
+        if classes[0] == "a" and [a.name.lower() for a in axes[1:]] == ["qy", "qx"]:
+            return Decision("Bragg CDI", same)
+        return Decision("pattern stack", same)
+    if units[1:] == "rr":
+        return Decision("image series", same)
+    return Decision(
+        "pattern stack",
+        same,
+        "the file does not say what its frames are; taken as a stack of patterns"
+        " (else give kind='STXM' or 'image series')",
+    )
+
+
+def _two(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decision:
+    same = (0, 1)
+    roles = [a.role for a in axes]
+    if found.diffraction or units == "kk" or classes == "kk":
+        return Decision("pattern", same)
+    if roles == ["scan", "detector"] or "e" in classes:
+        raise UnclearError("holds spectra, no patterns and no images")
+    if units == "rr" or found.diffraction is False:
+        return Decision("image", same)
+    if found.dtype.kind == "c":
+        return Decision("image", same, "complex values are taken as an object wave")
+    guess: Kind = "pattern" if looks_like_pattern(np.asarray(found.data[:, :])) else "image"
+    other = "image" if guess == "pattern" else "pattern"
+    return Decision(guess, same, f"taken as {guess} by its contrast (else give kind='{other}')")

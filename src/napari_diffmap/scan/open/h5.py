@@ -1,0 +1,172 @@
+"""HDF5: what lies in a file, and lazy views of it.
+
+h5py is imported inside the functions: the room must import fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open.regions import Index, Region, native
+
+#: Groups and arrays looked at before giving up: some files hold one group a frame.
+_MAX_OBJECTS = 20_000
+
+
+class H5Region(Region):
+    """An HDF5 dataset; the file is opened for each read."""
+
+    def __init__(self, path: Path, dataset: str, shape: tuple[int, ...], dtype: Any) -> None:
+        self.path = path
+        self.dataset = dataset
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype = native(np.dtype(dtype))
+
+    @classmethod
+    def of(cls, path: Path, dataset: Any) -> H5Region:
+        """Region of an open h5py dataset."""
+        region = cls(path, dataset.name, dataset.shape, dataset.dtype)
+        region.stored_chunks = dataset.chunks
+        return region
+
+    def read(self, index: Index) -> NDArray[Any]:
+        """Open, read, close."""
+        with opened(self.path) as file:
+            return np.asarray(file[self.dataset][index])
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An HDF5 file, with the filters of camera makers registered.
+
+    Raises
+    ------
+    ScanFileError
+        If the file is truncated or damaged.
+    """
+    import h5py
+    import hdf5plugin  # noqa: F401  registers bitshuffle, lz4, blosc …
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ScanFileError(_why(path, str(error))) from error
+    with file:
+        yield file
+
+
+def _why(path: Path, text: str) -> str:
+    import re
+
+    if "truncated file" in text:
+        match = re.search(r"eof = (\d+).*stored_eof = (\d+)", text)
+        there, full = (int(n) for n in match.groups()) if match else (0, 0)
+        counted = f": {there:,} of {full:,} bytes are there" if match else ""
+        return f"{path.name}: is truncated{counted}; copy it again"
+    if "unable to lock file" in text:
+        return f"{path.name}: is being written by another program: close it there first"
+    return f"{path.name}: is damaged, HDF5 cannot open it: copy it again"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Everything found in an HDF5 file.
+
+    Attributes
+    ----------
+    datasets
+        Numeric arrays of at least one axis, each once, by path.
+    tables
+        Arrays of variable-length compounds (peak lists), by path.
+    groups
+        Group paths with their attributes.
+    broken
+        Links whose target is missing: (path, target).
+    """
+
+    datasets: dict[str, Any]
+    tables: dict[str, Any]
+    groups: dict[str, dict[str, Any]]
+    broken: tuple[tuple[str, str], ...]
+
+
+def walk(file: Any) -> Walk:
+    """Visit every object once, links included."""
+    import h5py
+
+    datasets: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {"/": attributes(file)}
+    broken: list[tuple[str, str]] = []
+    seen: set[tuple[int, int]] = set()
+    stack = [file]
+    while stack and len(seen) < _MAX_OBJECTS:
+        group = stack.pop(0)
+        for key in group:
+            path = f"{group.name.rstrip('/')}/{key}"
+            link = group.get(key, getlink=True)
+            try:
+                node = group[key]
+            except (KeyError, OSError) as error:
+                if isinstance(link, h5py.HardLink):
+                    raise ScanFileError(
+                        f"{Path(file.filename).name}: is damaged at {path}: copy it again"
+                    ) from error
+                broken.append((path, str(getattr(link, "filename", link.path))))
+                continue
+            info = h5py.h5o.get_info(node.id)
+            mark = (int(info.fileno), int(info.addr))
+            if mark in seen:
+                continue
+            seen.add(mark)
+            if isinstance(node, h5py.Group):
+                groups[path] = attributes(node)
+                stack.append(node)
+            elif isinstance(node, h5py.Dataset) and node.shape:
+                vlen = h5py.check_vlen_dtype(node.dtype)
+                if vlen is not None and np.dtype(vlen).names:
+                    tables[path] = node
+                elif node.dtype.kind in "biufc":
+                    datasets[path] = node
+    return Walk(datasets, tables, groups, tuple(broken))
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Attributes of a group or dataset as plain Python values."""
+    plain: dict[str, Any] = {}
+    for key in node.attrs:
+        try:
+            value = node.attrs[key]
+        except (OSError, TypeError, ValueError):
+            continue
+        plain[str(key)] = text(value)
+    return plain
+
+
+def text(value: Any) -> Any:
+    """Bytes as str, one-element arrays as their element, the rest as it is."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.ravel()[0]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.generic):
+        return value.item() if not isinstance(value, np.bytes_) else value.decode("utf-8")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "SO":
+        return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value.ravel()]
+    return value
+
+
+def scalar(file: Any, path: str) -> Any:
+    """Value of a small dataset, None where it is absent."""
+    node = file.get(path)
+    if node is None or not hasattr(node, "shape") or node.size != 1:
+        return None
+    return text(node[()])

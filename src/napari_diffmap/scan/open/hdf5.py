@@ -1,0 +1,171 @@
+"""Any HDF5 file: the arrays in it that can be a scan, with the axes stated beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open import conventions
+from napari_diffmap.scan.open.calibrate import (
+    flatten,
+    plausible_voltage,
+    voltage_from_wavelength,
+)
+from napari_diffmap.scan.open.classify import order_from_text
+from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request
+from napari_diffmap.scan.open.h5 import H5Region, Walk, attributes, opened, walk
+from napari_diffmap.scan.open.notes import one_line, shape_text
+
+Reader = Callable[[Path, Any, Walk], list[Offer] | None]
+
+
+def hdf5(path: Path, request: Request) -> list[Offer]:
+    """Everything in an HDF5 file that can be opened as a scan."""
+    with opened(path) as file:
+        special = conventions.special(path, file, request)
+        if special is not None:
+            return special
+        tree = walk(file)
+        if request.dataset is not None:
+            exact = _exact(path, tree, request.dataset)
+            if exact is not None:
+                return [exact]
+        offers = conventions.known(path, file, tree)
+        if offers:
+            return offers
+        offers = [generic(path, node, tree) for node in _stacks(tree)]
+        if offers:
+            return offers
+        raise ScanFileError(_nothing(path, tree))
+
+
+def _exact(path: Path, tree: Walk, wanted: str) -> Offer | None:
+    """The dataset named by the user, whatever conventions say."""
+    name = "/" + wanted.strip("/")
+    node = tree.datasets.get(name)
+    return generic(path, node, tree) if node is not None and node.ndim >= 2 else None
+
+
+def _stacks(tree: Walk) -> list[Any]:
+    """Arrays of three axes longer than one; pictures only where there is no stack."""
+    large = [d for d in tree.datasets.values() if d.size and sum(n > 1 for n in d.shape) >= 2]
+    stacks = [d for d in large if d.ndim >= 3]
+    return stacks or [d for d in large if d.ndim == 2]
+
+
+def _nothing(path: Path, tree: Walk) -> str:
+    if tree.broken:
+        link, target = tree.broken[0]
+        return one_line(
+            f"{path.name}: {link} points to {target}, which is not there: put that file beside it"
+        )
+    empty = next((d for d in tree.datasets.values() if not d.size), None)
+    if empty is not None:
+        return f"{path.name}: its array is empty ({shape_text(empty.shape)})"
+    held = ", ".join(f"{p} ({shape_text(d.shape)})" for p, d in tree.datasets.items())
+    return one_line(f"{path.name}: holds no patterns and no images, only {held or 'no arrays'}")
+
+
+def generic(path: Path, dataset: Any, tree: Walk) -> Offer:
+    """One dataset with whatever its neighbourhood says about it."""
+    name = dataset.name
+    region = H5Region.of(path, dataset)
+    own = attributes(dataset)
+    around = _surrounding(name, tree)
+    axes = conventions.stated_axes(dataset, tree) or [RawAxis() for _ in region.shape]
+    notes: list[str] = []
+    order = _stated_order([own, *around], region.ndim)
+    if order is not None and not any(a.name for a in axes):
+        axes = [RawAxis(word) for word in order]
+        notes.append(f"axis order {', '.join(order)} as stated in the file")
+    metadata = flatten({**_merged(around), **own})
+    metadata.update(_side_lists(dataset, tree))
+    title = _title(path, name, tree)
+    master = path.with_name(re.sub(r"_data_\d+\.h5$", "_master.h5", path.name))
+    if master != path and master.is_file():
+        notes.append(f"is a part of {master.name}: open that for the whole scan")
+    for link, target in tree.broken:
+        notes.append(f"{link} points to {target}, which is not there")
+
+    def load() -> Found:
+        found = Found(region, axes, "HDF5", title, path, notes=notes, metadata=metadata)
+        apply_attributes(found, metadata)
+        return found
+
+    kind = {4: "4D-STEM", 5: "5 axes", 2: "image"}.get(region.ndim, "stack")
+    return Offer(Candidate(name.lstrip("/"), region.shape, str(region.dtype), kind), load)
+
+
+def _title(path: Path, name: str, tree: Walk) -> str:
+    return path.stem if len(_stacks(tree)) <= 1 else f"{path.stem} {name.strip('/')}"
+
+
+def _surrounding(name: str, tree: Walk) -> list[dict[str, Any]]:
+    """Attributes of the groups around a dataset, innermost first."""
+    parts = name.strip("/").split("/")[:-1]
+    paths = ["/" + "/".join(parts[:n]) for n in range(len(parts), 0, -1)] + ["/"]
+    return [tree.groups.get(p, {}) for p in paths]
+
+
+def _merged(around: list[dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for attrs in reversed(around):
+        merged.update(attrs)
+    return merged
+
+
+def _stated_order(attrs: list[dict[str, Any]], ndim: int) -> tuple[str, ...] | None:
+    """Axis order written anywhere in the attributes."""
+    for group in attrs:
+        for value in group.values():
+            words = ",".join(map(str, value)) if isinstance(value, list) else value
+            if isinstance(words, str) and len(words) < 500:
+                order = order_from_text(words, ndim)
+                if order is not None:
+                    return order
+    return None
+
+
+def _side_lists(dataset: Any, tree: Walk) -> dict[str, Any]:
+    """One value a frame beside a stack (tilt, energy, time), as plain lists."""
+    parent = dataset.name.rsplit("/", 1)[0]
+    lists: dict[str, Any] = {}
+    for path, node in tree.datasets.items():
+        beside = path.rsplit("/", 1)[0] == parent
+        if beside and node.shape == dataset.shape[:1] and node.ndim == 1 and node.size <= 100_000:
+            lists[path.rsplit("/", 1)[1]] = [float(v) for v in np.asarray(node[()])]
+    return lists
+
+
+_PIXEL = re.compile(r"(pixel|px|k_?per|q_?per|scale)")
+_PER_ANGSTROM = re.compile(r"(inv_?a(ng)?\b|inva|1/[aå]|[aå]\^?-1|per_?(a|ang)\b)")
+_PER_NM = re.compile(r"(inv_?nm|1/nm|nm\^?-1)")
+
+
+def apply_attributes(found: Found, metadata: dict[str, Any]) -> None:
+    """Pixel size, wavelength and voltage from attributes whose name carries the unit."""
+    for key, value in metadata.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        word = key.lower()
+        if found.pixel_size is None and _PIXEL.search(word):
+            if _PER_ANGSTROM.search(word):
+                found.pixel_size = float(value)
+            elif _PER_NM.search(word):
+                found.pixel_size = float(value) / 10
+        if found.voltage_kv is None:
+            if "wavelength" in word and re.search(r"(_a|_ang\w*|å)$", word):
+                volts = voltage_from_wavelength(float(value))
+                found.voltage_kv = round(volts, 1) if volts else None
+            elif re.search(r"(voltage|high_?tension|beam_energy|acc\w*_kv)", word):
+                found.voltage_kv = plausible_voltage(value)
+    if found.pixel_size is not None and not 1e-5 < found.pixel_size < 1:
+        found.notes.append(f"a detector pixel of {found.pixel_size:g} 1/Å is impossible; ignored")
+        found.pixel_size = None
+    if found.pixel_size is not None and found.diffraction is None:
+        found.diffraction = True

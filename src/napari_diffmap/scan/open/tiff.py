@@ -1,0 +1,90 @@
+"""TIFF pictures and stacks, page by page; units through RosettaSciIO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request
+from napari_diffmap.scan.open.regions import FileRegion, Index, Region, native
+from napari_diffmap.scan.open.signals import from_signal, read_signals
+
+
+class TiffPages(Region):
+    """Pages of a compressed TIFF stack, decoded one by one."""
+
+    def __init__(self, path: Path, series: int, shape: tuple[int, ...], dtype: Any) -> None:
+        self.path = path
+        self._series = series
+        self.shape = shape
+        self.dtype = native(np.dtype(dtype))
+
+    def read(self, index: Index) -> NDArray[Any]:
+        """Decode the pages asked for."""
+        import tifffile
+
+        lead = self.shape[:-2]
+        wanted = np.arange(int(np.prod(lead, dtype=np.int64))).reshape(lead)[index[: len(lead)]]
+        with tifffile.TiffFile(self.path) as file:
+            pages = file.series[self._series].pages
+            frames = []
+            for number in np.atleast_1d(wanted).ravel():
+                page = pages[int(number)]
+                if page is None:
+                    raise ScanFileError(f"{self.path.name}: page {int(number)} is missing")
+                frames.append(page.asarray()[index[len(lead) :]])
+        return np.stack(frames).reshape((*np.shape(wanted), *frames[0].shape))
+
+
+def tiff(path: Path, request: Request) -> list[Offer]:
+    """Every series of a TIFF file that holds intensities."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            regions = [_region(path, i, s) for i, s in enumerate(file.series)]
+    except tifffile.TiffFileError as error:
+        raise ScanFileError(f"{path.name}: its TIFF structure is damaged: copy it again") from error
+    usable = [(i, r) for i, r in enumerate(regions) if r is not None]
+    if not usable:
+        raise ScanFileError(f"{path.name}: holds a colour picture, not measured intensities")
+    offers = []
+    for number, region in usable:
+
+        def load(number: int = number, region: Region = region) -> Found:
+            name = path.stem if len(usable) == 1 else f"{path.stem} {number}"
+            signals = read_signals(path, "rsciio.tiff")
+            if number < len(signals) and np.shape(signals[number]["data"]) == region.shape:
+                found = from_signal(signals[number], path, "TIFF", region, name)
+                for axis in found.axes:
+                    axis.role = None  # TIFF pages are frames, whatever they show
+                return found
+            return Found(region, [RawAxis() for _ in region.shape], "TIFF", name, path)
+
+        kind = {4: "4D-STEM", 2: "image"}.get(region.ndim, "stack")
+        candidate = Candidate(f"series {number}", region.shape, str(region.dtype), kind)
+        offers.append(Offer(candidate, load))
+    return offers
+
+
+def _region(path: Path, number: int, series: Any) -> Region | None:
+    """A view of one series; None for colour."""
+    import tifffile
+
+    page = series.pages[0]
+    shape = tuple(int(n) for n in series.shape)
+    if page.photometric == tifffile.PHOTOMETRIC.RGB or getattr(page, "samplesperpixel", 1) > 1:
+        return None
+    if series.dataoffset is not None:
+        there = path.stat().st_size - series.dataoffset
+        if there < int(np.prod(shape, dtype=np.int64)) * np.dtype(page.dtype).itemsize:
+            raise ScanFileError(f"{path.name}: is truncated: copy it again")
+        dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+        return FileRegion(path, shape, dtype, series.dataoffset)
+    if len(shape) < 2 or tuple(page.shape) != shape[-2:]:
+        return None
+    return TiffPages(path, number, shape, page.dtype)
