@@ -212,8 +212,12 @@ class _in_words:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, DiffmapError):
+            if self._path.name not in str(error):
+                error.args = (one_line(f"{self._path.name}: {error}"), *error.args[1:])
+            return
         # Readers of other people's formats raise anything on a damaged file.
-        if isinstance(error, Exception) and not isinstance(error, DiffmapError):
+        if isinstance(error, Exception):
             reason = one_line(str(error).replace(str(self._path), self._path.name), 140)
             said = f" ({reason})" if reason else ""
             raise ScanFileError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.local import get_sync  # by name, Dask would import its cluster code first
 from numpy.typing import NDArray
 
 from napari_diffmap.scan.open.found import Found
@@ -48,7 +49,7 @@ def look(data: da.Array, missing: NDArray[np.bool_] | None, found: Found) -> lis
     count = _MANY if max(block, frame_bytes) * _MANY <= _LOOK_BYTES // 4 else _FEW
     frames = _present(data.shape[:depth], missing, count)
     sample = np.stack(
-        [data[tuple(int(i) for i in at)].compute(scheduler="synchronous") for at in frames]
+        [data[tuple(int(i) for i in at)].compute(scheduler=get_sync) for at in frames]
     )
     return _words(sample, found)
 
