@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,3 +94,18 @@ def map_pictures(found: OrientationMap, low: float, high: float) -> MapPictures:
 def tile_picture(rows: slice, columns: slice, part: OrientationMap) -> TilePicture:
     """The picture of one tile, given as a small map."""
     return TilePicture(rows, columns, ipf_colors(part, "z"))
+
+
+def part_map(found: dict[str, NDArray[Any]], phases: Sequence[Any]) -> OrientationMap:
+    """A tile of raw results as a small map, for its picture only."""
+    from napari_diffmap.maps import OrientationMap
+
+    shape = found["phase_ids"].shape[:2]
+    return OrientationMap(
+        rotations=found["rotations"],
+        scores=found["scores"],
+        phase_ids=found["phase_ids"],
+        reliability=np.full(shape, np.nan, dtype=np.float32),
+        ambiguity=np.zeros(shape, dtype=np.uint8),
+        phases=tuple(phases),
+    )

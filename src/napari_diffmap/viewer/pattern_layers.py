@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from napari_diffmap.errors import CancelledError, DiffmapError
 from napari_diffmap.scan.detectors import mean_pattern_in
@@ -40,6 +41,9 @@ class PatternLayers:
     model
         The viewer model of the second canvas; one is made when absent.
     """
+
+    #: The pattern layer of a new scan is there.
+    loaded = Signal()
 
     def __init__(self, session: Session, runner: Runner, model: ViewerModel | None = None) -> None:
         self.session = session
@@ -91,7 +95,12 @@ class PatternLayers:
         self.runner.latest("pattern", work, done, failed=self._failed)
 
     def _add_layers(self, source: PatternSource) -> None:
-        model = self.model
+        """Add every layer where it belongs; units that disagree for a moment make napari warn."""
+        scan, model = self.session.scan, self.model
+        if scan is None:
+            return
+        detector = detector_grid(source.scan)
+        flat = geometry(detector)
         self.pattern = model.add_image(
             source,
             name="pattern",
@@ -99,48 +108,43 @@ class PatternLayers:
             gamma=source.stretch.layer_gamma,
             colormap="gray",
             cache=False,
-            interpolation2d="nearest",
             rgb=False,
+            **geometry((*sample_grid(scan), *detector)),
         )
-        blank = np.zeros(source.shape[2:], dtype=np.float32)
         self.mean = model.add_image(
-            blank,
+            np.zeros(source.shape[2:], dtype=np.float32),
             name="mean of region",
             contrast_limits=source.limits,
             colormap="gray",
             visible=False,
+            **flat,
         )
-        none = np.zeros((0, 2))
-        self.measured = model.add_points(
-            none,
-            name="measured spots",
-            symbol="ring",
-            face_color=MEASURED_COLOR,
-            border_width=0,
-            canvas_size_limits=(9, 40),
-            visible=self._spots_visible,
-        )
-        self.simulated = model.add_points(
-            none,
-            name="simulated spots",
-            symbol="x",
-            face_color=SIMULATED_COLOR,
-            border_width=0,
-            canvas_size_limits=(7, 40),
-            visible=self._spots_visible,
-        )
-        self.beam = model.add_points(
-            none,
-            name="direct beam",
-            symbol="cross",
-            face_color=BEAM_COLOR,
-            border_width=0,
-            canvas_size_limits=(10, 24),
-        )
+        size = max(source.shape[2:]) / 128
+        self.measured = self._points("measured spots", "ring", MEASURED_COLOR, 7 * size, flat)
+        self.simulated = self._points("simulated spots", "x", SIMULATED_COLOR, 4 * size, flat)
+        for layer in (self.measured, self.simulated):
+            layer.visible = self._spots_visible
+        self.beam = self._points("direct beam", "cross", BEAM_COLOR, 5 * size, flat)
+        # Detectors may be there already; the pictures belong below them.
+        for i, layer in enumerate((self.pattern, self.mean)):
+            model.layers.move(model.layers.index(layer), i)
         self.place()
-        self.model.layers.selection.active = self.pattern
-        self._point(*self.session.position)
-        self.model.reset_view()
+        model.layers.selection.active = self.pattern
+        self.loaded.emit()
+
+    def _points(
+        self, name: str, symbol: str, color: str, size: float, where: dict[str, Any]
+    ) -> Points:
+        return self.model.add_points(
+            np.zeros((0, 2)),
+            name=name,
+            symbol=symbol,
+            face_color=color,
+            border_width=0,
+            size=size,
+            canvas_size_limits=(8, 30),
+            **where,
+        )
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CancelledError):

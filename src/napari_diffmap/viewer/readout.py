@@ -63,10 +63,19 @@ def pattern_line(session: Session, y: float, x: float, counts: float | None) -> 
 
 
 def calibration_line(session: Session) -> str:
-    """State of the calibration in one line; says what is missing."""
-    scan = session.scan
-    if scan is None or session.patterns is None:
+    """State of the calibration in one line; what is missing carries a warning sign."""
+    if session.scan is None or session.patterns is None:
         return ""
-    line = scan.calibration.summary().replace(" px", " pixel")
-    missing = scan.calibration.missing()
-    return f"{line}" if not missing else f"{line}  ⚠ {', '.join(missing)} missing for a map"
+    c = session.calibration
+    parts = [
+        "⚠ centre missing"
+        if c.center is None
+        else f"centre {c.center[0]:.1f}, {c.center[1]:.1f} px ({c.center_origin})",
+        "⚠ pixel size missing"
+        if c.pixel_size is None
+        else f"{c.pixel_size:.4g} 1/Å per px ({c.pixel_size_origin})",
+        "⚠ voltage missing"
+        if c.voltage_kv is None
+        else f"{c.voltage_kv:g} kV ({c.voltage_origin})",
+    ]
+    return " · ".join(parts)

@@ -205,20 +205,29 @@ class SampleLayers:
         self._blend()
 
     def _blend(self) -> None:
-        """One visible image is grey; several add up in their detectors' colours."""
-        listed = self.session.detectors
+        """Grey images, the selected detector's on top; or all added up in colours."""
+        listed, tinted = self.session.detectors, self.session.in_colors
         shown = [item for item in listed if item.visible and item.key in self.images]
-        for item in listed:
-            layer = self.images.get(item.key)
-            if layer is None:
-                continue
-            tinted = len(shown) > 1
+        for item in shown:
+            layer = self.images[item.key]
             wanted = _tint(item.detector.color) if tinted else "gray"
             if layer.colormap.name != (wanted if isinstance(wanted, str) else wanted.name):
                 layer.colormap = wanted
             blending = "additive" if tinted and item != shown[0] else "translucent_no_depth"
             if layer.blending != blending:
                 layer.blending = blending
+        self._raise_selected()
+
+    def _raise_selected(self) -> None:
+        """The image of the detector in hand lies above the other images."""
+        selected = self.session.selected
+        layer = self.images.get(selected) if selected is not None else None
+        viewer = self.viewer
+        if layer is None or len(self.images) < 2 or self.session.in_colors:
+            return
+        places = [viewer.layers.index(other) for other in self.images.values()]
+        if viewer.layers.index(layer) != max(places):
+            viewer.layers.move(viewer.layers.index(layer), max(places) + 1)
 
     # --------------------------------------------------------------- stack
     def _on_plane(self, _plane: int | None) -> None:

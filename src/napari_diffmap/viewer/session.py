@@ -93,6 +93,7 @@ class Session:
         self.beam_radius: float | None = None
         self.detectors: tuple[ListedDetector, ...] = ()
         self.selected: int | None = None
+        self.in_colors = False
         self.phases: tuple[CrystalPhase, ...] = ()
         self.map: OrientationMap | None = None
         self._keys = count(1)
@@ -225,6 +226,12 @@ class Session:
         """Mark the detector that keys and forms act on."""
         if key != self.selected:
             self.selected = key
+            self.detectors_changed.emit()
+
+    def show_in_colors(self, on: bool) -> None:
+        """Add the visible images up in their detectors' colours, or show one in grey."""
+        if on != self.in_colors:
+            self.in_colors = on
             self.detectors_changed.emit()
 
     def _replace(self, item: ListedDetector) -> None:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
+    QPushButton,
     QTableWidget,
     QToolButton,
     QVBoxLayout,
@@ -87,8 +88,16 @@ class DetectorList(QWidget):
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         layout.addWidget(self.table, 1)
-        self.buttons: dict[str, QToolButton] = {}
-        layout.addLayout(self._row({k: (k, tip) for k, tip in _PRESETS.items()}, self._preset))
+        self.buttons: dict[str, QPushButton] = {}
+        presets = self._row({k: (k, tip) for k, tip in _PRESETS.items()}, self._preset)
+        self.colors = QCheckBox("in colours")
+        self.colors.setToolTip(
+            "Add the visible images up, each in its detector's colour; otherwise the image of the"
+            " detector in hand is shown in grey"
+        )
+        self.colors.toggled.connect(self.session.show_in_colors)
+        presets.addWidget(self.colors)
+        layout.addLayout(presets)
         layout.addLayout(self._row(_SHAPES, desk.add_shape))
         self._keys: list[int] = []
         self.session.detectors_changed.connect(self.refresh)
@@ -151,7 +160,9 @@ class DetectorList(QWidget):
             )
         response.setToolTip("What is measured inside the shape")
         response.currentIndexChanged.connect(lambda _i: self._respond(key, response.currentData()))
-        remove = tool_button("✕", "Remove this detector and its image")
+        remove = QToolButton()
+        remove.setText("✕")
+        remove.setToolTip("Remove this detector and its image")
         remove.clicked.connect(lambda: self.session.remove_detector(key))
         for column, widget in enumerate((eye, color, name, response, remove)):
             self.table.setCellWidget(row, column, widget)

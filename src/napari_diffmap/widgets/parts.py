@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
 
 
 class ElidedLabel(QLabel):
@@ -55,13 +55,15 @@ def plain_label(text: str) -> QLabel:
     return label
 
 
-def tool_button(text: str, tip: str, *, checkable: bool = False) -> QToolButton:
-    """A small button with words and a tooltip."""
-    button = QToolButton()
-    button.setText(text)
+def tool_button(text: str, tip: str) -> QPushButton:
+    """A compact button with words and a tooltip."""
+    button = QPushButton(text)
     button.setToolTip(tip)
-    button.setCheckable(checkable)
-    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setAutoDefault(False)
+    width = QFontMetrics(button.font()).horizontalAdvance(text)
+    button.setMinimumWidth(min(width + 16, 200))
+    button.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
     return button
 
 

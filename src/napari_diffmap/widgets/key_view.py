@@ -1,0 +1,144 @@
+"""The Key dock: IPF colour key of every phase, legends of phases, boundaries and doubt."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
+from napari_diffmap.maps.boundaries import BOUNDARY_TABLE
+from napari_diffmap.widgets.parts import plain_label
+from napari_diffmap.widgets.workbench import workbench_of
+
+if TYPE_CHECKING:
+    from napari_diffmap.maps import OrientationMap
+
+_KEY_PIXELS = 200
+_EMPTY = "Map orientations first (Map dock): the colour key of each phase is drawn here."
+
+
+class KeyView(QWidget):
+    """Colour keys and legends of the map that is shown.
+
+    Parameters
+    ----------
+    napari_viewer
+        The main viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.bench = workbench_of(napari_viewer)
+        self.session = self.bench.session
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        self.message = plain_label(_EMPTY)
+        layout.addWidget(self.message)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        body = QWidget()
+        self.row = QHBoxLayout(body)
+        self.row.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        area.setWidget(body)
+        layout.addWidget(area, 1)
+        self.keys: dict[str, QLabel] = {}
+        self.legend = QLabel()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setToolTip("Legend of the phase, ambiguity and boundary layers")
+        self._links: list[tuple[Any, Any]] = [
+            (self.session.map_changed, self._on_map),
+            (self.bench.maps.shown, self._on_shown),
+        ]
+        for signal, slot in self._links:
+            signal.connect(slot)
+        self._on_map(self.session.map)
+
+    def _on_shown(self) -> None:
+        self._on_map(self.session.map)
+
+    def _on_map(self, found: OrientationMap | None) -> None:
+        while self.row.count():
+            item = self.row.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None and widget is not self.legend:
+                widget.deleteLater()
+        self.keys.clear()
+        self.legend.setVisible(found is not None)
+        self.message.setVisible(found is None)
+        if found is None:
+            return
+        phases = found.phases
+
+        def work(_token: object) -> list[NDArray[np.uint8]]:
+            from napari_diffmap.maps.ipf_key import ipf_key
+
+            return [ipf_key(phase, _KEY_PIXELS, background="white") for phase in phases]
+
+        def done(pictures: list[NDArray[np.uint8]]) -> None:
+            if self.session.map is found:
+                self._show(found, pictures)
+
+        self.bench.runner.latest("key", work, done)
+
+    def _show(self, found: OrientationMap, pictures: list[NDArray[np.uint8]]) -> None:
+        for phase, picture in zip(found.phases, pictures, strict=True):
+            frame = QWidget()
+            column = QVBoxLayout(frame)
+            column.setContentsMargins(0, 0, 6, 0)
+            title = QLabel(f"<b>{escape(phase.name)}</b> {escape(str(phase.point_group.name))}")
+            image = QLabel()
+            image.setPixmap(QPixmap.fromImage(_qimage(picture)))
+            image.setToolTip(
+                f"TSL key of {phase.name}: which crystal direction is parallel to the chosen"
+                " sample direction (X right, Y down, Z along the beam)"
+            )
+            column.addWidget(title)
+            column.addWidget(image)
+            self.keys[phase.name] = image
+            self.row.addWidget(frame)
+        self.legend.setText(_legend(found, self.bench.maps.low, self.bench.maps.high))
+        self.row.addWidget(self.legend)
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop listening."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        super().closeEvent(event)
+
+
+def _qimage(rgba: NDArray[np.uint8]) -> QImage:
+    rgba = np.ascontiguousarray(rgba)
+    height, width = rgba.shape[:2]
+    return QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
+
+
+def _line(color: str, text: str) -> str:
+    return f'<span style="color:{color}">■</span> {escape(text)}<br>'
+
+
+def _legend(found: OrientationMap, low: float, high: float) -> str:
+    mapped = max(int(found.indexed.sum()), 1)
+    text = "<b>Phases</b><br>"
+    for i, phase in enumerate(found.phases):
+        share = 100 * float(found.phase_mask(i).sum()) / mapped
+        text += _line(phase.color, f"{phase.name} {share:.1f} %")
+    text += "<b>Ambiguity</b><br>"
+    for cause in AMBIGUITY_TABLE:
+        if cause.code in (Ambiguity.NONE, Ambiguity.NO_DATA):
+            continue
+        share = 100 * float((found.ambiguity == cause.code).mean())
+        text += _line(cause.color, f"{cause.name} {share:.1f} %")
+    text += "<b>Boundaries</b><br>"
+    words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"over {high:g}°, thick"}
+    for style in BOUNDARY_TABLE:
+        extra = words.get(style.name)
+        color = "#888888" if style.color == "#000000" else style.color
+        text += _line(color, style.name + (f" ({extra})" if extra else ""))
+    return text

@@ -1,0 +1,351 @@
+"""The Map dock: phases, matcher settings, run, overlays, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_diffmap.errors import DiffmapError
+from napari_diffmap.viewer.map_layers import BASES
+from napari_diffmap.widgets.bridge import report, report_error
+from napari_diffmap.widgets.parameter_form import ParameterForm
+from napari_diffmap.widgets.parts import one_line_label, swatch, tool_button
+from napari_diffmap.widgets.workbench import workbench_of
+
+if TYPE_CHECKING:
+    from napari_diffmap.crystal.phases import CrystalPhase
+    from napari_diffmap.jobs.control import Progress
+
+#: Fields that the phase list and the Calibrate dock ask for.
+_ELSEWHERE = frozenset({"phases", "voltage_kv", "pixel_size", "center"})
+
+
+class MapDock(QWidget):
+    """Say what the sample may be, map it, look at the result, save it.
+
+    Parameters
+    ----------
+    napari_viewer
+        The main viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.bench = workbench_of(napari_viewer)
+        self.session = self.bench.session
+        self.run = self.bench.run
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setSpacing(4)
+        layout.addLayout(self._make_phases())
+        layout.addWidget(self._make_form(), 1)
+        self.line = one_line_label("What is missing, or how far the map is")
+        layout.addWidget(self.line)
+        layout.addLayout(self._make_run())
+        layout.addLayout(self._make_show())
+        self._connect()
+        self.refresh()
+
+    # ------------------------------------------------------------ building
+    def _make_phases(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self.phases = QListWidget()
+        self.phases.setToolTip("What the sample may be: every pattern is matched to all of these")
+        self.phases.setFixedHeight(66)
+        row.addWidget(self.phases, 1)
+        column = QVBoxLayout()
+        column.setSpacing(2)
+        self.add_cif = tool_button("Add CIF…", "Add phases from CIF files")
+        self.add_cif.clicked.connect(self.ask_cif)
+        self.bundled = tool_button("Bundled", "Add a phase that comes with the plugin")
+        menu = QMenu(self.bundled)
+        menu.aboutToShow.connect(self._fill_bundled)
+        self.bundled.setMenu(menu)
+        self.remove = tool_button("Remove", "Remove the chosen phase from the list")
+        self.remove.clicked.connect(self.remove_phase)
+        for button in (self.add_cif, self.bundled, self.remove):
+            button.setMinimumWidth(84)
+            column.addWidget(button)
+        row.addLayout(column)
+        return row
+
+    def _make_form(self) -> QScrollArea:
+        from napari_diffmap.methods.orientation.parameters import OrientationParameters
+
+        self.form = ParameterForm(OrientationParameters, skip=_ELSEWHERE)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(self.form)
+        return area
+
+    def _make_run(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self.map_button = QPushButton("Map")
+        self.map_button.setToolTip("Map orientations and phases of the whole scan")
+        self.map_button.clicked.connect(self.start)
+        self.pause_button = QPushButton("Pause")
+        self.pause_button.setToolTip("Hold the run, or let it go on; acts within a second")
+        self.pause_button.clicked.connect(self.toggle_pause)
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("End the run within a second; what is mapped stays")
+        self.stop_button.clicked.connect(lambda: self.run.stop())
+        self.progress = QProgressBar()
+        self.progress.setToolTip("Share of the scan positions that are mapped")
+        self.progress.setRange(0, 1000)
+        self.save_button = QPushButton("Save…")
+        self.save_button.setToolTip(
+            "Save the map to a folder: orix HDF5, .ang, TIFF maps, PNG pictures with scale bar"
+            " and colour key"
+        )
+        self.save_button.clicked.connect(self.ask_folder)
+        for widget in (self.map_button, self.pause_button, self.stop_button):
+            row.addWidget(widget)
+        row.addWidget(self.progress, 1)
+        row.addWidget(self.save_button)
+        return row
+
+    def _make_show(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self.base = QComboBox()
+        self.base.addItems([*BASES, "none"])
+        self.base.setCurrentText("IPF-Z")
+        self.base.setToolTip(
+            "Map shown on the sample; IPF colours tell the crystal direction along X (right),"
+            " Y (down) or Z (the beam)"
+        )
+        self.base.currentTextChanged.connect(
+            lambda name: self.bench.maps.show_base(None if name == "none" else name)
+        )
+        self.boundaries = QCheckBox("boundaries")
+        self.boundaries.setChecked(True)
+        self.boundaries.setToolTip("Grain boundaries by class; see the Key dock")
+        self.boundaries.toggled.connect(lambda on: self.bench.maps.show_overlay("boundaries", on))
+        self.ambiguity = QCheckBox("ambiguity")
+        self.ambiguity.setToolTip("Zones where the answer is in doubt, by cause")
+        self.ambiguity.toggled.connect(lambda on: self.bench.maps.show_overlay("ambiguity", on))
+        self.low, self.high = (
+            _angle("Disorientation up to which there is no boundary, degrees"),
+            (_angle("Disorientation above which a boundary is high-angle, degrees")),
+        )
+        self.low.setValue(self.bench.maps.low)
+        self.high.setValue(self.bench.maps.high)
+        for box in (self.low, self.high):
+            box.valueChanged.connect(self._on_thresholds)
+        for widget in (QLabel("Show"), self.base, self.boundaries, QLabel("low"), self.low):
+            row.addWidget(widget)
+        for widget in (QLabel("high"), self.high, self.ambiguity):
+            row.addWidget(widget)
+        row.addStretch()
+        return row
+
+    def _connect(self) -> None:
+        session, run = self.session, self.run
+        self._links: list[tuple[Any, Any]] = [
+            (session.scan_changed, self.refresh),
+            (session.calibration_changed, self.refresh),
+            (session.phases_changed, self._on_phases),
+            (session.map_changed, self.refresh),
+            (run.state_changed, self._on_state),
+            (run.progressed, self._on_progress),
+            (run.finished, self._on_finished),
+            (self.bench.maps.shown, self._on_shown),
+        ]
+        for signal, slot in self._links:
+            signal.connect(slot)
+        self._on_phases()
+
+    # -------------------------------------------------------------- phases
+    def _fill_bundled(self) -> None:
+        from napari_diffmap.crystal.phases import bundled_phases
+
+        menu = self.bundled.menu()
+        assert menu is not None
+        menu.clear()
+        for name in bundled_phases():
+            action = menu.addAction(name)
+            assert action is not None
+            action.triggered.connect(lambda _on=False, n=name: self.add_phases([n]))
+
+    def ask_cif(self) -> None:
+        """Choose CIF files."""
+        dialog = QFileDialog(self, "Add phases", "", "Crystal structures (*.cif)")
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.filesSelected.connect(self.add_phases)
+        self.cif_dialog = dialog
+        dialog.open()
+
+    def add_phases(self, sources: list[str]) -> None:
+        """Add phases by CIF path or bundled name, read beside the window."""
+        session = self.session
+        have = [str(phase.source or phase.name) for phase in session.phases]
+
+        def work(_token: object) -> tuple[CrystalPhase, ...]:
+            from napari_diffmap.crystal.phases import load_phases
+
+            return load_phases([*have, *sources])
+
+        def done(phases: tuple[CrystalPhase, ...]) -> None:
+            for phase in phases[len(have) :]:
+                for warning in phase.warnings:
+                    report(warning)
+            session.set_phases(phases)
+
+        self.bench.runner.latest("phases", work, done, failed=report_error)
+
+    def remove_phase(self) -> None:
+        """Remove the chosen phase."""
+        row = self.phases.currentRow()
+        left = [phase for i, phase in enumerate(self.session.phases) if i != row]
+        self.session.set_phases(left)
+
+    def _on_phases(self) -> None:
+        self.phases.clear()
+        for phase in self.session.phases:
+            a, b, c, alpha, beta, gamma = phase.cell
+            item = QListWidgetItem(
+                swatch(phase.color),
+                f"{phase.name}   {phase.formula}   {phase.space_group}"
+                f"   a {a:.4g}  b {b:.4g}  c {c:.4g} Å",
+            )
+            item.setToolTip(
+                f"{phase.source or phase.name}\nα {alpha:.4g}°, β {beta:.4g}°, γ {gamma:.4g}°"
+                + "".join(f"\n{line}" for line in phase.warnings)
+            )
+            self.phases.addItem(item)
+        if self.phases.count():
+            self.phases.setCurrentRow(self.phases.count() - 1)
+        self.refresh()
+
+    # ------------------------------------------------------------- running
+    def start(self) -> None:
+        """Start the map with the form's settings."""
+        try:
+            self.run.start(self.form.parameters())  # type: ignore[arg-type]
+        except DiffmapError as error:
+            report_error(error)
+
+    def toggle_pause(self) -> None:
+        """Hold the run or let it go on."""
+        if self.run.state == "paused":
+            self.run.resume()
+        else:
+            self.run.pause()
+
+    def _on_state(self, state: str) -> None:
+        self.pause_button.setText("Resume" if state == "paused" else "Pause")
+        if state == "paused":
+            self.line.setText("Paused: " + self.line.full_text())
+        elif state == "stopping":
+            self.line.setText("Stopping …")
+        elif state == "running":
+            self.line.setText("Preparing …")
+        self.refresh()
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self.run.state == "running":
+            self.line.setText(progress.text())
+        self.progress.setValue(round(1000 * progress.fraction))
+
+    def _on_finished(self, run: Any) -> None:
+        self.refresh()
+        if run is not None:
+            done = int(run.result.done.sum())
+            pace = run.summary.get("patterns_per_second")
+            self.line.setText(
+                f"{done} of {run.result.done.size} positions in {run.result.seconds:.1f} s"
+                f" ({pace} per second, {run.summary.get('device')}),"
+                f" {100 * run.map.ambiguous_fraction():.1f} % ambiguous"
+            )
+
+    def _on_shown(self) -> None:
+        for name in ("boundaries", "ambiguity"):
+            box: QCheckBox = getattr(self, name)
+            self.bench.maps.show_overlay(name, box.isChecked())  # type: ignore[arg-type]
+        base = self.base.currentText()
+        self.bench.maps.show_base(None if base == "none" else base)
+        self.refresh()
+
+    def _on_thresholds(self, _value: float) -> None:
+        if self.low.value() > self.high.value():
+            changed = self.sender()
+            other = self.high if changed is self.low else self.low
+            other.setValue(self.low.value() if changed is self.low else self.high.value())
+            return
+        self.bench.maps.set_thresholds(self.low.value(), self.high.value())
+
+    # -------------------------------------------------------------- saving
+    def ask_folder(self) -> None:
+        """Choose a folder to save to."""
+        dialog = QFileDialog(self, "Save the map to a folder")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.save)
+        self.folder_dialog = dialog
+        dialog.open()
+
+    def save(self, folder: str | Path) -> None:
+        """Save the map to a folder."""
+        try:
+            self.run.save(folder)
+        except DiffmapError as error:
+            report_error(error)
+
+    # --------------------------------------------------------------- state
+    def refresh(self, *_: object) -> None:
+        """Enable what can be done and say what cannot."""
+        idle = self.run.state == "idle"
+        missing = self.run.missing()
+        if idle:
+            self.line.setText(missing or "Ready: press Map.")
+            self.progress.setValue(0)
+        self.map_button.setEnabled(idle and not missing)
+        self.pause_button.setEnabled(self.run.state in ("running", "paused"))
+        self.stop_button.setEnabled(self.run.state in ("running", "paused"))
+        for button in (self.add_cif, self.bundled):
+            button.setEnabled(idle)
+        self.remove.setEnabled(idle and bool(self.session.phases))
+        self.form.setEnabled(idle)
+        mapped = self.session.map is not None
+        self.save_button.setEnabled(mapped and idle)
+        for widget in (self.base, self.boundaries, self.ambiguity, self.low, self.high):
+            widget.setEnabled(mapped)
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop listening."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        super().closeEvent(event)
+
+
+def _angle(tip: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setRange(0.1, 180)
+    box.setDecimals(1)
+    box.setSuffix("°")
+    box.setSingleStep(1)
+    box.setToolTip(tip)
+    box.setKeyboardTracking(False)
+    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+    box.setFixedWidth(64)
+    return box

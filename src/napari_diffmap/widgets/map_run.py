@@ -1,0 +1,246 @@
+"""A running orientation map: start, pause, stop, progress, what is left when it ends."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from psygnal import Signal
+
+from napari_diffmap.errors import BadInputError, CancelledError
+from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.viewer.map_layers import MapLayers
+from napari_diffmap.viewer.map_pictures import TilePicture, tile_picture
+from napari_diffmap.viewer.session import Session
+from napari_diffmap.widgets.bridge import JobWorker, report, report_error, start_job
+
+if TYPE_CHECKING:
+    from napari_diffmap.jobs.orient import OrientationRun
+    from napari_diffmap.methods.orientation import OrientationParameters
+
+State = Literal["idle", "running", "paused", "stopping"]
+#: Tiles are handed to the window at most this often.
+_TILE_SECONDS = 0.15
+
+
+class MapRun:
+    """Runs the matcher on the device queue and fills the map while it runs.
+
+    Signals
+    -------
+    state_changed(state)
+        ``idle``, ``running``, ``paused`` or ``stopping``.
+    progressed(progress)
+        A `jobs.control.Progress`.
+    finished(run)
+        The `OrientationRun`, complete or not; None when nothing was left.
+    """
+
+    state_changed = Signal(str)
+    progressed = Signal(object)
+    finished = Signal(object)
+
+    def __init__(self, session: Session, layers: MapLayers) -> None:
+        self.session = session
+        self.layers = layers
+        self.state: State = "idle"
+        self.last: OrientationRun | None = None
+        self.method: Any = None
+        self._control: JobControl | None = None
+        self._worker: JobWorker | None = None
+        self._scan: object = None
+        session.scan_changed.connect(self._on_scan)
+
+    # --------------------------------------------------------------- asking
+    def missing(self) -> str:
+        """What must be there before a map can run, in one line; empty when nothing."""
+        session = self.session
+        if session.scan is None:
+            return "Open a scan first."
+        if not session.scan.has_patterns:
+            return (
+                f"A {session.scan.kind} scan has no grid of patterns;"
+                " give it a scan shape in the Scan dock."
+            )
+        if not session.phases:
+            return "Add a phase first: a CIF file or a bundled one."
+        lacking = [word for word in session.calibration.missing() if word != "centre"]
+        if lacking:
+            return f"Enter the {' and the '.join(lacking)} in the Calibrate dock first."
+        return ""
+
+    # -------------------------------------------------------------- running
+    def start(self, parameters: OrientationParameters | None = None) -> None:
+        """Map the session's scan with its phases.
+
+        Raises
+        ------
+        BadInputError
+            If something is missing or a map runs already.
+        """
+        if self.state != "idle":
+            raise BadInputError("a map is running: stop it first")
+        lacking = self.missing()
+        if lacking:
+            raise BadInputError(lacking)
+        session, control = self.session, JobControl()
+        scan, phases, reader = session.patterns, session.phases, session.reader
+        assert scan is not None
+        self._control, self._scan = control, session.scan
+
+        def work(worker: JobWorker) -> OrientationRun:
+            from napari_diffmap.jobs.orient import calibrated, map_orientations
+            from napari_diffmap.jobs.queue import submit
+            from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+            from napari_diffmap.models.device import resolve_device
+
+            chosen = (parameters or OrientationParameters()).model_copy(
+                update={"phases": tuple(str(p.source or p.name) for p in phases)}
+            )
+            method = OrientationMethod(chosen, list(phases))
+            self.method = method
+            device = resolve_device("auto")
+            tiles = _TileMail(worker, method)
+            return submit(
+                device,
+                lambda: map_orientations(
+                    calibrated(scan),
+                    method,
+                    device=device,
+                    control=control,
+                    on_progress=worker.progressed.emit,
+                    on_tile=tiles,
+                    reader=reader,
+                ),
+            ).result()
+
+        self.layers.begin()
+        self._set("running")
+        self._worker = start_job(
+            work,
+            stop=control.stop,
+            returned=self._on_returned,
+            errored=self._on_errored,
+            finished=self._on_finished,
+            progressed=self._on_progress,
+            tile=self._on_tile,
+            description="orientation map",
+        )
+
+    def pause(self) -> None:
+        """Hold the run; it stops within half a second."""
+        if self._control is not None and self.state == "running":
+            self._control.pause()
+            self._set("paused")
+
+    def resume(self) -> None:
+        """Let a held run go on."""
+        if self._control is not None and self.state == "paused":
+            self._control.resume()
+            self._set("running")
+
+    def stop(self) -> None:
+        """End the run; what is mapped stays."""
+        if self._control is not None and self.state in ("running", "paused"):
+            self._control.stop()
+            self._set("stopping")
+
+    def _set(self, state: State) -> None:
+        self.state = state
+        self.state_changed.emit(state)
+
+    # ---------------------------------------------------------------- slots
+    def _current(self) -> bool:
+        """Whether the scan that is mapped is still the one on the desk."""
+        return self.session.scan is not None and self._scan is not None
+
+    def _on_scan(self) -> None:
+        self.last = None
+        self.method = None
+        self._scan = None
+        self.stop()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.progressed.emit(progress)
+
+    def _on_tile(self, pictures: list[TilePicture]) -> None:
+        if self._current():
+            for picture in pictures:
+                self.layers.fill(picture)
+
+    def _on_returned(self, run: OrientationRun) -> None:
+        if not self._current():
+            return
+        self.last = run
+        error = run.result.error
+        if error is not None:
+            if isinstance(error, CancelledError):
+                report(str(error))
+            else:
+                report_error(error)
+        if run.result.done.any():
+            self.session.set_map(run.map)
+        else:
+            self.last = None
+            self.layers.clear()
+
+    def _on_errored(self, error: Exception) -> None:
+        report_error(error)
+
+    def _on_finished(self) -> None:
+        self._control = None
+        self._worker = None
+        self._set("idle")
+        self.finished.emit(self.last)
+
+    # --------------------------------------------------------------- saving
+    def save(self, folder: str | Path) -> None:
+        """Write the map, its pictures and its summary to a folder, beside the window.
+
+        Raises
+        ------
+        BadInputError
+            If there is no map.
+        """
+        run, found = self.last, self.session.map
+        if found is None:
+            raise BadInputError("map the scan first: there is no map to save")
+        target = Path(folder)
+
+        def work(_worker: JobWorker) -> list[Path]:
+            from napari_diffmap.jobs.orient import output_folder
+            from napari_diffmap.jobs.results import write_results
+            from napari_diffmap.widgets.saving import save_map
+
+            output_folder(target)
+            return write_results(run, target) if run is not None else save_map(found, target)
+
+        def done(files: list[Path]) -> None:
+            report(f"saved {len(files)} files in {target}")
+            self.saved.emit(files)
+
+        start_job(work, returned=done, errored=report_error, description="saving the map")
+
+    #: The files of a save are written.
+    saved = Signal(object)
+
+
+class _TileMail:
+    """Collects mapped tiles in the worker's thread and hands them on a few times a second."""
+
+    def __init__(self, worker: JobWorker, method: Any) -> None:
+        self._worker = worker
+        self._method = method
+        self._waiting: list[TilePicture] = []
+        self._sent = 0.0
+
+    def __call__(self, tile: Any, found: dict[str, Any]) -> None:
+        from napari_diffmap.viewer.map_pictures import part_map
+
+        part = part_map(found, self._method.phases)
+        self._waiting.append(tile_picture(tile.rows, tile.columns, part))
+        if time.perf_counter() - self._sent > _TILE_SECONDS:
+            self._sent = time.perf_counter()
+            self._worker.tile.emit(self._waiting)
+            self._waiting = []

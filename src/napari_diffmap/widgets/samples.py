@@ -1,0 +1,123 @@
+"""Sample scans of the File menu: one that is made here, two that are fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_diffmap.errors import ResourceError
+from napari_diffmap.widgets import reader
+
+if TYPE_CHECKING:
+    from napari_diffmap.scan.scan import Scan
+
+#: pyxem's data functions and the files they leave in pyxem's cache.
+_FILES = {"sped_ag": "SPED-Ag.zspy", "cuag_orientations": "cuzipProcessed.zspy"}
+#: One Zenodo record holds both.
+RECORD = "zenodo.org/records/15490547"
+LICENCE = f"CC BY 4.0, {RECORD}"
+
+
+def linio2() -> list[Any]:
+    """Simulated LiNiO2 polycrystal with known truth; made on first use."""
+    return _sample("LiNiO2 polycrystal", _bundled)
+
+
+def sped_ag() -> list[Any]:
+    """Measured precession scan of silver."""
+    return _sample("SPED-Ag", lambda: fetch("sped_ag"), LICENCE)
+
+
+def cuag() -> list[Any]:
+    """Measured scan of copper grains in a Cu-Ag alloy."""
+    return _sample("CuAg", lambda: fetch("cuag_orientations"), LICENCE)
+
+
+def _bundled() -> Scan:
+    from napari_diffmap.crystal.sample import sample_scan
+
+    return sample_scan()[0]
+
+
+def fetch(name: str) -> Scan:
+    """A measured scan of pyxem's collection, downloaded once and opened lazily.
+
+    Parameters
+    ----------
+    name
+        A function of ``pyxem.data``.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot be downloaded.
+    """
+    from napari_diffmap.scan.open import open_scan
+
+    path = cached(name)
+    if path is None:
+        try:
+            import pyxem.data
+
+            getattr(pyxem.data, name)(allow_download=True, lazy=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise ResourceError(
+                f"cannot download {_FILES[name]} from {RECORD}: connect to the internet and try"
+                " again, or put the file into pyxem's data folder (PYXEM_DATA_DIR)"
+            ) from error
+        path = cached(name)
+    if path is None:
+        raise ResourceError(f"{_FILES[name]} was fetched but is not in pyxem's data folder")
+    return open_scan(path)
+
+
+def cached(name: str) -> Path | None:
+    """The file of a sample in pyxem's data folder, None before the first download."""
+    import pooch
+
+    folder = Path(os.environ.get("PYXEM_DATA_DIR") or pooch.os_cache("pyxem"))
+    found = sorted(folder.rglob(_FILES[name])) if folder.is_dir() else []
+    return found[-1] if found else None
+
+
+def _sample(name: str, load: Callable[[], Scan], licence: str = "") -> list[Any]:
+    """Layer data of a sample; with a window the scan is loaded beside it.
+
+    Napari wants layer data at once, so a placeholder stands in until the
+    workspace shows the scan in it.
+    """
+    from napari_diffmap.viewer.sample_layers import METADATA_KEY
+
+    if reader._current_window() is None:
+        return [reader.layer_for(load())]
+    number = next(reader._numbers)
+    reader._soon(lambda bench: _load(bench, number, name, load, licence))
+    meta = {METADATA_KEY: {"schema": 1, "role": "virtual image", "scan": number}}
+    options = {
+        "name": f"{name} (loading)",
+        "metadata": meta,
+        "contrast_limits": (0.0, 1.0),
+        "rgb": False,
+    }
+    return [(np.zeros((2, 2), dtype=np.float32), options, "image")]
+
+
+def _load(bench: Any, number: int, name: str, load: Callable[[], Scan], licence: str = "") -> None:
+    from napari_diffmap.widgets.bridge import report, report_error
+
+    def done(scan: Scan) -> None:
+        reader._waiting[number] = scan
+        reader.take_over(bench, number)
+        if licence:
+            report(f"{name}: {licence}")
+
+    def failed(error: Exception) -> None:
+        reader.drop_placeholder(bench, number)
+        report_error(error)
+
+    report(f"{name}: loading" + (f" ({licence})" if licence else ""))
+    bench.runner.latest("sample", lambda _token: load(), done, failed=failed)
