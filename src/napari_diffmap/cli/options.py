@@ -10,7 +10,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[Any]):
     """A fixed count of comma-separated numbers, e.g. ``64,64,12``."""
 
     name = "numbers"
