@@ -11,8 +11,8 @@ from pathlib import Path
 from napari_diffmap.errors import BadInputError, ResourceError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: HDF5 reports a full disk in words, without the error number.
-_FULL_WORDS = ("no space left", "disk quota", "file too large")
+#: numpy reports a full disk in words, without the error number.
+_FULL_WORDS = ("no space left", "disk quota", "file too large", "requested and")
 
 
 @contextmanager

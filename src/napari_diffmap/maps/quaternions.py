@@ -124,6 +124,33 @@ def _unit(q: Quaternions) -> NDArray[np.float64]:
     return unit
 
 
+def bunge(q: Quaternions) -> NDArray[np.float64]:
+    """Bunge Euler angles (φ1, Φ, φ2) ``(n, 3)`` in radians, 0 ≤ φ1, φ2 < 2π, 0 ≤ Φ ≤ π.
+
+    From the half sum and half difference of φ1 and φ2, which are exact where
+    the usual formulas are not: at Φ = 0 and at Φ = 180° (where orix 0.15 errs).
+
+    Parameters
+    ----------
+    q
+        ``(n, 4)`` orientations.
+    """
+    a, b, c, d = _unit(q).T
+    half_sum, half_difference = np.arctan2(-d, a), np.arctan2(-c, -b)
+    euler = np.stack(
+        (
+            half_sum + half_difference,
+            2 * np.arctan2(np.hypot(b, c), np.hypot(a, d)),
+            half_sum - half_difference,
+        ),
+        axis=-1,
+    )
+    euler[:, 0::2] %= 2 * np.pi
+    # A tiny negative angle rounds up to 2π itself.
+    euler[euler >= 2 * np.pi] = 0.0
+    return euler
+
+
 def nearest_variant(
     q: Quaternions, reference: Quaternions, operators: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Orientation maps as .ang files for EDAX OIM, MTEX, orix and others.
 
 An own writer, because orix's (0.15) gives -43m crystals the code of m-3,
-writes the step in whatever unit the map has, and cuts lattice constants to
-three decimals.
+writes the step in whatever unit the map has, cuts lattice constants to three
+decimals, and finds wrong Euler angles where Φ is 180°.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from napari_diffmap.maps.edax import (
     NOT_INDEXED_EULER,
     OWN_MARK,
 )
-from napari_diffmap.maps.quaternions import chunks
+from napari_diffmap.maps.quaternions import bunge, chunks
 
 if TYPE_CHECKING:
     from napari_diffmap.maps.orientation_map import OrientationMap
@@ -107,7 +107,9 @@ def _header(found: OrientationMap) -> Iterator[str]:
     )
     if found.step_unit != "nm":
         yield f"{OWN_MARK} note: uncalibrated, 1 um stands for one pixel"
-    yield f"{OWN_MARK} provenance: {found.provenance.to_json()}"
+    # Other readers look for "# Phase 1" and the like anywhere in a line.
+    record = found.provenance.to_json().replace("#", r"\u0023")
+    yield f"{OWN_MARK} provenance: {record}"
     # orix knows its own kind of file, without surprises, by this line.
     yield f"Column names: {', '.join(COLUMNS)}"
     yield ""
@@ -161,14 +163,3 @@ def _write_rows(found: OrientationMap, file: TextIO) -> None:
         lists = (np.asarray(column).tolist() for column in block)
         file.write("\n".join(row_format % row for row in zip(*lists, strict=True)))
         file.write("\n")
-
-
-def bunge(rotations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Bunge Euler angles ``(n, 3)`` in radians, 0 ≤ φ1, φ2 < 2π, of ``(n, 4)`` quaternions."""
-    from orix.quaternion import Rotation
-
-    wide = rotations.astype(np.float64)
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    euler = np.asarray(Rotation(wide).to_euler())
-    euler[:, 0::2] %= 2 * np.pi
-    return euler

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from napari_diffmap.maps.atomic import atomic_path
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.phases import MapPhase, PhaseLike
 from napari_diffmap.maps.provenance import Provenance
+from napari_diffmap.maps.quaternions import bunge
 
 if TYPE_CHECKING:
     import h5py
@@ -47,19 +49,33 @@ def save_orientation_h5(found: OrientationMap, path: str | Path) -> Path:
     BadInputError, ResourceError
         If it cannot be written there.
     """
-    import h5py
-    from orix import io as orix_io
-
     target = Path(path)
     if target.suffix.lower() not in (".h5", ".hdf5"):
         raise BadInputError(f"{target.name}: an orientation map in HDF5 must end in .h5")
-    crystal_map = found.to_crystal_map()
+    # Made in memory: on a full disk HDF5 would print its own errors until the end.
+    image = _image(found)
     with atomic_path(target) as temporary:
-        orix_io.save(str(temporary), crystal_map, overwrite=True)
-        with h5py.File(temporary, "r+") as file:
-            _write_own(found, file.create_group(GROUP))
-            file.attrs["provenance"] = found.provenance.to_json()
+        temporary.write_bytes(image.getbuffer())
     return target
+
+
+def _image(found: OrientationMap) -> BytesIO:
+    """The bytes of the file."""
+    import h5py
+    import orix
+    from orix.io.plugins.orix_hdf5 import crystalmap2dict, dict2hdf5group
+
+    described = crystalmap2dict(found.to_crystal_map())
+    # orix stores Euler angles, and 0.15 finds wrong ones where Φ is 180°.
+    euler = bunge(found.best_rotations.reshape(-1, 4))
+    described["data"].update(phi1=euler[:, 0], Phi=euler[:, 1], phi2=euler[:, 2])
+    content = {"manufacturer": "orix", "version": orix.__version__, "crystal_map": described}
+    image = BytesIO()
+    with h5py.File(image, "w") as file:
+        dict2hdf5group(content, file["/"])
+        _write_own(found, file.create_group(GROUP))
+        file.attrs["provenance"] = found.provenance.to_json()
+    return image
 
 
 def _write_own(found: OrientationMap, group: h5py.Group) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ _NO_ANSWER = (128, 128, 128)
 #: Mean width of a character in units of the font size (DejaVu Sans).
 _CHARACTER = 0.58
 _NICE = (1.0, 2.0, 5.0)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Draw = Callable[["Pen", float, float], None]
 
@@ -190,16 +193,59 @@ def save_sheet(
     title: str,
     blocks: Sequence[Block],
     provenance: Provenance,
-    frame: str = "x right, y down, z (beam) into the page",
 ) -> Path:
     """Lay out and write a PNG; provenance goes into its text chunks.
 
     Parameters
     ----------
-    image
-        ``(Y·fy, X·fx, 3)``: the map, already enlarged.
+    image, factors, step, unit, title, blocks
+        See `lay_out`.
     path
         ``.png``.
+    provenance
+        Its summary is the caption.
+
+    Returns
+    -------
+    Path
+        The file written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    target = Path(path)
+    figure = lay_out(
+        image,
+        factors=factors,
+        step=step,
+        unit=unit,
+        title=title,
+        blocks=blocks,
+        caption=provenance.summary(),
+    )
+    canvas: Any = FigureCanvasAgg(figure)
+    chunks = {"Title": title, "Provenance": provenance.to_json(), "Software": "napari-diffmap"}
+    with atomic_path(target) as temporary:
+        canvas.print_png(str(temporary), metadata=chunks)
+    return target
+
+
+def lay_out(
+    image: NDArray[np.uint8],
+    *,
+    factors: tuple[int, int],
+    step: tuple[float, float],
+    unit: str,
+    title: str,
+    blocks: Sequence[Block],
+    caption: str,
+    frame: str = "x right, y down, z (beam) into the page",
+) -> Figure:
+    """Place a map and what belongs to it on a white sheet.
+
+    Parameters
+    ----------
+    image
+        ``(Y·fy, X·fx, 3)``: the map, already enlarged.
     factors
         ``(fy, fx)``.
     step, unit
@@ -208,20 +254,18 @@ def save_sheet(
         One line.
     blocks
         The column on the right.
-    provenance
-        Its summary is the caption.
+    caption
+        Small, at the bottom; cut where it is too long.
     frame
-        What to say about directions; empty for none.
+        What to say about directions.
 
     Returns
     -------
-    Path
-        The file written.
+    matplotlib.figure.Figure
+        At 100 dots an inch one unit of its axes is one pixel.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    target = Path(path)
     high, wide = image.shape[:2]
     f = max(1.0, wide / _FULL_SIZE_TEXT, high / _FULL_SIZE_TEXT)
     body = max(high, round(f * sum(block.height for block in blocks)))
@@ -230,7 +274,6 @@ def save_sheet(
     width = max(round(2 * f * _PAD) + wide + side, round(2 * f * _PAD + text_width))
     height = body + round(f * (_TITLE + _FOOT + _CAPTION))
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
-    canvas: Any = FigureCanvasAgg(figure)
     left, base = round(f * _PAD), round(f * (_FOOT + _CAPTION)) + body - high
     figure.figimage(image, left, base, origin="upper", zorder=1)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -238,24 +281,14 @@ def save_sheet(
     pen = Pen(axes, f)
     pen.text(left, height - f * _TITLE / 2, title, _TITLE_FONT, weight="bold")
     _foot(pen, (left, base), (wide, width), factors, step, unit, frame)
-    room = (width - 2 * left) / f
-    caption = shortened(provenance.summary(), room, _SMALL_FONT)
-    pen.text(left, f * _CAPTION * 0.55, caption, _SMALL_FONT, color="#444444")
+    words = shortened(caption, (width - 2 * left) / f, _SMALL_FONT)
+    pen.text(left, f * _CAPTION * 0.55, words, _SMALL_FONT, color="#444444")
     top = base + float(high)
     for block in blocks:
         block.draw(pen, left + wide + f * _PAD, top)
         top -= f * block.height
     axes.set(xlim=(0, width), ylim=(0, height))
-    with atomic_path(target) as temporary:
-        canvas.print_png(
-            str(temporary),
-            metadata={
-                "Title": title,
-                "Provenance": provenance.to_json(),
-                "Software": "napari-diffmap",
-            },
-        )
-    return target
+    return figure
 
 
 def _foot(
