@@ -245,7 +245,7 @@ def _key_block(name: str, phase: PhaseLike) -> Block:
         from napari_diffmap.maps.ipf_key import draw_key
 
         f = pen.factor
-        pen.text(x, top - 12 * f, shortened(name, _KEY + 18), weight="bold")
+        pen.text(x, top - 12 * f, shortened(name, _KEY + 18, bold=True), weight="bold")
         draw_key(pen.axes, phase, (x, top - (_KEY + 24) * f, _KEY * f, _KEY * f))
 
     return Block(_KEY + 34, draw)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,9 @@ _FULL_SIZE_TEXT = 900
 _PAD, _TITLE, _FOOT, _CAPTION, _SIDE = 18, 44, 46, 26, 250
 _TITLE_FONT, _FONT, _SMALL_FONT = 18, 14, 12
 _NO_ANSWER = (128, 128, 128)
-#: Mean width of a character in units of the font size (DejaVu Sans).
-_CHARACTER = 0.58
-_NICE = (1.0, 2.0, 5.0)
+#: Points of a pixel at 100 dots an inch.
+_POINTS = 0.72
+_NICE = (1, 2, 5)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,9 +71,8 @@ class Pen:
 
     def text(self, x: float, y: float, words: str, size: float = _FONT, **style: Any) -> None:
         """Write at pixel (x, y); `size` in pixels at full size."""
-        style = {"ha": "left", "va": "center", "color": "black", **style}
-        # points at 100 dots an inch
-        self.axes.text(x, y, words, fontsize=size * self.factor * 0.72, **style)
+        style = {"ha": "left", "va": "center", "color": "black", "parse_math": False, **style}
+        self.axes.text(x, y, words, fontsize=size * self.factor * _POINTS, **style)
 
 
 def legend(title: str, samples: Sequence[Sample]) -> Block:
@@ -95,9 +95,9 @@ def legend(title: str, samples: Sequence[Sample]) -> Block:
                 width, style = {"line": (4, "-"), "thin": (1.6, "-"), "dashed": (4, (0, (1.5, 1)))}[
                     sample.kind
                 ]
-                line = {"color": sample.color, "lw": width * 0.72 * f, "ls": style}
+                line = {"color": sample.color, "lw": width * _POINTS * f, "ls": style}
                 pen.axes.plot((x, x + 26 * f), (y, y), solid_capstyle="butt", **line)
-            room = _SIDE - 42 - _CHARACTER * _FONT * len(sample.value)
+            room = _SIDE - 44 - text_width(sample.value)
             pen.text(x + 34 * f, y, shortened(sample.label, room))
             pen.text(x + _SIDE * f, y, sample.value, ha="right")
 
@@ -113,7 +113,7 @@ def color_bar(name: str, low: float, high: float, cmap: str) -> Block:
         from matplotlib.ticker import MaxNLocator
 
         f = pen.factor
-        pen.text(x, top - 12 * f, shortened(name, _SIDE), weight="bold")
+        pen.text(x, top - 12 * f, shortened(name, _SIDE, bold=True), weight="bold")
         bottom, upper = top - (height - 10) * f, top - 34 * f
         ramp = colormaps[cmap](np.linspace(0, 1, 256))[:, None]
         pen.axes.imshow(
@@ -134,10 +134,32 @@ def color_bar(name: str, low: float, high: float, cmap: str) -> Block:
     return Block(height + 12, draw)
 
 
-def shortened(words: str, width: float, size: float = _FONT) -> str:
-    """`words` cut with an ellipsis to about `width` pixels at full size."""
-    room = max(4, int(width / (size * _CHARACTER)))
-    return words if len(words) <= room else words[: room - 1].rstrip() + "…"
+@cache
+def _renderer() -> Any:
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    agg: Any = RendererAgg
+    return agg(8, 8, 100)
+
+
+def text_width(words: str, size: float = _FONT, *, bold: bool = False) -> float:
+    """Width in pixels of plain text with a font of `size` pixels."""
+    from matplotlib.font_manager import FontProperties
+
+    font = FontProperties(size=size * _POINTS, weight="bold" if bold else "normal")
+    return float(_renderer().get_text_width_height_descent(words, font, ismath=False)[0])
+
+
+def shortened(words: str, width: float, size: float = _FONT, *, bold: bool = False) -> str:
+    """`words` cut with an ellipsis to at most `width` pixels."""
+    if text_width(words, size, bold=bold) <= width:
+        return words
+    low, high = 0, len(words)  # characters kept
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = text_width(words[:middle] + "…", size, bold=bold) <= width
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return words[:low].rstrip() + "…"
 
 
 def enlargement(shape: tuple[int, int], step: tuple[float, float]) -> tuple[int, int]:
@@ -172,7 +194,8 @@ def scale_bar(width: float, unit: str) -> tuple[float, str]:
         ``nm`` or ``pixel``.
     """
     power = math.floor(math.log10(width / 3))
-    length = max(nice * 10**power for nice in _NICE if nice * 10**power <= width / 3)
+    rounds = [float(f"{nice}e{p}") for p in (power - 1, power) for nice in _NICE]
+    length = max(nice for nice in rounds if nice <= width / 3)
     if unit == "pixel":
         if width < 3:
             return 1.0, "1 pixel (no scale)"
@@ -270,8 +293,8 @@ def lay_out(
     f = max(1.0, wide / _FULL_SIZE_TEXT, high / _FULL_SIZE_TEXT)
     body = max(high, round(f * sum(block.height for block in blocks)))
     side = round(f * (_SIDE + _PAD)) if blocks else 0
-    text_width = f * _CHARACTER * _TITLE_FONT * len(title)
-    width = max(round(2 * f * _PAD) + wide + side, round(2 * f * _PAD + text_width))
+    title_width = math.ceil(f * (2 * _PAD + text_width(title, _TITLE_FONT, bold=True)))
+    width = max(round(2 * f * _PAD) + wide + side, title_width)
     height = body + round(f * (_TITLE + _FOOT + _CAPTION))
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
     left, base = round(f * _PAD), round(f * (_FOOT + _CAPTION)) + body - high
@@ -313,7 +336,7 @@ def _foot(
     pen.axes.add_patch(Rectangle((left, y - 3 * f), length / per_pixel, 6 * f, fc="black", lw=0))
     end = left + length / per_pixel + 8 * f
     pen.text(end, y, label)
-    used = end + f * _FONT * _CHARACTER * len(label) + 12 * f
-    words = f * _SMALL_FONT * _CHARACTER * len(frame)
-    if used + words < width - f * _PAD or level < y - 20 * f:
+    used = end + f * (text_width(label) + 12)
+    room = (width - f * _PAD) - (used if level > y - 20 * f else left)
+    if f * text_width(frame, _SMALL_FONT) < room:
         pen.text(width - f * _PAD, level, frame, _SMALL_FONT, ha="right", color="#444444")
