@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,8 +175,12 @@ class PatternLayers:
 
     @staticmethod
     def _apply(layer: Any, where: dict[str, Any]) -> None:
-        for name, value in where.items():
-            setattr(layer, name, value)
+        """Set only what differs: every assignment makes napari lay the whole canvas out again."""
+        for name in ("scale", "translate"):
+            if not np.allclose(getattr(layer, name), where[name]):
+                setattr(layer, name, where[name])
+        if tuple(str(unit) for unit in layer.units) != _unit_names(where["units"]):
+            layer.units = where["units"]
 
     # ------------------------------------------------------------ position
     def _on_position(self, y: int, x: int) -> None:
@@ -315,6 +320,15 @@ class PatternLayers:
         self._hkl = labels if labels is not None and len(labels) == len(spots) else []
         if self._hkl:
             self._write()
+
+
+@lru_cache(maxsize=32)
+def _unit_names(units: tuple[str, ...]) -> tuple[str, ...]:
+    """Units as napari spells them."""
+    import pint
+
+    registry = pint.get_application_registry()
+    return tuple(str(registry.Unit(unit)) for unit in units)
 
 
 def _sample(source: PatternSource) -> NDArray[Any]:

@@ -25,7 +25,7 @@ def position_line(session: Session) -> str:
     place = ""
     if grid[0].unit != "pixel":
         where = (axis.offset + i * axis.scale for axis, i in zip(grid, (y, x), strict=True))
-        place = "  (" + ", ".join(number(v) for v in where) + f" {grid[0].unit})"
+        place = "  (" + ", ".join(f"{v:.7g}" for v in where) + f" {grid[0].unit})"
     missing = session.patterns.missing if session.patterns is not None else None
     gap = "  no frame was recorded here" if missing is not None and missing[y, x] else ""
     return f"y {y}, x {x}{place}{gap}"

@@ -321,7 +321,11 @@ class SampleLayers:
             layer.selected_data = set(range(len(layer.data) - 1))
             layer.remove_selected()
             return
-        self.session.set_region(region_mask(vertices, self.session.grid))
+        mask = region_mask(vertices, self.session.grid)
+        if mask.any():
+            self.session.set_region(mask)
+        else:
+            self.session.message.emit("the region lies beside the scan: draw it over the image")
         if drawing:
             self.end_region_tool()
             self.region_drawn.emit()

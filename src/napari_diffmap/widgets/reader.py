@@ -74,19 +74,32 @@ def layer_for(scan: Scan) -> LayerData:
     from napari_diffmap.viewer.views import geometry, sample_grid
 
     grid = sample_grid(scan)
+    place = geometry(grid)
     meta: dict[str, Any] = {"schema": 1, "role": "virtual image", "source": str(scan.source or "")}
     if _current_window() is None:
         image = sample_image(scan)
     else:
         image = np.zeros((grid[0].size, grid[1].size), dtype=np.float32)
+        place = placeholder_place(place)
         number = next(_numbers)
         meta["scan"] = number
         _waiting[number] = scan
         _soon(lambda bench: take_over(bench, number))
-    options = {"name": scan.name, "metadata": {METADATA_KEY: meta}, "rgb": False, **geometry(grid)}
+    options = {"name": scan.name, "metadata": {METADATA_KEY: meta}, "rgb": False, **place}
     if _current_window() is not None:
         options["contrast_limits"] = (0.0, 1.0)
     return image, options, "image"
+
+
+def placeholder_place(place: dict[str, Any]) -> dict[str, Any]:
+    """Geometry of a layer that stands in for a moment: in the units of what is shown now.
+
+    The layers of the old scan are still there when napari adds it; units that
+    disagree would make napari warn.
+    """
+    viewer = _current_window()
+    shown = [layer.units[-2:] for layer in viewer.layers if layer.ndim >= 2]
+    return {**place, "units": shown[0]} if shown else place
 
 
 def sample_image(scan: Scan) -> np.ndarray[Any, Any]:

@@ -102,6 +102,7 @@ def _sample(name: str, load: Callable[[], Scan], licence: str = "") -> list[Any]
         "metadata": meta,
         "contrast_limits": (0.0, 1.0),
         "rgb": False,
+        **reader.placeholder_place({}),
     }
     return [(np.zeros((2, 2), dtype=np.float32), options, "image")]
 

@@ -121,11 +121,20 @@ class SpectrumView(QWidget):
             return
         self.values = values
         self._trace.set_data(self.coordinates, values)
-        self.axes.relim()
-        self.axes.autoscale_view()
+        self._fit()
         what = "mean of region" if self.session.region is not None else "position"
         self.axes.set_ylabel(f"Intensity, {what}", fontsize=9)
         self.canvas.draw_idle()
+
+    def _fit(self) -> None:
+        """Show the whole trace; the marker must not widen the plot."""
+        x, y = self.coordinates, self.values[np.isfinite(self.values)]
+        if not len(y):
+            return
+        dx = float(np.ptp(x)) or 1.0
+        dy = float(np.ptp(y)) or 1.0
+        self.axes.set_xlim(x.min() - 0.02 * dx, x.max() + 0.02 * dx)
+        self.axes.set_ylim(y.min() - 0.05 * dy, y.max() + 0.05 * dy)
 
     def _on_plane(self, plane: int | None) -> None:
         stack = self.session.stack

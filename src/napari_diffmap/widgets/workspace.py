@@ -24,6 +24,8 @@ TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Map", MapDock),
     ("Key", KeyView),
 )
+#: The name napari gives a dock opened from the menu, so that the menu finds ours.
+_MENU = "{} (napari-diffmap)"
 #: Width of the right side and height of the pattern at 1400 × 900.
 _RIGHT, _PATTERN, _TABS = 610, 440, 370
 
@@ -52,7 +54,6 @@ class Workspace(ScanDock):
     def _arrange(self) -> None:
         dock = self.parent()
         if isinstance(dock, QDockWidget):
-            dock.setWindowTitle("Scan")
             arrange(self._viewer, scan_dock=dock)
 
 
@@ -103,15 +104,12 @@ def arrange(viewer: Any, scan_dock: QDockWidget | None = None) -> Workbench:
     docks = docks_of(real)
     if scan_dock is not None:
         docks["Scan"] = scan_dock
-    if "Pattern" not in docks:
-        docks["Pattern"] = real.window.add_dock_widget(
-            PatternDock(real), name="Pattern", area="right", add_vertical_stretch=False
-        )
-    for name, make in TABS:
+    for name, make in (("Pattern", PatternDock), *TABS):
         if name not in docks:
             docks[name] = real.window.add_dock_widget(
-                make(real), name=name, area="right", add_vertical_stretch=False
+                make(real), name=_MENU.format(name), area="right", add_vertical_stretch=False
             )
+        docks[name].setWindowTitle(name)
     right = Qt.DockWidgetArea.RightDockWidgetArea
     pattern, scan = docks["Pattern"], docks["Scan"]
     for dock in (pattern, scan):
