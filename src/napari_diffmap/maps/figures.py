@@ -38,7 +38,8 @@ _DIRECTION_WORDS: dict[Direction, str] = {
 _GREY = "#808080"
 #: Greys (0–255) of the background under boundary lines: light, so that black shows.
 _BACKGROUND = (125.0, 250.0)
-_KEY = 230
+#: Edge of a colour key, alone and beside others.
+_KEY, _SMALL_KEY = 230, 190
 
 
 def save_ipf_png(found: OrientationMap, path: str | Path, direction: Direction = "z") -> Path:
@@ -65,7 +66,9 @@ def save_ipf_png(found: OrientationMap, path: str | Path, direction: Direction =
     """
     image = on_grey(ipf_colors(found, direction))
     present = [p for i, p in enumerate(found.phases) if found.phase_mask(i).any()]
-    blocks = [_key_block(name, phase) for name, phase in _by_key(present).items()]
+    keys = _by_key(present)
+    size = _KEY if len(keys) == 1 else _SMALL_KEY
+    blocks = [_key_block(name, phase, size) for name, phase in keys.items()]
     title = f"IPF-{direction.upper()}: crystal direction along {_DIRECTION_WORDS[direction]}"
     return _save(found, image, path, title, [*blocks, *_no_answer(found)])
 
@@ -240,15 +243,15 @@ def _by_key(phases: list[PhaseLike]) -> dict[str, PhaseLike]:
     }
 
 
-def _key_block(name: str, phase: PhaseLike) -> Block:
+def _key_block(name: str, phase: PhaseLike, size: int) -> Block:
     def draw(pen: Pen, x: float, top: float) -> None:
         from napari_diffmap.maps.ipf_key import draw_key
 
         f = pen.factor
         pen.text(x, top - 12 * f, shortened(name, _KEY + 18, bold=True), weight="bold")
-        draw_key(pen.axes, phase, (x, top - (_KEY + 24) * f, _KEY * f, _KEY * f))
+        draw_key(pen.axes, phase, (x, top - (size + 24) * f, size * f, size * f))
 
-    return Block(_KEY + 34, draw)
+    return Block(size + 34, draw)
 
 
 def _no_answer(found: OrientationMap) -> list[Block]:

@@ -147,6 +147,18 @@ def _regions(
     return raw, np.array(cause_of, dtype=np.int64)
 
 
+def _centers(labels: NDArray[np.int32], n: int) -> list[tuple[int, int]]:
+    """Of each region the pixel nearest to its centroid, which may lie outside it."""
+    y, x = np.nonzero(labels)
+    region = labels[y, x] - 1
+    sizes = np.bincount(region, minlength=n)
+    middle_y, middle_x = (np.bincount(region, v, n) / sizes for v in (y, x))
+    away = (y - middle_y[region]) ** 2 + (x - middle_x[region]) ** 2
+    order = np.lexsort((away, region))
+    nearest = order[np.searchsorted(region[order], np.arange(n))]
+    return list(zip(y[nearest].tolist(), x[nearest].tolist(), strict=True))
+
+
 def _zones(
     labels: NDArray[np.int32],
     causes: NDArray[np.int64],
@@ -157,22 +169,17 @@ def _zones(
     from scipy.ndimage import find_objects
 
     pixel_area = step[0] * step[1]
-    zones = []
-    for i, box in enumerate(find_objects(labels)):
-        rows, columns = np.nonzero(labels[box] == i + 1)
-        away = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
-        middle = int(away.argmin())
-        size = int(sizes[i])
-        zones.append(
-            Zone(
-                label=i + 1,
-                cause=Ambiguity(int(causes[i])),
-                size=size,
-                area=size * pixel_area,
-                doubt=float(totals[i]) / size,
-                weight=float(totals[i]) * pixel_area,
-                bbox=(box[0].start, box[1].start, box[0].stop, box[1].stop),
-                center=(box[0].start + int(rows[middle]), box[1].start + int(columns[middle])),
-            )
+    centers = _centers(labels, len(causes))
+    return tuple(
+        Zone(
+            label=i + 1,
+            cause=Ambiguity(int(causes[i])),
+            size=int(sizes[i]),
+            area=int(sizes[i]) * pixel_area,
+            doubt=float(totals[i]) / int(sizes[i]),
+            weight=float(totals[i]) * pixel_area,
+            bbox=(box[0].start, box[1].start, box[0].stop, box[1].stop),
+            center=centers[i],
         )
-    return tuple(zones)
+        for i, box in enumerate(find_objects(labels))
+    )
