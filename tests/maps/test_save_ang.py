@@ -163,7 +163,8 @@ def test_our_reader_restores_what_the_file_holds(make_map, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "group", ["-1", "121", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "-43m"]
+    "group",
+    ["-1", "2/m", "121", "211", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "-43m"],
 )
 def test_every_laue_group_has_its_code(make_map, tmp_path, group):
     found = make_map((4, 5), 2, (group,)).map

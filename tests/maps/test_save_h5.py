@@ -9,6 +9,7 @@ from orix import io as orix_io
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import load_map, load_orientation_h5, save_orientation_h5
+from napari_diffmap.maps.phases import file_phase
 from napari_diffmap.maps.quaternions import laue_operators
 
 ARRAYS = ("rotations", "scores", "phase_ids", "reliability", "ambiguity")
@@ -54,6 +55,30 @@ def test_a_phase_no_position_has_is_kept(make_map, tmp_path):
     assert not found.phase_mask(1).any()
     again = load_orientation_h5(save_orientation_h5(found, tmp_path / "o.h5"))
     assert_same(found, again)
+
+
+def test_settings_orix_has_no_name_for(make_map, make_phase, tmp_path):
+    """2/m with its axis along y goes by the name of orix's 2/m along z."""
+    from orix.quaternion.symmetry import C2y, Symmetry
+
+    along_y = Symmetry(C2y.laue.data)
+    along_y.improper = C2y.laue.improper
+    along_y.name = "2/m"
+    plain = make_phase("2/m")
+    phase = type(plain)(plain.name, plain.color, plain.orix, along_y)
+    found = make_map((5, 6), 2, ("2/m",)).map.replaced(phases=(phase,))
+    assert_same(found, load_map(save_orientation_h5(found, tmp_path / "o.h5")))
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_space_groups_orix_contradicts(make_map, tmp_path):
+    """P3221: orix derives 321 from the number and 32 from the name."""
+    found = make_map((5, 6), 2, ("-3m",)).map
+    phase = file_phase("quartz", (4.9, 4.9, 5.4, 90, 90, 120), "-3m", 0, space_group=154)
+    found = found.replaced(phases=(phase,))
+    again = load_orientation_h5(save_orientation_h5(found, tmp_path / "o.h5"))
+    assert_same(found, again)
+    assert again.phases[0].orix.space_group.number == 154
 
 
 def test_orix_reads_it(make_map, tmp_path):

@@ -6,11 +6,22 @@ manual (EDAX), and what EMsoft, ASTAR and orix write.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_diffmap.errors import PhaseError
+from napari_diffmap.maps.quaternions import laue_operators
+
+if TYPE_CHECKING:
+    from napari_diffmap.maps.phases import PhaseLike
+
 #: Code of ``# Symmetry`` → Laue group.
 LAUE_OF_CODE = {
     "1": "-1",
     "2": "2/m",
     "20": "2/m",
+    "21": "2/m",
     "22": "mmm",
     "4": "4/m",
     "42": "4/mmm",
@@ -21,8 +32,8 @@ LAUE_OF_CODE = {
     "23": "m-3",
     "43": "m-3m",
 }
-#: Laue group → code; monoclinic crystals as unique axis b (20).
-CODE_OF_LAUE = {laue: code for code, laue in LAUE_OF_CODE.items()}
+#: Unique axis of the three monoclinic codes.
+AXIS_OF_CODE = {"2": "c", "20": "b", "21": "a"}
 
 #: Columns in order; files have the first 8, 10 or more.
 COLUMNS = (
@@ -42,3 +53,25 @@ NOT_INDEXED_EULER = 12.56637
 NOT_INDEXED_CI = -1.0
 #: First words of the header lines that only this package writes.
 OWN_MARK = "napari-diffmap"
+
+
+def symmetry_code(phase: PhaseLike) -> str:
+    """Code of a phase's Laue group, with the axis of a monoclinic one.
+
+    Raises
+    ------
+    PhaseError
+        If the group has no code.
+    """
+    laue = phase.point_group.laue.name
+    if laue == "2/m":
+        turn = laue_operators(phase)[:, 1:]
+        axis = "abc"[int(np.abs(turn).sum(axis=0).argmax())]
+        return next(code for code, known in AXIS_OF_CODE.items() if known == axis)
+    for code, known in LAUE_OF_CODE.items():
+        if known == laue:
+            return code
+    raise PhaseError(
+        f"phase {phase.name!r}: an .ang file cannot express the Laue group {laue!r};"
+        " save the map as HDF5"
+    )

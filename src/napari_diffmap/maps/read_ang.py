@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps.ambiguity import AMBIGUITY
-from napari_diffmap.maps.edax import COLUMNS, LAUE_OF_CODE, NOT_INDEXED_EULER, OWN_MARK
+from napari_diffmap.maps.edax import (
+    AXIS_OF_CODE,
+    COLUMNS,
+    LAUE_OF_CODE,
+    NOT_INDEXED_EULER,
+    OWN_MARK,
+)
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.phases import MapPhase, file_phase
 from napari_diffmap.maps.point_table import PointTable
 from napari_diffmap.maps.provenance import Provenance
 from napari_diffmap.maps.text_table import number, read_table, read_text
 
-#: Unique axis of the two monoclinic codes.
-_UNIQUE_AXIS = {"2": "c", "20": "b"}
 _MAKERS = (
     ("napari-diffmap", re.compile(rf"^{OWN_MARK} unit:")),
     ("orix", re.compile("^Column names: phi1, Phi, phi2")),
@@ -192,8 +196,12 @@ def _phases(path: Path, header: _Header, warnings: list[str]) -> tuple[MapPhase,
             cell = ()
         if len(cell) != 6:
             raise BadInputError(f"{path.name}: phase {name!r} lacks its six lattice constants")
-        axis = _UNIQUE_AXIS.get(code[0], "b") if code else "b"
+        axis = AXIS_OF_CODE.get(code[0], "b") if code else "b"
         phases.append(file_phase(name, cell, laue, i, unique_axis=axis))
+        if laue in ("-1", "2/m") and header.own("unit") is None:
+            warnings.append(
+                f"the axes of {name} are taken as X ∥ a, Z ∥ c*: programs differ for oblique cells"
+            )
     return tuple(phases)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps.edax import LAUE_OF_CODE
+from napari_diffmap.maps.edax import AXIS_OF_CODE, LAUE_OF_CODE
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.phases import MapPhase, file_phase
 from napari_diffmap.maps.point_table import PointTable
@@ -99,5 +99,5 @@ def _phase(group: h5py.Group, index: int) -> MapPhase:
     cell = tuple(float(np.atleast_1d(group[f"Lattice Constant {k}"][()])[0]) for k in _CONSTANTS)
     name = np.atleast_1d(group["MaterialName"][()])[0].decode("utf-8", "replace")
     code = str(int(np.atleast_1d(group["Symmetry"][()])[0]))
-    axis = "c" if code == "2" else "b"
+    axis = AXIS_OF_CODE.get(code, "b")
     return file_phase(name, cell, LAUE_OF_CODE.get(code), index, unique_axis=axis)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps.atomic import atomic_path
 from napari_diffmap.maps.edax import (
-    CODE_OF_LAUE,
     COLUMNS,
     NOT_INDEXED_CI,
     NOT_INDEXED_EULER,
     OWN_MARK,
+    symmetry_code,
 )
 from napari_diffmap.maps.quaternions import bunge, chunks
 
@@ -123,7 +123,7 @@ def _phase_lines(number: int, phase: PhaseLike) -> Iterator[str]:
     yield f"MaterialName    {name}"
     yield f"Formula    {name}"
     yield "Info"
-    yield f"Symmetry    {CODE_OF_LAUE[phase.point_group.laue.name]}"
+    yield f"Symmetry    {symmetry_code(phase)}"
     yield "LatticeConstants    " + " ".join(f"{value:.5f}" for value in lattice)
     yield "NumberFamilies    0"
 

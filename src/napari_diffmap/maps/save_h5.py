@@ -101,15 +101,18 @@ def _write_own(found: OrientationMap, group: h5py.Group) -> None:
         if operators is not None:
             one.create_dataset("point_group", data=operators[0])
             one["point_group"].attrs["improper"] = operators[1]
+            one["point_group"].attrs["name"] = operators[2]
 
 
-def _operators(phase: PhaseLike) -> tuple[Any, Any] | None:
-    """Quaternions and improper flags: a point group's name does not tell its setting."""
+def _operators(phase: PhaseLike) -> tuple[Any, Any, str] | None:
+    """Quaternions, improper flags and name: the name alone does not tell the setting."""
     try:
         group = phase.point_group
     except PhaseError:
         return None
-    return None if group is None else (np.asarray(group.data), np.asarray(group.improper))
+    if group is None:
+        return None
+    return np.asarray(group.data), np.asarray(group.improper), str(group.name)
 
 
 def is_own_h5(path: str | Path) -> bool:
@@ -179,19 +182,21 @@ def _read_phase(group: h5py.Group) -> MapPhase:
 
     symmetry = None
     if "point_group" in group:
-        symmetry = _symmetry(
-            group["point_group"][()],
-            group["point_group"].attrs["improper"],
-        )
+        stored = group["point_group"]
+        symmetry = _symmetry(stored[()], stored.attrs["improper"], str(stored.attrs["name"]))
+    values = hdf5group2dict(group["orix"], recursive=True)
+    if values["space_group"] != "None":
+        # Some space groups contradict their own point group in orix (P3221: 321 and 32).
+        values["point_group"] = "None"
     return MapPhase(
         name=str(group.attrs["name"]),
         color=str(group.attrs["color"]),
-        orix=dict2phase(hdf5group2dict(group["orix"], recursive=True)),
+        orix=dict2phase(values),
         group=symmetry,
     )
 
 
-def _symmetry(quaternions: Any, improper: Any) -> Any:
+def _symmetry(quaternions: Any, improper: Any, name: str) -> Any:
     """The orix point group of these operators; its own object, with its name, if there is one."""
     from orix.quaternion import symmetry
 
@@ -203,10 +208,11 @@ def _symmetry(quaternions: Any, improper: Any) -> Any:
 
     wanted = signature(quaternions, improper)
     for known in symmetry._groups:
-        if known.size == len(quaternions) and (
+        if known.name == name and (
             signature(np.asarray(known.data), np.asarray(known.improper)) == wanted
         ):
             return known
     group = symmetry.Symmetry(quaternions)
     group.improper = improper
+    group.name = name
     return group
