@@ -21,7 +21,6 @@ _UNITS = {
     "pixel": "pixel",
     "px": "pixel",
     "a.u.": "pixel",
-    "[]": "pixel",
     "pixel(s)": "pixel",
     "å": "Å",
     "a": "Å",
@@ -29,11 +28,9 @@ _UNITS = {
     "angstrom": "Å",
     "angstroms": "Å",
     "nm": "nm",
-    "[n_m]": "nm",
     "nanometer": "nm",
     "nanometers": "nm",
     "um": "µm",
-    "[u_m]": "µm",
     "µm": "µm",
     "μm": "µm",
     "micron": "µm",
@@ -43,7 +40,6 @@ _UNITS = {
     "cm": "cm",
     "m": "m",
     "pm": "pm",
-    "[p_m]": "pm",
     "1/å": "1/Å",
     "å^-1": "1/Å",
     "å-1": "1/Å",
@@ -60,8 +56,6 @@ _UNITS = {
     "nm-1": "1/nm",
     "nm⁻¹": "1/nm",
     "1 / nm": "1/nm",
-    "[1/n_m]": "1/nm",
-    "[n_m^-1]": "1/nm",
     "1 / å": "1/Å",
     "å^{-1}": "1/Å",
     "a^{-1}": "1/Å",
@@ -125,6 +119,8 @@ def normalise_unit(unit: object) -> str | None:
         return "pixel"
     text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
     key = re.sub(r"\s+", " ", text.strip()).replace("\u212b", "Å").lower()
+    if key.startswith("[") and key.endswith("]"):  # Berkeley EMD writes [n_m], [1_/_n_m], []
+        key = key[1:-1].replace("_", "")
     return _UNITS.get(key)
 
 

@@ -176,37 +176,41 @@ def _channels(path: Path) -> dict[str, dict[int, Path]]:
 
 def _offer(path: Path, header: Header, letter: str, files: dict[int, Path]) -> Offer:
     rows, columns = len(header.axes["QAxis"][2]), len(header.axes["PAxis"][2])
-    notes: list[str] = []
     energies = header.axes.get("StackAxis", ("Energy", "eV", np.array([])))[2]
+    stack = energies.size > 1
+    shape = (energies.size, rows, columns) if stack else (rows, columns)
+    candidate = Candidate(f"channel {letter}", shape, "float64", "STXM" if stack else "image")
+    return Offer(candidate, lambda: _load(path, header, letter, files))
+
+
+def _load(path: Path, header: Header, letter: str, files: dict[int, Path]) -> Found:
+    rows, columns = len(header.axes["QAxis"][2]), len(header.axes["PAxis"][2])
+    energies = header.axes.get("StackAxis", ("Energy", "eV", np.array([])))[2]
+    notes: list[str] = []
     ordered = _by_energy(energies, header.energies, files, notes)
     missing = _incomplete(ordered, (rows, columns), notes, energies)
     region: Region = XimFrames(ordered, (rows, columns), path)
-    kind: Kind = "STXM" if len(ordered) > 1 else "image"
     axes = [_axis("y", header.axes["QAxis"]), _axis("x", header.axes["PAxis"])]
     metadata: dict[str, Any] = {"scan type": header.kind, "channel": letter}
+    kind: Kind = "STXM" if len(ordered) > 1 else "image"
     if kind == "STXM":
         axes.insert(0, _axis("energy", header.axes["StackAxis"]))
     else:
-        region = _Image(region)
+        region, missing = _Image(region), None
         if energies.size == 1:
             metadata["energy_ev"] = float(energies[0])
-        missing = None
-
-    def load() -> Found:
-        return Found(
-            region,
-            axes,
-            "ALS STXM",
-            path.stem,
-            path,
-            kind=kind,
-            diffraction=False,
-            missing=missing,
-            notes=list(notes),
-            metadata=metadata,
-        )
-
-    return Offer(Candidate(f"channel {letter}", region.shape, "float64", kind), load)
+    return Found(
+        region,
+        axes,
+        "ALS STXM",
+        path.stem,
+        path,
+        kind=kind,
+        diffraction=False,
+        missing=missing,
+        notes=notes,
+        metadata=metadata,
+    )
 
 
 def _axis(name: str, stated: tuple[str, str, NDArray[np.float64]]) -> RawAxis:

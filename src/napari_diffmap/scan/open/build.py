@@ -14,7 +14,13 @@ from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.open import values
 from napari_diffmap.scan.open.calibrate import calibrate
-from napari_diffmap.scan.open.classify import Decision, UnclearError, decide, explicit_order
+from napari_diffmap.scan.open.classify import (
+    Decision,
+    UnclearError,
+    axis_class,
+    decide,
+    explicit_order,
+)
 from napari_diffmap.scan.open.found import Found, RawAxis, Request
 from napari_diffmap.scan.open.notes import one_line, shape_text
 from napari_diffmap.scan.open.regions import FrameGrid, Region, grid_index, lazy
@@ -162,12 +168,19 @@ def _length_one_axes(found: Found, request: Request) -> tuple[set[int], list[Raw
                 drop.append(left.pop(0))
         elif len(left) == 3 and shape[left[1]] == 1:  # a detector one pixel high
             drop.append(left.pop(1))
+        elif len(left) == 3 and shape[left[0]] == 1 and not _stated(found.axes[left[0]]):
+            drop.append(left.pop(0))
     if drop:
         found.notes.append(
             f"axes of length 1 were dropped: {shape_text(shape)} opened as"
             f" {shape_text([n for i, n in enumerate(shape) if i not in drop])}"
         )
     return set(drop), [axis for i, axis in enumerate(found.axes) if i not in drop]
+
+
+def _stated(axis: RawAxis) -> bool:
+    """Whether the file says what an axis is."""
+    return axis.role is not None or axis_class(axis) != "?"
 
 
 def _decision(found: Found, axes: list[RawAxis], request: Request, drop: set[int]) -> Decision:

@@ -26,7 +26,7 @@ _BY_NAME = (
 #: Names that a file can list to say its axis order.
 _ORDER_WORDS = {
     "ky": "ky", "kx": "kx", "qy": "ky", "qx": "kx", "dety": "ky", "detx": "kx", "y": "y", "x": "x",
-    "ry": "y", "rx": "x", "scany": "y", "scanx": "x", "energy": "energy", "frame": "frame",
+    "scany": "y", "scanx": "x", "energy": "energy", "frame": "frame",
     "time": "time", "t": "time", "angle": "angle", "n": "frame",
 }  # fmt: skip
 #: A picture whose brightest pixels stand this many times further above the median
@@ -156,8 +156,30 @@ def _as_wanted(kind: Kind, axes: list[RawAxis]) -> Decision:
     return Decision(kind, tuple(range(len(axes))))
 
 
+def _by_name(axes: list[RawAxis], kind: Kind) -> Decision | None:
+    """The order that names such as kx, ky, x, y state, where all of them are there.
+
+    Readers that tell scan from detector axes (HyperSpy) keep arrays in row-major
+    order whatever users call their axes; there, places count.
+    """
+    if any(a.role for a in axes):
+        return None
+    wanted = AXIS_NAMES[kind]
+    names = [_ORDER_WORDS.get(a.name.strip().lower().replace("_", "")) for a in axes]
+    if sorted(map(str, names)) != sorted(wanted):
+        return None
+    order = tuple(names.index(name) for name in wanted)
+    if order == tuple(range(len(axes))):
+        return Decision(kind, order)
+    stated = ", ".join(a.name for a in axes)
+    return Decision(kind, order, f"axes are stored as {stated}; reordered to {', '.join(wanted)}")
+
+
 def _four(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decision:
     same = (0, 1, 2, 3)
+    named = _by_name(axes, "4D-STEM")
+    if named is not None:
+        return named
     if (units[:2] == "kk" and "k" not in units[2:]) or classes == "kkrr":
         return Decision(
             "4D-STEM", (2, 3, 0, 1), "detector axes come first in the file; reordered to y,x,ky,kx"
@@ -190,6 +212,9 @@ def _four(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decisi
 
 def _three(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decision:
     same = (0, 1, 2)
+    named = _by_name(axes, "STXM")
+    if named is not None:
+        return named
     if classes[0] == "e":
         return Decision("STXM", same)
     if classes[2] == "e" and "k" not in units:

@@ -88,7 +88,7 @@ def dimension_axes(dataset: Any, parent: Any) -> list[RawAxis] | None:
     return axes
 
 
-def stated_axes(dataset: Any, tree: Walk) -> list[RawAxis] | None:
+def stated_axes(name: str, dataset: Any, tree: Walk) -> list[RawAxis] | None:
     """Axes from EMD dims, HDF5 dimension scales or labels; None when nothing is said."""
     parent = dataset.parent
     axes = dimension_axes(dataset, parent)
@@ -110,7 +110,7 @@ def stated_axes(dataset: Any, tree: Walk) -> list[RawAxis] | None:
     if not any(a.name or a.unit for a in axes):
         labels = attributes(dataset).get("DIMENSION_LABELS")
         if not isinstance(labels, list) or len(labels) != dataset.ndim:
-            return _side_energy(dataset, tree)
+            return _side_energy(name, dataset, tree)
         axes = [RawAxis(str(label)) for label in labels]
     return axes
 
@@ -126,16 +126,16 @@ def _by_position(axes: list[RawAxis]) -> list[RawAxis]:
     return axes
 
 
-def _side_energy(dataset: Any, tree: Walk) -> list[RawAxis] | None:
+def _side_energy(name: str, dataset: Any, tree: Walk) -> list[RawAxis] | None:
     """Energies listed beside a stack under a plain name."""
     if dataset.ndim != 3:
         return None
-    parent = dataset.name.rsplit("/", 1)[0]
-    for name in ("energy", "energies", "Energy", "photon_energy", "eV", "ev"):
-        node = tree.datasets.get(f"{parent}/{name}")
+    parent = name.rsplit("/", 1)[0]
+    for word in ("energy", "energies", "Energy", "photon_energy", "eV", "ev"):
+        node = tree.datasets.get(f"{parent}/{word}")
         if node is not None and node.shape == dataset.shape[:1]:
             listed = np.asarray(node[()], dtype=np.float64)
-            unit = attributes(node).get("units") or ("eV" if "ev" in name.lower() else None)
+            unit = attributes(node).get("units") or ("eV" if "ev" in word.lower() else None)
             scale, offset, _ = regular(listed)
             energy = RawAxis("energy", scale, offset, unit, values=listed)
             return [energy, RawAxis("y"), RawAxis("x")]
@@ -150,7 +150,8 @@ def _datacubes(path: Path, file: Any, tree: Walk) -> list[Offer]:
         node = tree.datasets.get(f"{group}/data")
         if kind != "DataCube" or node is None or node.ndim != 4:
             continue
-        region, axes = H5Region.of(path, node), stated_axes(node, tree)
+        name = f"{group}/data"
+        region, axes = H5Region.of(path, name, node), stated_axes(name, node, tree)
 
         def load(group: str = group, region: Any = region, axes: Any = axes) -> Found:
             stated = axes or [RawAxis() for _ in region.shape]
@@ -203,10 +204,11 @@ def apply_py4dstem_calibration(found: Found, values: dict[str, Any]) -> None:
 
 def _fpd(path: Path, tree: Walk) -> list[Offer]:
     """FPD container: the frames of its fpd_data group; images beside it by name."""
-    node = tree.datasets.get("/fpd_expt/fpd_data/data")
+    name = "/fpd_expt/fpd_data/data"
+    node = tree.datasets.get(name)
     if node is None:
         return []
-    region = H5Region.of(path, node)
+    region = H5Region.of(path, name, node)
     names = ["y", "x", "", "ky", "kx"][-region.ndim :]
     axes = [RawAxis(name) for name in names] if region.ndim <= 5 else []
     stated = [attributes(node.parent.get(f"dim{i + 1}", node)) for i in range(region.ndim)]
@@ -227,9 +229,7 @@ def _fpd(path: Path, tree: Walk) -> list[Offer]:
             metadata=flatten(tree.groups["/"]),
         )
 
-    return [
-        Offer(Candidate(node.name.strip("/"), region.shape, str(region.dtype), "4D-STEM"), load)
-    ]
+    return [Offer(Candidate(name.strip("/"), region.shape, str(region.dtype), "4D-STEM"), load)]
 
 
 def _emd_arrays(path: Path, tree: Walk) -> list[Offer]:
@@ -237,12 +237,12 @@ def _emd_arrays(path: Path, tree: Walk) -> list[Offer]:
     from napari_diffmap.scan.open.hdf5 import generic
 
     nodes = [
-        tree.datasets[f"{group}/data"]
+        (f"{group}/data", tree.datasets[f"{group}/data"])
         for group, attrs in tree.groups.items()
         if attrs.get("emd_group_type") in (1, "array") and f"{group}/data" in tree.datasets
     ]
-    stacks = [n for n in nodes if n.ndim >= 3] or [n for n in nodes if n.ndim == 2]
-    return [_as_emd(generic(path, node, tree)) for node in stacks]
+    stacks = [n for n in nodes if n[1].ndim >= 3] or [n for n in nodes if n[1].ndim == 2]
+    return [_as_emd(generic(path, name, node, tree)) for name, node in stacks]
 
 
 def _as_emd(offer: Offer) -> Offer:

@@ -38,7 +38,7 @@ def master(path: Path, file: Any) -> Offer:
     parts: list[Region] = []
     for key in sorted(k for k in group if _FRAMES.match(k)):
         try:
-            parts.append(H5Region.of(path, group[key]))
+            parts.append(H5Region.of(path, f"/entry/data/{key}", group[key]))
         except (KeyError, OSError) as error:
             link = group.get(key, getlink=True)
             target = Path(str(getattr(link, "filename", key))).name
@@ -48,8 +48,6 @@ def master(path: Path, file: Any) -> Offer:
                     " put that file beside it"
                 )
             ) from error
-        # Names of linked datasets are those of the other file.
-        parts[-1].dataset = f"/entry/data/{key}"  # type: ignore[attr-defined]
     frames = Stacked(parts) if len(parts) > 1 else parts[0]
     settings = _settings(path)
     found = Found(

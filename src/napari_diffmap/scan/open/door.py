@@ -217,9 +217,11 @@ class _in_words:
                 error.args = (one_line(f"{self._path.name}: {error}"), *error.args[1:])
             return
         # Readers of other people's formats raise anything on a damaged file.
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, NameError):
             reason = one_line(str(error).replace(str(self._path), self._path.name), 140)
             said = f" ({reason})" if reason else ""
             raise ScanFileError(
-                one_line(f"{self._path.name}: cannot be read{said}: it is damaged or of a new kind")
+                one_line(
+                    f"{self._path.name}: cannot be read{said}: it is damaged, or please report it"
+                )
             ) from error

@@ -31,9 +31,12 @@ class H5Region(Region):
         self.dtype = native(np.dtype(dtype))
 
     @classmethod
-    def of(cls, path: Path, dataset: Any) -> H5Region:
-        """Region of an open h5py dataset."""
-        region = cls(path, dataset.name, dataset.shape, dataset.dtype)
+    def of(cls, path: Path, name: str, dataset: Any) -> H5Region:
+        """Region of an open h5py dataset, by the name it has in this file.
+
+        Behind an external link ``dataset.name`` is its name in the other file.
+        """
+        region = cls(path, name, dataset.shape, dataset.dtype)
         region.stored_chunks = dataset.chunks
         return region
 
@@ -107,11 +110,11 @@ def walk(file: Any) -> Walk:
     groups: dict[str, dict[str, Any]] = {"/": attributes(file)}
     broken: list[tuple[str, str]] = []
     seen: set[tuple[int, int]] = set()
-    stack = [file]
+    stack = [("", file)]
     while stack and len(seen) < _MAX_OBJECTS:
-        group = stack.pop(0)
+        at, group = stack.pop(0)
         for key in group:
-            path = f"{group.name.rstrip('/')}/{key}"
+            path = f"{at}/{key}"
             link = group.get(key, getlink=True)
             try:
                 node = group[key]
@@ -129,7 +132,7 @@ def walk(file: Any) -> Walk:
             seen.add(mark)
             if isinstance(node, h5py.Group):
                 groups[path] = attributes(node)
-                stack.append(node)
+                stack.append((path, node))
             elif isinstance(node, h5py.Dataset) and node.shape:
                 vlen = h5py.check_vlen_dtype(node.dtype)
                 if vlen is not None and np.dtype(vlen).names:

@@ -38,7 +38,7 @@ def hdf5(path: Path, request: Request) -> list[Offer]:
         offers = conventions.known(path, file, tree)
         if offers:
             return offers
-        offers = [generic(path, node, tree) for node in _stacks(tree)]
+        offers = [generic(path, name, node, tree) for name, node in _stacks(tree)]
         if offers:
             return offers
         raise ScanFileError(_nothing(path, tree))
@@ -48,14 +48,18 @@ def _exact(path: Path, tree: Walk, wanted: str) -> Offer | None:
     """The dataset named by the user, whatever conventions say."""
     name = "/" + wanted.strip("/")
     node = tree.datasets.get(name)
-    return generic(path, node, tree) if node is not None and node.ndim >= 2 else None
+    return generic(path, name, node, tree) if node is not None and node.ndim >= 2 else None
 
 
-def _stacks(tree: Walk) -> list[Any]:
+def _stacks(tree: Walk) -> list[tuple[str, Any]]:
     """Arrays of three axes longer than one; pictures only where there is no stack."""
-    large = [d for d in tree.datasets.values() if d.size and sum(n > 1 for n in d.shape) >= 2]
-    stacks = [d for d in large if d.ndim >= 3]
-    return stacks or [d for d in large if d.ndim == 2]
+    large = [
+        (name, d)
+        for name, d in tree.datasets.items()
+        if d.size and (sum(n > 1 for n in d.shape) >= 2 or d.ndim >= 4)
+    ]
+    stacks = [(name, d) for name, d in large if d.ndim >= 3]
+    return stacks or [(name, d) for name, d in large if d.ndim == 2]
 
 
 def _nothing(path: Path, tree: Walk) -> str:
@@ -71,20 +75,19 @@ def _nothing(path: Path, tree: Walk) -> str:
     return one_line(f"{path.name}: holds no patterns and no images, only {held or 'no arrays'}")
 
 
-def generic(path: Path, dataset: Any, tree: Walk) -> Offer:
+def generic(path: Path, name: str, dataset: Any, tree: Walk) -> Offer:
     """One dataset with whatever its neighbourhood says about it."""
-    name = dataset.name
-    region = H5Region.of(path, dataset)
+    region = H5Region.of(path, name, dataset)
     own = attributes(dataset)
     around = _surrounding(name, tree)
-    axes = conventions.stated_axes(dataset, tree) or [RawAxis() for _ in region.shape]
+    axes = conventions.stated_axes(name, dataset, tree) or [RawAxis() for _ in region.shape]
     notes: list[str] = []
     order = _stated_order([own, *around], region.ndim)
     if order is not None and not any(a.name for a in axes):
         axes = [RawAxis(word) for word in order]
         notes.append(f"axis order {', '.join(order)} as stated in the file")
     metadata = flatten({**_merged(around), **own})
-    metadata.update(_side_lists(dataset, tree))
+    metadata.update(_side_lists(name, dataset, tree))
     title = _title(path, name, tree)
     master = path.with_name(re.sub(r"_data_\d+\.h5$", "_master.h5", path.name))
     if master != path and master.is_file():
@@ -131,9 +134,9 @@ def _stated_order(attrs: list[dict[str, Any]], ndim: int) -> tuple[str, ...] | N
     return None
 
 
-def _side_lists(dataset: Any, tree: Walk) -> dict[str, Any]:
+def _side_lists(name: str, dataset: Any, tree: Walk) -> dict[str, Any]:
     """One value a frame beside a stack (tilt, energy, time), as plain lists."""
-    parent = dataset.name.rsplit("/", 1)[0]
+    parent = name.rsplit("/", 1)[0]
     lists: dict[str, Any] = {}
     for path, node in tree.datasets.items():
         beside = path.rsplit("/", 1)[0] == parent

@@ -70,7 +70,8 @@ class LineScan(Region):
 
 
 def _stxm_offer(path: Path, file: Any, group: str, scan_type: str, node: Any) -> Offer:
-    region: Region = H5Region.of(path, node)
+    name = f"{group}/data"
+    region: Region = H5Region.of(path, name, node)
     kinds: dict[str, Kind] = {
         "sample image stack": "STXM",
         "sample image": "image",
@@ -98,7 +99,7 @@ def _stxm_offer(path: Path, file: Any, group: str, scan_type: str, node: Any) ->
             )
         return Found(region, axes, "NXstxm", path.stem, path, kind=kind, metadata=metadata)
 
-    candidate = Candidate(node.name.strip("/"), region.shape, str(region.dtype), kind or scan_type)
+    candidate = Candidate(name.strip("/"), region.shape, str(region.dtype), kind or scan_type)
     return Offer(candidate, load)
 
 
@@ -108,18 +109,19 @@ def nxdata(path: Path, file: Any, tree: Walk) -> list[Offer]:
     groups = [g for g, a in tree.groups.items() if _nx(a, "NXdata")]
     offers = []
     for group in [default] if default else groups:
-        node = _signal(tree, group)
-        if node is None or node.ndim < 2 or not node.size:
+        name = _signal(tree, group)
+        node = tree.datasets.get(name or "")
+        if name is None or node is None or node.ndim < 2 or not node.size:
             continue
-        names = tree.groups[group].get("axes")
-        listed = [names] if isinstance(names, str) else names
+        words = tree.groups[group].get("axes")
+        listed = [words] if isinstance(words, str) else words
         if not isinstance(listed, list) or len(listed) != node.ndim:
             listed = [""] * node.ndim
         axes = [
             _axis(file, group, str(n), s) if str(n).strip(".") else RawAxis()
             for n, s in zip(listed, node.shape, strict=True)
         ]
-        offers.append(_offer(path, group, node, axes))
+        offers.append(_offer(path, name, node, axes))
     deep = [o for o in offers if len(o.candidate.shape) >= 3]
     return deep or offers
 
@@ -135,35 +137,38 @@ def _default_group(tree: Walk) -> str | None:
     return at if _nx(tree.groups.get(at, {}), "NXdata") and _signal(tree, at) is not None else None
 
 
-def _signal(tree: Walk, group: str) -> Any:
+def _signal(tree: Walk, group: str) -> str | None:
+    """Path of the signal of an NXdata group."""
     name = tree.groups[group].get("signal")
     if isinstance(name, str):
-        return tree.datasets.get(f"{group}/{name}")
+        return f"{group}/{name}" if f"{group}/{name}" in tree.datasets else None
     for path, node in tree.datasets.items():  # NeXus before 2014 marks the dataset itself
         if path.rsplit("/", 1)[0] == group and str(attributes(node).get("signal")) == "1":
-            return node
+            return path
     return None
 
 
-def _offer(path: Path, group: str, node: Any, axes: list[RawAxis]) -> Offer:
-    region = H5Region.of(path, node)
+def _offer(path: Path, name: str, node: Any, axes: list[RawAxis]) -> Offer:
+    region = H5Region.of(path, name, node)
     metadata = flatten(attributes(node))
 
     def load() -> Found:
         return Found(region, axes, "NeXus", path.stem, path, metadata=metadata)
 
     kind = {4: "4D-STEM", 2: "image"}.get(region.ndim, "stack")
-    return Offer(Candidate(node.name.strip("/"), region.shape, str(region.dtype), kind), load)
+    return Offer(Candidate(name.strip("/"), region.shape, str(region.dtype), kind), load)
 
 
 def cxi(path: Path, file: Any, tree: Walk) -> list[Offer]:
     """Images and frames of a CXI file; complex objects open as their modulus."""
-    nodes = [n for p, n in tree.datasets.items() if p.endswith("/data") and n.ndim >= 2 and n.size]
+    nodes = [
+        (p, n) for p, n in tree.datasets.items() if p.endswith("/data") and n.ndim >= 2 and n.size
+    ]
     offers = []
     energy = scalar(file, "entry_1/instrument_1/source_1/energy")
-    for node in nodes:
-        region = H5Region.of(path, node)
-        picture = "/image" in node.name
+    for name, node in nodes:
+        region = H5Region.of(path, name, node)
+        picture = "/image" in name
         axes = [RawAxis() for _ in region.shape]
         metadata: dict[str, Any] = {}
         if isinstance(energy, float) and 1e-18 < energy < 1e-13:
@@ -184,6 +189,6 @@ def cxi(path: Path, file: Any, tree: Walk) -> list[Offer]:
 
         kind = "image" if picture else "stack"
         offers.append(
-            Offer(Candidate(node.name.strip("/"), region.shape, str(region.dtype), kind), load)
+            Offer(Candidate(name.strip("/"), region.shape, str(region.dtype), kind), load)
         )
     return offers

@@ -88,8 +88,9 @@ class Region(ABC):
 def _complete(index: Any, ndim: int) -> Index:
     """An index with one entry per axis."""
     items = index if isinstance(index, tuple) else (index,)
-    if Ellipsis in items:
-        at = items.index(Ellipsis)
+    dots = [i for i, item in enumerate(items) if item is Ellipsis]
+    if dots:
+        at = dots[0]
         fill = ndim - len(items) + 1
         items = items[:at] + (slice(None),) * fill + items[at + 1 :]
     return items + (slice(None),) * (ndim - len(items))
@@ -256,7 +257,7 @@ class FrameGrid(Region):
         )
         fill = np.nan if self.dtype.kind in "fc" else 0
         out = np.full((flat.size, *frame_shape), fill, dtype=self.dtype)
-        breaks = np.flatnonzero(np.diff(flat) != 1) + 1
+        breaks = np.flatnonzero((np.diff(flat) != 1) | (flat[:-1] < 0)) + 1
         for start, stop in zip(
             np.concatenate(([0], breaks)), np.concatenate((breaks, [flat.size])), strict=True
         ):

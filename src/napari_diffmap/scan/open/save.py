@@ -112,10 +112,11 @@ def _signal(scan: Scan) -> dict[str, Any]:
         "axes": [_axis(scan, axis, i) for i, axis in enumerate(scan.axes)],
         "metadata": metadata,
         "original_metadata": {OWN_KEY: own},
-        "package": "napari-diffmap",
-        "package_version": _version(),
+        "package_info": {"package": "napari-diffmap", "package_version": _version()},
         "attributes": {"_lazy": False, "ragged": False},
         "learning_results": {},
+        "models": {},
+        "tmp_parameters": {},
     }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.local import get_sync
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import ScanFileError
@@ -21,6 +22,8 @@ from napari_diffmap.scan.scan import AXIS_NAMES
 
 #: Where saved scans keep what HyperSpy has no place for.
 OWN_KEY = "napari_diffmap"
+#: Arrays among metadata are read up to this many values.
+_MAX_METADATA = 1 << 22
 _BEAM_ENERGY = (
     "Acquisition_instrument.TEM.beam_energy",
     "Acquisition_instrument.STEM.beam_energy",
@@ -154,15 +157,28 @@ class ZarrRegion(Region):
         """Open, read."""
         import zarr
 
-        root = zarr.open(str(self.path), mode="r")
-        return np.asarray((root[self.key] if self.key else root)[index])
+        with zarr_store(self.path) as store:
+            root = zarr.open(store, mode="r")
+            return np.asarray((root[self.key] if self.key else root)[index])
+
+
+@contextlib.contextmanager
+def zarr_store(path: Path) -> Iterator[Any]:
+    """Zarr v2 store of a folder, or of a zipped .zspy as pyxem's example scans are."""
+    import zarr
+
+    if not path.is_file():
+        yield str(path)
+        return
+    with zarr.ZipStore(str(path), mode="r") as store:
+        yield store
 
 
 def hyperspy_hdf5(path: Path, file: Any) -> list[Offer]:
     """Experiments of a .hspy file of any version."""
     group = file["Experiments"]
     names = [key for key in group if "data" in group[key]]
-    regions = [H5Region.of(path, group[key]["data"]) for key in names]
+    regions = [H5Region.of(path, f"/Experiments/{k}/data", group[k]["data"]) for k in names]
     return _experiments(path, "rsciio.hspy", "HyperSpy", names, regions)
 
 
@@ -210,7 +226,12 @@ def read_signals(path: Path, plugin: str, **options: Any) -> list[dict[str, Any]
     """
     module = importlib.import_module(plugin)
     try:
-        signals: list[dict[str, Any]] = module.file_reader(str(path), lazy=True, **options)
+        zipped = plugin == "rsciio.zspy" and path.is_file()
+        with zarr_store(path) if zipped else contextlib.nullcontext(str(path)) as source:
+            signals: list[dict[str, Any]] = module.file_reader(source, lazy=True, **options)
+            for signal in signals:
+                for key in ("metadata", "original_metadata"):
+                    signal[key] = _settled(signal.get(key) or {})
     except KeyError as error:
         reason = " ".join(str(error).split())[:100].strip("'")
         raise ScanFileError(f"{path.name}: is damaged ({reason}): copy it again") from error
@@ -222,14 +243,34 @@ def read_signals(path: Path, plugin: str, **options: Any) -> list[dict[str, Any]
     return signals
 
 
+def _settled(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata with its lazy arrays read, as their file is closed next; large ones go."""
+    settled: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            settled[key] = _settled(value)
+        elif not isinstance(value, da.Array):
+            settled[key] = value
+        elif value.size <= _MAX_METADATA:
+            settled[key] = np.asarray(value.compute(scheduler=get_sync))
+    return settled
+
+
 def zarr_folder(path: Path, request: Request) -> list[Offer]:
-    """A .zspy or any Zarr v2 group or array."""
+    """A .zspy or any Zarr v2 group or array, in a folder or zipped."""
     import zarr
 
-    try:
-        root = zarr.open(str(path), mode="r")
-    except (ValueError, OSError, KeyError) as error:
-        raise ScanFileError(f"{path.name}: is an incomplete Zarr store: copy it again") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            root = zarr.open(stack.enter_context(zarr_store(path)), mode="r")
+        except (ValueError, OSError, KeyError) as error:
+            raise ScanFileError(
+                f"{path.name}: is an incomplete Zarr store: copy it again"
+            ) from error
+        return _zarr_offers(path, root, request)
+
+
+def _zarr_offers(path: Path, root: Any, request: Request) -> list[Offer]:
     if hasattr(root, "shape"):
         return [_zarr_offer(path, "", root, only=True)]
     if "Experiments" in root and (request.dataset or "Experiments") != "/":

@@ -20,6 +20,8 @@ SAMPLE_AXES = frozenset({"y", "x"})
 
 #: What a step can be: (unit, smallest, largest).
 _K_LIMITS = {"1/Å": (1e-5, 1.0), "mrad": (1e-4, 100.0)}
+#: No detector starts further from the beam than this.
+_MAX_OFFSET = {"1/Å": 100.0, "mrad": 1e4}
 _LENGTH_LIMITS = (1e-5, 1e6)  # nm: a hundredth of a picometre to a millimetre
 _LENGTH_UNITS = frozenset({"nm"})
 #: X-ray energies below this are keV: no soft X-ray microscope works under 100 eV
@@ -123,8 +125,7 @@ def _check(axis: Axis, raw: RawAxis) -> AxisState:
             return AxisState(
                 _plain(axis.name, axis.size), (f"{said} is impossible; taken as pixels",)
             )
-        extent = abs(axis.scale) * axis.size
-        if abs(axis.offset) > 1e3 * extent:
+        if abs(axis.offset) > _MAX_OFFSET[axis.unit]:
             return AxisState(
                 Axis(axis.name, axis.size, axis.scale, 0.0, axis.unit),
                 (f"axis {axis.name}: an offset of {raw.offset:.3g} {raw.unit} is ignored",),

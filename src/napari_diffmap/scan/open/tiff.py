@@ -58,10 +58,12 @@ def tiff(path: Path, request: Request) -> list[Offer]:
         def load(number: int = number, region: Region = region) -> Found:
             name = path.stem if len(usable) == 1 else f"{path.stem} {number}"
             signals = read_signals(path, "rsciio.tiff")
+            _close(signals)
             if number < len(signals) and np.shape(signals[number]["data"]) == region.shape:
                 found = from_signal(signals[number], path, "TIFF", region, name)
                 for axis in found.axes:
                     axis.role = None  # TIFF pages are frames, whatever they show
+                _imagej_unit(path, found)
                 return found
             return Found(region, [RawAxis() for _ in region.shape], "TIFF", name, path)
 
@@ -69,6 +71,33 @@ def tiff(path: Path, request: Request) -> list[Offer]:
         candidate = Candidate(f"series {number}", region.shape, str(region.dtype), kind)
         offers.append(Offer(candidate, load))
     return offers
+
+
+def _close(signals: list[dict[str, Any]]) -> None:
+    """Close the file that the reader keeps open for lazy arrays, which are not used here."""
+    import tifffile
+
+    for signal in signals:
+        graph = getattr(signal["data"], "dask", {})
+        parts = [part for task in graph.values() for part in getattr(task, "args", ())]
+        while parts:
+            part = parts.pop()
+            if isinstance(part, tifffile.TiffPageSeries):
+                part.pages[0].parent.close()
+                return
+            parts.extend(getattr(part, "args", ()))
+
+
+def _imagej_unit(path: Path, found: Found) -> None:
+    """The unit ImageJ writes into its description, which belongs to the resolution tags."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        unit = (file.imagej_metadata or {}).get("unit")
+    if isinstance(unit, str):
+        for axis in found.axes[-2:]:
+            if axis.unit is None and axis.scale != 1.0:
+                axis.unit = unit.replace("\\u00B5", "µ")
 
 
 def _region(path: Path, number: int, series: Any) -> Region | None:
