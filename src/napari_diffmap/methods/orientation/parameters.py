@@ -68,7 +68,7 @@ class OrientationParameters(BaseModel):
         json_schema_extra={"unit": "1/Å"},
     )
     sigma_excitation: float = Field(
-        default=0.02,
+        default=0.03,
         title="Excitation width",
         description="Width of the accepted excitation error (Gaussian sigma) in 1/Å: small for"
         " thick crystals, large for thin ones.",
@@ -85,7 +85,7 @@ class OrientationParameters(BaseModel):
         json_schema_extra={"unit": "degree"},
     )
     zone_step_deg: float = Field(
-        default=2.5,
+        default=3.0,
         title="Zone-axis step",
         description="Angle between neighbouring zone axes of the library, in degrees.",
         ge=0.5,
@@ -93,7 +93,7 @@ class OrientationParameters(BaseModel):
         json_schema_extra={"unit": "degree"},
     )
     in_plane_step_deg: float = Field(
-        default=2.0,
+        default=4.0,
         title="In-plane step",
         description="Angular sampling of the polar patterns, in degrees; the answer is refined"
         " between the samples.",
@@ -102,7 +102,7 @@ class OrientationParameters(BaseModel):
         json_schema_extra={"unit": "degree", "advanced": True},
     )
     radial_bins: int = Field(
-        default=48,
+        default=32,
         title="Radial bins",
         description="Rings of the polar pattern between the inner and the outer limit.",
         ge=8,
@@ -110,7 +110,7 @@ class OrientationParameters(BaseModel):
         json_schema_extra={"advanced": True},
     )
     intensity_power: float = Field(
-        default=0.25,
+        default=0.1,
         title="Intensity power",
         description="Exponent put on measured and simulated intensities: 1 trusts them, 0 asks"
         " only where spots are.",
@@ -127,10 +127,11 @@ class OrientationParameters(BaseModel):
         le=64,
         json_schema_extra={"unit": "pixel"},
     )
-    background: Literal["radial median", "none"] = Field(
-        default="radial median",
+    background: Literal["radial", "none"] = Field(
+        default="radial",
         title="Background",
-        description="What is subtracted from a pattern before matching.",
+        description="What is subtracted before spots are sought: the typical value of each ring"
+        " about the beam (spots clipped away), or nothing.",
     )
     hot_pixels: bool = Field(
         default=True,

@@ -1,0 +1,378 @@
+"""The orientation map: patterns in, rotations, phases, scores and doubts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from napari_diffmap.crystal.phases import CrystalPhase, load_phases
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.methods.method import MapSpec, Report, TileLike
+from napari_diffmap.methods.orientation.doubt import (
+    FEWEST_SPOTS,
+    Evidence,
+    causes,
+    reliability_model,
+)
+from napari_diffmap.methods.orientation.geometry import Geometry, beam_positions, find_geometry
+from napari_diffmap.methods.orientation.parameters import OrientationParameters
+from napari_diffmap.methods.orientation.preprocess import (
+    MOST_PEAKS,
+    Detector,
+    PeakBatch,
+    SpotFinder,
+)
+from napari_diffmap.methods.orientation.search import (
+    Answers,
+    OrientationSearch,
+    SearchSettings,
+)
+
+if TYPE_CHECKING:
+    from napari_diffmap.scan.peaks import PeakTable
+    from napari_diffmap.scan.scan import Scan
+
+_T = TypeVar("_T")
+
+#: A second crystal is looked for where so much of the amplitude, in so many
+#: spots, is left; and believed from this score on.
+_LEFT_SHARE = 0.25
+_LEFT_SPOTS = 6
+_SECOND_SCORE = 0.5
+_SECOND_EXPLAINED = 0.6
+
+
+class OrientationMethod:
+    """Template matching of every pattern against all phases at once.
+
+    Parameters
+    ----------
+    parameters
+        See `OrientationParameters`.
+    phases
+        What the sample may be; those named in the parameters when left out.
+
+    Raises
+    ------
+    PhaseError
+        If a phase cannot be loaded.
+    BadInputError
+        If there is none.
+    """
+
+    name = "orientation"
+    Parameters: type[BaseModel] = OrientationParameters
+
+    def __init__(
+        self,
+        parameters: OrientationParameters | None = None,
+        phases: Sequence[CrystalPhase] | None = None,
+    ) -> None:
+        self.parameters = parameters or OrientationParameters()
+        self.phases = tuple(phases) if phases else load_phases(self.parameters.phases)
+        if not self.phases:
+            raise BadInputError("add a phase first: a CIF file or the name of a bundled phase")
+        self.geometry: Geometry | None = None
+        self._peaks: PeakTable | None = None
+        self._finder: SpotFinder | None = None
+        self._search: OrientationSearch | None = None
+        self._device = torch.device("cpu")
+
+    def maps(self) -> tuple[MapSpec, ...]:
+        """Rotations, scores and phases of the n best answers, reliability and its causes."""
+        n = self.parameters.n_best
+        return (
+            MapSpec("rotations", "float32", "", 0.0, (n, 4)),
+            MapSpec("scores", "float32", "", np.nan, (n,)),
+            MapSpec("phase_ids", "int16", "", -1, (n,)),
+            MapSpec("reliability", "float32", "", np.nan),
+            MapSpec("ambiguity", "uint8", "", 6),
+            MapSpec("spots", "float32", "", np.nan),
+            MapSpec("explained", "float32", "", np.nan),
+            MapSpec("found", "float32", "", np.nan),
+            MapSpec("margin", "float32", "", np.nan),
+        )
+
+    # ------------------------------------------------------------ preparing
+
+    def prepare(self, scan: Scan, device: str = "cpu", progress: Report | None = None) -> None:
+        """Measure the geometry and simulate the templates.
+
+        Parameters
+        ----------
+        scan
+            A 4D-STEM scan with voltage and pixel size (or a calibrated peak list).
+        device
+            Torch device.
+        progress
+            Called with (done, total, what).
+
+        Raises
+        ------
+        BadInputError
+            If the scan has no patterns.
+        CalibrationError
+            If voltage, pixel size or centre is unknown.
+        """
+        if progress is not None:
+            progress(0, len(self.phases) + 1, "geometry")
+        self._device = torch.device(device)
+        self.geometry = find_geometry(scan, self.parameters)
+        self._peaks = scan.peaks
+        self._finder = self._make_finder(scan.shape[-2:], self.geometry)
+        self._search = OrientationSearch(
+            self.phases, self._settings(self.geometry), self._device, progress
+        )
+
+    def _make_finder(self, shape: tuple[int, ...], geometry: Geometry) -> SpotFinder:
+        detector = Detector(
+            shape=(shape[0], shape[1]),
+            pixel_size=geometry.pixel_size,
+            q_min=geometry.q_min,
+            q_max=geometry.q_max,
+            spot_sigma=geometry.spot_sigma,
+            threshold=self.parameters.spot_threshold,
+            subtract_background=self.parameters.background != "none",
+            bad=geometry.bad,
+        )
+        return SpotFinder(detector, self._device)
+
+    def _settings(self, geometry: Geometry) -> SearchSettings:
+        p = self.parameters
+        return SearchSettings(
+            voltage_kv=geometry.voltage_kv,
+            pixel_size=geometry.pixel_size,
+            q_min=geometry.q_min,
+            q_max=geometry.q_max,
+            rings=p.radial_bins,
+            angles=2 * round(180 / p.in_plane_step_deg),
+            zone_step_deg=p.zone_step_deg,
+            sigma=p.sigma_excitation,
+            precession_deg=p.precession_deg,
+            intensity_power=p.intensity_power,
+            refine=p.refine,
+            distinct_deg=p.distinct_deg,
+            memory=p.memory_mb << 20,
+        )
+
+    @property
+    def search(self) -> OrientationSearch:
+        """The prepared search.
+
+        Raises
+        ------
+        BadInputError
+            Before `prepare`.
+        """
+        if self._search is None:
+            raise BadInputError("prepare the method on a scan before it is run")
+        return self._search
+
+    # -------------------------------------------------------------- running
+
+    def run(self, tile: TileLike) -> dict[str, NDArray[Any]]:
+        """Map one tile; see `maps` for what comes back."""
+        ny, nx = tile.missing.shape
+        peaks, empty = self.find_spots(tile)
+        answers, evidence = self.answer(peaks, empty)
+        found = self._as_maps(answers, evidence)
+        return {name: values.reshape(ny, nx, *values.shape[1:]) for name, values in found.items()}
+
+    def find_spots(self, tile: TileLike) -> tuple[PeakBatch, NDArray[np.bool_]]:
+        """Spots of every pattern of a tile, and which patterns hold no data ``(b,)``."""
+        if self.geometry is None or self._finder is None:
+            raise BadInputError("prepare the method on a scan before it is run")
+        missing = np.asarray(tile.missing).reshape(-1)
+        if self._peaks is not None and self._peaks.calibrated:
+            return peaks_of_block(
+                self._peaks, tile.rows, tile.columns, self.geometry, self._device
+            ), missing
+        frames = np.asarray(tile.patterns).reshape(-1, *tile.patterns.shape[-2:])
+        centers = self.geometry.centers(tile.rows, tile.columns).reshape(-1, 2)
+        finder, geometry = self._finder, self.geometry
+
+        def work(part: slice) -> PeakBatch:
+            chunk = _as_float(frames[part])
+            middle = centers[part]
+            if geometry.follow:
+                own = beam_positions(chunk, middle, geometry.beam_radius, geometry.bad)
+                middle = np.where(np.isfinite(own), own, middle)
+            images = torch.from_numpy(chunk).to(self._device)
+            return finder.find(
+                images, torch.as_tensor(middle, dtype=torch.float32, device=self._device)
+            )
+
+        empty = missing | no_data(frames)
+        pieces = self._spread(work, len(frames), 32)
+        return join_peaks(pieces), empty
+
+    def answer(self, peaks: PeakBatch, empty: NDArray[np.bool_]) -> tuple[Answers, Evidence]:
+        """The n best answers for spots, second crystals put in second place."""
+        search = self.search
+        n_best = max(self.parameters.n_best, 1)
+
+        def work(part: slice) -> tuple[Answers, NDArray[np.float32]]:
+            chosen = peaks.take(torch.arange(part.start, part.stop, device=self._device))
+            first = search.match(chosen, n_best)
+            return first, self._second_crystals(chosen, first)
+
+        pieces = self._spread(work, len(peaks), search.batch)
+        answers = Answers.joined([piece[0] for piece in pieces])
+        second = np.concatenate([piece[1] for piece in pieces])
+
+        def numbers(values: torch.Tensor) -> NDArray[np.float32]:
+            return np.asarray(values.cpu().numpy(), dtype=np.float32)
+
+        evidence = Evidence(
+            score=numbers(answers.score[:, 0].clamp_min(0)),
+            rival=numbers(answers.rival),
+            rival_phase=numbers(answers.rival_phase),
+            explained=numbers(answers.explained[:, 0]),
+            found=numbers(answers.found[:, 0]),
+            spots=np.where(empty, 0, peaks.count.cpu().numpy()).astype(np.int64),
+            second=second[:, 0],
+            second_share=second[:, 1],
+            empty=empty,
+        )
+        return answers, evidence
+
+    def _second_crystals(self, peaks: PeakBatch, first: Answers) -> NDArray[np.float32]:
+        """Match what the best answer leaves; ``(b, 2)`` score and share of the second crystal.
+
+        Where one is believed it takes the second place among the answers.
+        Source of the idea: Ophus et al., *Microsc. Microanal.* 28 (2022) 390
+        (iterative deletion of matched peaks).
+        """
+        search = self.search
+        result = np.zeros((len(peaks), 2), dtype=np.float32)
+        amplitude = search.amplitudes(peaks)
+        left = first.unexplained[:, : amplitude.shape[1]]
+        share = (amplitude * left).sum(1) / amplitude.sum(1).clamp_min(1e-9)
+        rows = torch.nonzero((left.sum(1) >= _LEFT_SPOTS) & (share >= _LEFT_SHARE)).reshape(-1)
+        if not len(rows):
+            return result
+        rest = peaks.take(rows).keep(left[rows])
+        other = search.match(rest, 1)
+        believed = (other.score[:, 0] >= _SECOND_SCORE) & (
+            other.explained[:, 0] >= _SECOND_EXPLAINED
+        )
+        believed &= ~search.same(first, rows, other)
+        rows, index = rows[believed], torch.nonzero(believed).reshape(-1)
+        result[rows.cpu().numpy(), 0] = other.score[index, 0].cpu().numpy()
+        part = other.explained[index, 0] * share[rows]
+        result[rows.cpu().numpy(), 1] = part.cpu().numpy()
+        if self.parameters.n_best > 1:
+            first.put_second(rows, other, index)
+        return result
+
+    def _spread(self, work: Callable[[slice], _T], total: int, size: int) -> list[_T]:
+        """Run `work` over slices of at most `size`, on a CPU one torch thread each.
+
+        Small tensors gain nothing from threads inside an operation, and lose much
+        where another program shares the processor.
+        """
+        workers = torch.get_num_threads() if self._device.type == "cpu" else 1
+        size = max(1, min(size, -(-total // workers)))
+        cuts = [slice(start, min(start + size, total)) for start in range(0, total, size)]
+        if workers == 1 or len(cuts) == 1:
+            return [work(cut) for cut in cuts]
+        with single_threaded(), ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(work, cuts))
+
+    def _as_maps(self, answers: Answers, evidence: Evidence) -> dict[str, NDArray[Any]]:
+        n = self.parameters.n_best
+        phase = answers.phase.cpu().numpy().astype(np.int16)
+        score = answers.score.cpu().numpy().astype(np.float32)
+        rotations = self.search.rotations(answers)
+        void = evidence.empty | (evidence.spots < FEWEST_SPOTS)
+        phase[void] = -1
+        nothing = phase < 0
+        score[nothing] = np.nan
+        rotations[nothing] = (1, 0, 0, 0)
+        reliability = reliability_model().probability(evidence.features())
+        reliability = np.where(nothing[:, 0], 0.0, reliability).astype(np.float32)
+        ambiguity = causes(evidence, reliability, self.parameters.reliability_threshold)
+        reliability[evidence.empty] = np.nan
+        margin = evidence.score - np.maximum(evidence.rival, evidence.rival_phase)
+        return {
+            "rotations": rotations[:, :n],
+            "scores": score[:, :n],
+            "phase_ids": phase[:, :n],
+            "reliability": reliability,
+            "ambiguity": ambiguity,
+            "spots": evidence.spots.astype(np.float32),
+            "explained": evidence.explained,
+            "found": evidence.found,
+            "margin": margin.astype(np.float32),
+        }
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Torch with one thread inside each operation, restored afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def no_data(frames: NDArray[Any]) -> NDArray[np.bool_]:
+    """Frames that are empty, saturated or constant, ``(b,)``."""
+    flat = frames.reshape(len(frames), -1)
+    if np.issubdtype(flat.dtype, np.floating):
+        flat = np.nan_to_num(flat, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(flat.max(axis=1) == flat.min(axis=1))
+
+
+def _as_float(frames: NDArray[Any]) -> NDArray[np.float32]:
+    """Native float32, finite, of any dtype a file may hold."""
+    if np.iscomplexobj(frames):
+        frames = np.abs(frames)
+    frames = np.asarray(frames, dtype=np.float32)
+    if not np.isfinite(frames).all():
+        frames = np.nan_to_num(frames, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.ascontiguousarray(frames)
+
+
+def join_peaks(pieces: Sequence[PeakBatch]) -> PeakBatch:
+    """Consecutive batches as one."""
+    width = max(piece.kx.shape[1] for piece in pieces)
+
+    def padded(values: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(values, (0, width - values.shape[1]))
+
+    return PeakBatch(
+        torch.cat([padded(piece.kx) for piece in pieces]),
+        torch.cat([padded(piece.ky) for piece in pieces]),
+        torch.cat([padded(piece.intensity) for piece in pieces]),
+        torch.cat([piece.count for piece in pieces]),
+    )
+
+
+def peaks_of_block(
+    table: PeakTable, rows: slice, columns: slice, geometry: Geometry, device: torch.device
+) -> PeakBatch:
+    """Measured peaks of a block of positions, strongest first."""
+    lists = []
+    for y in range(rows.start, rows.stop):
+        for x in range(columns.start, columns.stop):
+            peaks = table.at(y, x)
+            q = np.hypot(peaks[:, 0], peaks[:, 1])
+            used = peaks[(q >= geometry.q_min) & (q <= geometry.q_max) & (peaks[:, 2] > 0)]
+            lists.append(used[np.argsort(-used[:, 2], kind="stable")][:MOST_PEAKS])
+    width = max(1, max(len(peaks) for peaks in lists))
+    out = np.zeros((3, len(lists), width), dtype=np.float32)
+    for i, peaks in enumerate(lists):
+        out[:, i, : len(peaks)] = peaks.T
+    ky, kx, intensity = (torch.as_tensor(values, device=device) for values in out)
+    count = torch.as_tensor([len(peaks) for peaks in lists], device=device)
+    return PeakBatch(kx, ky, intensity, count)

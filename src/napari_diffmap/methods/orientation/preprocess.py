@@ -1,0 +1,285 @@
+"""From raw patterns to spots: bad pixels, background, noise, peaks; batched in torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: Peaks kept of a pattern, most significant first.
+MOST_PEAKS = 96
+
+#: Rings in which background and noise are measured, pixels wide.
+_RING_WIDTH = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class PeakBatch:
+    """Spots of a batch of patterns.
+
+    Attributes
+    ----------
+    kx, ky
+        ``(b, p)`` position relative to the direct beam, 1/Å.
+    intensity
+        ``(b, p)`` integrated intensity above the background; 0 fills up.
+    count
+        ``(b,)`` number of peaks.
+    """
+
+    kx: Tensor
+    ky: Tensor
+    intensity: Tensor
+    count: Tensor
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def take(self, index: Tensor) -> PeakBatch:
+        """Some of the patterns."""
+        return PeakBatch(self.kx[index], self.ky[index], self.intensity[index], self.count[index])
+
+    def keep(self, mask: Tensor) -> PeakBatch:
+        """The same patterns with only the peaks of `mask` ``(b, p)``."""
+        kept = torch.where(mask, self.intensity, 0.0)
+        return PeakBatch(self.kx, self.ky, kept, (kept > 0).sum(dim=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """What a spot finder must know of a detector.
+
+    Attributes
+    ----------
+    shape
+        ``(ky, kx)`` pixels.
+    pixel_size
+        1/Å per pixel.
+    q_min, q_max
+        Inner and outer limit of the spots used, 1/Å.
+    spot_sigma
+        Gaussian width of a spot, pixels.
+    threshold
+        How many times the noise a spot stands out.
+    subtract_background
+        Whether the radial median is subtracted.
+    bad
+        ``(ky, kx)`` bool: hot and dead pixels, None when there are none.
+    """
+
+    shape: tuple[int, int]
+    pixel_size: float
+    q_min: float
+    q_max: float
+    spot_sigma: float
+    threshold: float
+    subtract_background: bool = True
+    bad: NDArray[np.bool_] | None = None
+
+
+class SpotFinder:
+    """Finds Bragg spots in batches of patterns.
+
+    Bad pixels are filled from their neighbours; the pattern is correlated with a
+    spot-shaped kernel of zero sum; from that response the radial background is
+    taken (the mean of each ring with the spots clipped away, which is what a
+    radial median estimates) and what stands above the noise of its ring is a
+    spot.  Places are refined by a parabola.
+
+    Parameters
+    ----------
+    detector
+        Geometry and thresholds.
+    device
+        Torch device.
+    """
+
+    def __init__(self, detector: Detector, device: torch.device | str = "cpu") -> None:
+        self.detector = detector
+        self.device = torch.device(device)
+        height, width = detector.shape
+        self._rings = int(np.hypot(height, width) / _RING_WIDTH) + 2
+        # A few thousand pixels tell the noise of every ring.
+        self._stride = max(1, round(np.sqrt(height * width / 6000)))
+        self._fill = _fill_plan(detector.bad, self.device)
+        self._spot = _gaussian(detector.spot_sigma)
+        self._around = _gaussian(2.0 * detector.spot_sigma)
+
+    def clean(self, images: Tensor) -> Tensor:
+        """Patterns as float32 with bad pixels filled by the mean of good neighbours."""
+        images = torch.nan_to_num(images.to(torch.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        if self._fill is None:
+            return images
+        flat = images.reshape(len(images), -1)
+        bad, sources, weights = self._fill
+        flat[:, bad] = (flat[:, sources] * weights).sum(dim=-1)
+        return images
+
+    def response(self, images: Tensor) -> Tensor:
+        """Zero-sum spot response ``(b, ky, kx)``: the spot's width minus twice that."""
+        narrow = _smooth(images, self._spot)
+        return narrow - _smooth(narrow, self._around)
+
+    def find(self, images: Tensor, centers: Tensor) -> PeakBatch:
+        """Spots of a batch.
+
+        Parameters
+        ----------
+        images
+            ``(b, ky, kx)`` raw patterns.
+        centers
+            ``(b, 2)`` direct beam (ky, kx), pixels.
+        """
+        images = self.clean(images)
+        response = self.response(images)
+        level, noise = self._ring_statistics(response, centers)
+        lowest = (level + self.detector.threshold * noise).amin(dim=1)
+        top = _local_maximum(response, max(1, round(1.5 * self.detector.spot_sigma)))
+        found = (response == top) & (response > lowest[:, None, None])
+        found[:, 0], found[:, -1], found[:, :, 0], found[:, :, -1] = False, False, False, False
+        which, y, x = torch.nonzero(found, as_tuple=True)
+        q = torch.hypot(y - centers[which, 0], x - centers[which, 1])
+        ring = (q / _RING_WIDTH).long().clamp_max(self._rings - 1)
+        height = response[which, y, x] - level[which, ring]
+        significance = height / noise[which, ring]
+        d = self.detector
+        keep = (significance > d.threshold) & (q * d.pixel_size >= d.q_min)
+        keep &= (q * d.pixel_size <= d.q_max) & _is_spot(images, which, y, x)
+        which, y, x = which[keep], y[keep], x[keep]
+        middle = response[which, y, x]
+        dy = _vertex(response[which, y - 1, x], middle, response[which, y + 1, x])
+        dx = _vertex(response[which, y, x - 1], middle, response[which, y, x + 1])
+        ky = (y + dy - centers[which, 0]) * d.pixel_size
+        kx = (x + dx - centers[which, 1]) * d.pixel_size
+        return _pack(len(images), which, significance[keep], ky, kx, height[keep])
+
+    def _ring_statistics(self, response: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and spread of the response in each ring, spots clipped, ``(b, rings)``."""
+        step = self._stride
+        sampled = response[:, ::step, ::step]
+        b, height, width = sampled.shape
+        y = torch.arange(height, device=response.device) * step - centers[:, :1]
+        x = torch.arange(width, device=response.device) * step - centers[:, 1:]
+        r = torch.sqrt((y**2)[:, :, None] + (x**2)[:, None, :]).reshape(b, -1)
+        ring = (r / _RING_WIDTH).long().clamp_max(self._rings - 1)
+        flat = sampled.reshape(b, -1)
+        zeros = torch.zeros(b, self._rings, device=response.device)
+        size = zeros.scatter_add(1, ring, torch.ones_like(flat)).clamp_min(1.0)
+        level, spread = zeros, zeros
+        clipped = flat
+        for _ in range(3):
+            level = zeros.scatter_add(1, ring, clipped) / size
+            square = zeros.scatter_add(1, ring, clipped * clipped) / size
+            spread = torch.sqrt((square - level**2).clamp_min(0.0))
+            middle, limit = level.gather(1, ring), 3.0 * spread.gather(1, ring)
+            clipped = torch.minimum(torch.maximum(flat, middle - limit), middle + limit)
+        # A ring without a count would let its first electron pass for a spot.
+        floor = 0.5 * spread.median(dim=1, keepdim=True).values + 1e-6
+        if not self.detector.subtract_background:
+            level = torch.zeros_like(level)
+        return level, torch.maximum(spread, floor)
+
+
+def _is_spot(images: Tensor, which: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Whether a maximum is as wide as a spot; a cosmic ray or a hot pixel is one pixel."""
+    around = (
+        images[which, y - 1, x]
+        + images[which, y + 1, x]
+        + images[which, y, x - 1]
+        + images[which, y, x + 1]
+    )
+    return around > 0.45 * images[which, y, x]
+
+
+def _vertex(before: Tensor, middle: Tensor, after: Tensor) -> Tensor:
+    """Where a parabola through three neighbours has its top, −0.5 … 0.5."""
+    curvature = before - 2 * middle + after
+    shift = 0.5 * (before - after) / torch.where(curvature < 0, curvature, -1.0)
+    return torch.where(curvature < 0, shift, 0.0).clamp(-0.5, 0.5)
+
+
+def _pack(
+    n: int, which: Tensor, significance: Tensor, ky: Tensor, kx: Tensor, intensity: Tensor
+) -> PeakBatch:
+    """Peak rows as padded ``(n, p)`` arrays, most significant first."""
+    order = torch.argsort(significance, descending=True, stable=True)
+    order = order[torch.argsort(which[order], stable=True)]
+    which = which[order]
+    count = torch.bincount(which, minlength=n)
+    start = torch.cumsum(count, 0) - count
+    place = torch.arange(len(which), device=which.device) - start[which]
+    kept = place < MOST_PEAKS
+    width = max(1, min(MOST_PEAKS, int(count.max()) if n else 1))
+    which, place, order = which[kept], place[kept], order[kept]
+    out = torch.zeros(3, n, width, device=which.device)
+    for row, values in zip(out, (ky, kx, intensity), strict=True):
+        row[which, place] = values[order].to(torch.float32)
+    return PeakBatch(out[1], out[0], out[2], count.clamp_max(MOST_PEAKS))
+
+
+def _gaussian(sigma: float) -> list[float]:
+    half = max(1, int(np.ceil(3 * sigma)))
+    x = np.arange(-half, half + 1)
+    kernel = np.exp(-0.5 * (x / sigma) ** 2)
+    return [float(v) for v in kernel / kernel.sum()]
+
+
+def _smooth(images: Tensor, kernel: list[float]) -> Tensor:
+    """Correlate with a separable symmetric kernel, edges repeated.
+
+    Shifted sums: ten times the speed of a one-channel convolution on a CPU.
+    """
+    half = len(kernel) // 2
+    for dim, pad in ((2, (half, half, 0, 0)), (1, (0, 0, half, half))):
+        size = images.shape[dim]
+        wide = torch.nn.functional.pad(images[:, None], pad, mode="replicate")[:, 0]
+        images = wide.narrow(dim, half, size) * kernel[half]
+        for i in range(1, half + 1):
+            images.add_(wide.narrow(dim, half - i, size), alpha=kernel[half + i])
+            images.add_(wide.narrow(dim, half + i, size), alpha=kernel[half + i])
+    return images
+
+
+def _local_maximum(images: Tensor, reach: int) -> Tensor:
+    """Largest value within ±`reach` pixels, ``(b, ky, kx)``."""
+    for dim, pad in ((2, (reach, reach, 0, 0)), (1, (0, 0, reach, reach))):
+        size = images.shape[dim]
+        wide = torch.nn.functional.pad(images, pad, value=-torch.inf)
+        images = wide.narrow(dim, reach, size).clone()
+        for i in range(1, reach + 1):
+            torch.maximum(images, wide.narrow(dim, reach - i, size), out=images)
+            torch.maximum(images, wide.narrow(dim, reach + i, size), out=images)
+    return images
+
+
+def _fill_plan(
+    bad: NDArray[np.bool_] | None, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """For each bad pixel its good neighbours (3 × 3, else 5 × 5) and their weights."""
+    if bad is None or not bad.any():
+        return None
+    height, width = bad.shape
+    places = np.argwhere(bad)
+    sources = np.zeros((len(places), 24), dtype=np.int64)
+    weights = np.zeros((len(places), 24), dtype=np.float32)
+    for i, (y, x) in enumerate(places):
+        for reach in (1, 2):
+            ys, xs = np.mgrid[
+                max(0, y - reach) : min(height, y + reach + 1),
+                max(0, x - reach) : min(width, x + reach + 1),
+            ]
+            good = ~bad[ys, xs]
+            if good.sum() >= 3 or reach == 2:
+                flat = (ys * width + xs)[good][:24]
+                sources[i, : len(flat)] = flat
+                weights[i, : len(flat)] = 1.0 / max(1, len(flat))
+                break
+    flat_bad = places[:, 0] * width + places[:, 1]
+    return (
+        torch.as_tensor(flat_bad, device=device),
+        torch.as_tensor(sources, device=device),
+        torch.as_tensor(weights, device=device),
+    )

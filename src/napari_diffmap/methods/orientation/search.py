@@ -1,0 +1,374 @@
+"""From spots to the n best orientations: coarse search, refinement, ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_diffmap.crystal.phases import CrystalPhase
+from napari_diffmap.crystal.simulate import precession_widened
+from napari_diffmap.methods.orientation.library import (
+    TemplateLibrary,
+    build_library,
+    parts,
+    relative_heights,
+    template_spectra,
+)
+from napari_diffmap.methods.orientation.match import correlate
+from napari_diffmap.methods.orientation.polar import PolarGrid, peak_spectra, phase_table
+from napari_diffmap.methods.orientation.preprocess import PeakBatch
+from napari_diffmap.methods.orientation.refine import (
+    Candidates,
+    Fit,
+    Model,
+    climb,
+    evaluate,
+    follow,
+)
+from napari_diffmap.methods.orientation.rotations import (
+    disorientation,
+    matrices_to_quaternions,
+    pick,
+    template_matrices,
+)
+from napari_diffmap.methods.orientation.spotmap import SpotMap, build_spot_map
+from napari_diffmap.scan.calibration import electron_wavelength
+
+#: Zone axes taken from the coarse search, each with its half turn about the beam.
+_COARSE = 10
+#: Candidates of a phase that reach the last stage.
+_LAST = 8
+#: Kernel widths of the coarse search and the two refinement stages, 1/Å; never
+#: narrower than so many pixels.
+_WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
+_STEPS = (4, 8)
+#: A template chunk of the coarse search.
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What the search needs to know; see `OrientationParameters`.
+
+    Lengths in 1/Å, angles in degrees, voltage in kV, memory in bytes.
+    """
+
+    voltage_kv: float
+    pixel_size: float
+    q_min: float
+    q_max: float
+    rings: int
+    angles: int
+    zone_step_deg: float
+    sigma: float
+    precession_deg: float
+    intensity_power: float
+    refine: bool
+    distinct_deg: float
+    memory: int
+
+
+@dataclass(eq=False)
+class Answers:
+    """Distinct answers of a batch, best first.
+
+    Attributes
+    ----------
+    matrices
+        ``(b, n, 3, 3)`` crystal → laboratory (Oᵀ).
+    phase
+        ``(b, n)`` index of the phase, -1 where there is no answer.
+    score
+        ``(b, n)`` normalised correlation, −1 where there is no answer.
+    explained
+        ``(b, n)`` share of the measured amplitude that the answer explains.
+    found
+        ``(b, n)`` share of the predicted amplitude that is measured.
+    rival, rival_phase
+        ``(b,)`` best score of a distinct answer of the winner's phase (twins and
+        coincidences) and of another phase; 0 where there is none.
+    unexplained
+        ``(b, p)`` bool: spots that the best answer leaves.
+    """
+
+    matrices: Tensor
+    phase: Tensor
+    score: Tensor
+    explained: Tensor
+    found: Tensor
+    rival: Tensor
+    rival_phase: Tensor
+    unexplained: Tensor
+
+    def put_second(self, rows: Tensor, other: Answers, index: Tensor) -> None:
+        """Insert best answers of another set as second ones; the last ones fall off."""
+        for name in ("matrices", "phase", "score", "explained", "found"):
+            mine = getattr(self, name)
+            moved = mine[rows]
+            moved[:, 2:] = mine[rows, 1:-1]
+            moved[:, 1] = getattr(other, name)[index, 0]
+            mine[rows] = moved
+
+    @staticmethod
+    def joined(pieces: Sequence[Answers]) -> Answers:
+        """Answers of consecutive batches as one; spots padded to the longest list."""
+        width = max(piece.unexplained.shape[1] for piece in pieces)
+        for piece in pieces:
+            short = width - piece.unexplained.shape[1]
+            piece.unexplained = torch.nn.functional.pad(piece.unexplained, (0, short))
+        return Answers(
+            *(torch.cat([getattr(p, field.name) for p in pieces]) for field in fields(Answers))
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _PhaseSearch:
+    library: TemplateLibrary
+    model: Model
+    operators: Tensor
+    rotations: Tensor
+    cached: list[Tensor] | None
+
+
+class OrientationSearch:
+    """Matches batches of spot lists against all phases at once.
+
+    Parameters
+    ----------
+    phases
+        What the sample may be.
+    settings
+        See `SearchSettings`.
+    device
+        Torch device.
+    progress
+        Called with (done, total, what) while the libraries are built.
+    """
+
+    def __init__(
+        self,
+        phases: Sequence[CrystalPhase],
+        settings: SearchSettings,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.device = torch.device(device)
+        self.grid = PolarGrid(settings.q_min, settings.q_max, settings.rings, settings.angles)
+        self.widths = tuple(max(w, n * settings.pixel_size) for w, n in _WIDTHS)
+        self._table = phase_table(self.grid, device=self.device)
+        self._phases: list[_PhaseSearch] = []
+        for i, phase in enumerate(phases):
+            if progress is not None:
+                progress(i, len(phases), f"templates of {phase.name}")
+            self._phases.append(self._prepare(phase, settings.memory // (2 * len(phases))))
+        if progress is not None:
+            progress(len(phases), len(phases), "templates")
+
+    def _prepare(self, phase: CrystalPhase, memory: int) -> _PhaseSearch:
+        s = self.settings
+        library = build_library(
+            phase,
+            self.grid,
+            voltage_kv=s.voltage_kv,
+            sigma=s.sigma,
+            zone_step_deg=s.zone_step_deg,
+            intensity_power=s.intensity_power,
+            device=self.device,
+        )
+        found = library.reflections
+        g = torch.as_tensor(found.g, dtype=torch.float32, device=self.device)
+        lengths = torch.linalg.vector_norm(g, dim=1)
+        model = Model(
+            g=g,
+            height=torch.as_tensor(
+                relative_heights(found, s.intensity_power), dtype=torch.float32, device=self.device
+            ),
+            sigma=precession_widened(s.sigma, lengths, s.precession_deg),
+            wavelength=electron_wavelength(s.voltage_kv),
+            q_min=s.q_min,
+            q_max=s.q_max,
+        )
+        size = 8 * self.grid.frequencies * self.grid.rings * len(library)
+        cached = None
+        if size <= memory:
+            cached = [
+                template_spectra(library, part, self.grid, self.widths[0])
+                for part in parts(library, _CHUNK)
+            ]
+        return _PhaseSearch(
+            library,
+            model,
+            torch.as_tensor(library.operators, dtype=torch.float32, device=self.device),
+            torch.as_tensor(library.rotations, dtype=torch.float32, device=self.device),
+            cached,
+        )
+
+    @property
+    def batch(self) -> int:
+        """Patterns that fit the working memory at once."""
+        s = self.settings
+        zones = min(_CHUNK, max(len(p.library) for p in self._phases))
+        coarse = zones * 2 * (self.grid.frequencies * 16 + self.grid.angles * 4)
+        reflections = max(len(p.model.g) for p in self._phases)
+        fine = 2 * _COARSE * (reflections * 40 + 112 * 200)
+        return int(np.clip(s.memory // (4 * max(coarse, fine)), 1, 64))
+
+    # ------------------------------------------------------------- search
+
+    def amplitudes(self, peaks: PeakBatch) -> Tensor:
+        """Measured heights: intensities to the power, the strongest 1, ``(b, p)``."""
+        top = peaks.intensity.amax(dim=1, keepdim=True).clamp_min(1e-12)
+        height = (peaks.intensity / top).clamp_min(0) ** self.settings.intensity_power
+        return torch.where(peaks.intensity > 0, height, 0.0)
+
+    def match(self, peaks: PeakBatch, n_best: int) -> Answers:
+        """The n best distinct answers of every pattern of a batch."""
+        amplitude = self.amplitudes(peaks)
+        spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
+        spectra = peak_spectra(
+            self.grid,
+            torch.hypot(peaks.kx, peaks.ky),
+            torch.atan2(peaks.ky, peaks.kx),
+            amplitude,
+            self._table,
+        )
+        norm = torch.sqrt(spots.norm2)
+        pools = [self._candidates(phase, spectra, norm, spots) for phase in self._phases]
+        return self._ranked(pools, spots, n_best)
+
+    def _candidates(
+        self, phase: _PhaseSearch, spectra: Tensor, norm: Tensor, spots: SpotMap
+    ) -> Candidates:
+        """Refined candidates of one phase, ``(b, k)``."""
+        coarse = correlate(
+            spectra,
+            norm,
+            phase.library,
+            self.grid,
+            self.widths[0],
+            cached=phase.cached,
+            chunk=_CHUNK,
+        )
+        around = coarse.score[:, phase.library.neighbours].amax(dim=2)
+        b = len(coarse.score)
+        score = torch.where(coarse.score >= around, coarse.score, coarse.score - 10.0)
+        count = min(_COARSE, score[0].numel())
+        index = torch.topk(score.reshape(b, -1), count, dim=1).indices
+        angle = coarse.angle.reshape(b, -1).gather(1, index) * (2 * np.pi / self.grid.angles)
+        matrices = template_matrices(phase.rotations[index // 2], index % 2 == 1, angle)
+        half_turn = torch.tensor([-1.0, -1.0, 1.0], device=self.device)
+        matrices = torch.cat((matrices, half_turn[:, None] * matrices), dim=1)
+        candidates = follow(phase.model, matrices, slack=1.2 * np.deg2rad(self._slack_deg))
+        if not self.settings.refine:
+            fit = evaluate(phase.model, candidates, spots, self.widths[1])
+            return candidates.moved(matrices, fit.score)
+        candidates = climb(phase.model, candidates, spots, self.widths[1], _STEPS[0])
+        candidates = self._distinct(candidates, phase.operators, min(_LAST, 2 * count))
+        return climb(phase.model, candidates, spots, self.widths[2], _STEPS[1])
+
+    @property
+    def _slack_deg(self) -> float:
+        """How far a candidate may travel from its zone axis, degrees."""
+        return min(4.0, self.settings.zone_step_deg)
+
+    def _distinct(self, candidates: Candidates, operators: Tensor, count: int) -> Candidates:
+        """The best candidates that have not run into one another."""
+        score = candidates.score.clone()
+        chosen = []
+        for _ in range(count):
+            best = score.argmax(dim=1, keepdim=True)
+            chosen.append(best)
+            reference = pick(candidates.matrices, best)
+            near = disorientation(candidates.matrices, reference, operators) < np.deg2rad(0.5)
+            # Near ones stay available behind all others, should there be no others.
+            score = torch.where(near, score - 4.0, score)
+            score = score.scatter(1, best, -9.0)
+        return candidates.take(torch.cat(chosen, dim=1))
+
+    def _ranked(self, pools: list[Candidates], spots: SpotMap, n_best: int) -> Answers:
+        """Merge the phases and keep distinct answers."""
+        fits = [
+            evaluate(p.model, pool, spots, self.widths[2 if self.settings.refine else 1])
+            for p, pool in zip(self._phases, pools, strict=True)
+        ]
+        shares = [self._shares(fit, spots) for fit in fits]
+        matrices = torch.cat([pool.matrices for pool in pools], dim=1)
+        score = torch.cat([fit.score for fit in fits], dim=1)
+        explained = torch.cat([share[0] for share in shares], dim=1)
+        found = torch.cat([share[1] for share in shares], dim=1)
+        left = torch.cat([share[2] for share in shares], dim=1)
+        phase = torch.cat(
+            [torch.full_like(pool.score, i).long() for i, pool in enumerate(pools)], dim=1
+        )
+        some = (spots.amplitude > 0).any(dim=1, keepdim=True)
+        left_over = torch.where(some, score, -1.0)
+        order = []
+        rival = rival_phase = left_over[:, 0]
+        for place in range(n_best):
+            best = left_over.argmax(dim=1, keepdim=True)
+            value = left_over.gather(1, best)
+            order.append(torch.where(value > 0, best, -1))
+            near = self._same(matrices, phase, best)
+            left_over = torch.where(near, -1.0, left_over).scatter(1, best, -1.0)
+            if place == 0:
+                own = phase == phase.gather(1, best)
+                rival = torch.where(own, left_over, -1.0).amax(dim=1).clamp_min(0)
+                rival_phase = torch.where(own, -1.0, left_over).amax(dim=1).clamp_min(0)
+        picked = torch.cat(order, dim=1)
+        none = picked < 0
+        index = picked.clamp_min(0)
+        first = index[:, :1, None].expand(-1, 1, left.shape[2])
+        return Answers(
+            matrices=pick(matrices, index),
+            phase=torch.where(none, -1, phase.gather(1, index)),
+            score=torch.where(none, -1.0, score.gather(1, index)),
+            explained=torch.where(none, 0.0, explained.gather(1, index)),
+            found=torch.where(none, 0.0, found.gather(1, index)),
+            rival=rival,
+            rival_phase=rival_phase,
+            unexplained=left.gather(1, first)[:, 0],
+        )
+
+    def _same(self, matrices: Tensor, phase: Tensor, best: Tensor) -> Tensor:
+        """Which candidates are the same answer as `best` ``(b, 1)``."""
+        reference = pick(matrices, best)
+        same = torch.zeros_like(phase, dtype=torch.bool)
+        for i, p in enumerate(self._phases):
+            of_phase = (phase == i) & (phase.gather(1, best) == i)
+            angle = disorientation(matrices, reference, p.operators)
+            same |= of_phase & (angle < np.deg2rad(self.settings.distinct_deg))
+        return same
+
+    def same(self, first: Answers, rows: Tensor, other: Answers) -> Tensor:
+        """Whether the best answers of `rows` of one set are those of the other, ``(r,)``."""
+        matrices = torch.cat((other.matrices[:, :1], first.matrices[rows, :1]), dim=1)
+        phase = torch.cat((other.phase[:, :1], first.phase[rows, :1]), dim=1)
+        reference = torch.ones(len(rows), 1, dtype=torch.long, device=self.device)
+        return self._same(matrices, phase, reference)[:, 0]
+
+    def _shares(self, fit: Fit, spots: SpotMap) -> tuple[Tensor, Tensor, Tensor]:
+        """Explained and found shares ``(b, k)``, and spots left ``(b, k, p)`` bool."""
+        close = torch.hypot(fit.gap_x, fit.gap_y) < self.widths[1]
+        strong = fit.template > 0.08 * fit.template.amax(dim=-1, keepdim=True)
+        met = close & strong & (fit.matched > 0)
+        b, k, _ = met.shape
+        places = spots.kx.shape[1]
+        hit = torch.zeros(b, k, places, dtype=torch.bool, device=met.device)
+        spare = places - 1
+        hit.scatter_(2, torch.where(met, fit.number, spare), True)
+        hit = hit[..., :spare]
+        amplitude = spots.amplitude[:, None, :spare]
+        explained = (amplitude * hit).sum(-1) / amplitude.sum(-1).clamp_min(1e-9)
+        weight = fit.template**2
+        found = (weight * (close & (fit.matched > 0))).sum(-1) / weight.sum(-1).clamp_min(1e-9)
+        return explained, found, (amplitude > 0) & ~hit
+
+    def rotations(self, answers: Answers) -> NDArray[np.float32]:
+        """Unit quaternions ``(b, n, 4)``, laboratory → crystal, of answers."""
+        return matrices_to_quaternions(answers.matrices.transpose(-1, -2).cpu().numpy())
