@@ -66,7 +66,7 @@ def test_a_tiny_disk_can_still_be_moved() -> None:
 @given(dy=st.floats(-40, 40), dx=st.floats(-40, 40), shape=st.sampled_from([RING, BOX, TRIANGLE]))
 def test_moving_keeps_the_form(dy: float, dx: float, shape: Shape) -> None:
     moved = dragged(shape, Grip(1, "move"), (5, 5), (5 + dy, 5 + dx))
-    assert np.allclose(moved.center, np.array(shape.center) + (dy, dx))
+    assert np.allclose(moved.center, np.add(shape.center, (dy, dx)))
 
 
 @given(angle=st.floats(0, 2 * math.pi), radius=st.floats(31, 90))

@@ -41,10 +41,10 @@ def same(a: Shape, b: Shape) -> bool:
 @given(shape=shapes(), dy=st.floats(-20, 20), dx=st.floats(-20, 20))
 def test_moving_the_napari_shape_moves_the_detector(shape: Shape, dy: float, dx: float) -> None:
     drawn = lines_of(shape)
-    edited = edited_shape(shape, drawn, [line.vertices + (dy, dx) for line in drawn])
+    edited = edited_shape(shape, drawn, [np.add(line.vertices, (dy, dx)) for line in drawn])
     if abs(dy) + abs(dx) < 1e-3:
         return
-    assert np.allclose(edited.center, np.array(shape.center) + (dy, dx), atol=1e-6)
+    assert np.allclose(edited.center, np.add(shape.center, (dy, dx)), atol=1e-6)
     assert area(edited) == pytest.approx(area(shape), rel=1e-6, abs=1e-6)
 
 
@@ -57,7 +57,7 @@ def test_untouched_shapes_stay(shape: Shape) -> None:
 def test_moving_one_circle_takes_the_other_along() -> None:
     ring = Annulus(20, 30, 5, 12)
     drawn = lines_of(ring)
-    now = [drawn[0].vertices, drawn[1].vertices + (3, -2)]
+    now = [drawn[0].vertices, np.add(drawn[1].vertices, (3, -2))]
     assert same(edited_shape(ring, drawn, now), Annulus(23, 28, 5, 12))
 
 

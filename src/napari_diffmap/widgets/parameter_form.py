@@ -194,11 +194,10 @@ def _control(field: FieldInfo) -> QWidget:
 
 
 def _decimals(default: Any, low: float) -> int:
-    for value in (default, low if abs(low) < 1e8 else None):
-        if value:
-            text = f"{float(value):.6f}".rstrip("0")
-            return max(2, len(text.split(".")[1]))
-    return 2
+    """Enough digits for the default and for the smallest value allowed."""
+    values = (default, low if abs(low) < 1e8 else None)
+    digits = (f"{float(v):.6f}".rstrip("0").split(".")[1] for v in values if v)
+    return max(2, *(len(text) for text in digits), 0)
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, bool]:
