@@ -80,8 +80,22 @@ def huge_raw(folder):
 
 def huge_hdf5(folder):
     path = folder / "huge.h5"
+    shape = (800, 600, 256, 256)
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # the space is there, as if written
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
-        file.create_dataset("data", (800, 600, 256, 256), "u2", chunks=(1, 8, 256, 256))
+        space, kind = h5py.h5s.create_simple(shape), h5py.h5t.NATIVE_UINT16
+        h5py.h5d.create(file.id, b"data", kind, space, plan)
+    return path, {}
+
+
+def huge_chunked_hdf5(folder):
+    """Stopped after the first of its 60,000 blocks."""
+    path = folder / "huge_chunked.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (800, 600, 256, 256), "u2", chunks=(1, 8, 256, 256))
+        data[0, :8] = 1
     return path, {}
 
 
@@ -113,7 +127,9 @@ def huge_mrc(folder):
     }
 
 
-@pytest.mark.parametrize("make", [huge_npy, huge_raw, huge_hdf5, huge_zarr, huge_blo, huge_mrc])
+@pytest.mark.parametrize(
+    "make", [huge_npy, huge_raw, huge_hdf5, huge_chunked_hdf5, huge_zarr, huge_blo, huge_mrc]
+)
 def test_tens_of_gigabytes_open_at_once(tmp_path, make):
     path, options = make(tmp_path)
     np.save(tmp_path / "first.npy", np.zeros((2, 2, 4, 4), np.uint8))

@@ -534,6 +534,64 @@ def test_damage_inside_a_compressed_frame_is_no_silent_zero(tmp_path):
         scan.data[1, 1].compute(scheduler="synchronous")
 
 
+@pytest.mark.parametrize("shape", [(4, 5, 8, 8), (20, 8, 8)])
+def test_blocks_that_were_never_written_are_missing_not_zero(tmp_path, shape):
+    """An acquisition stopped half way: HDF5 would hand out zeros."""
+    data = counts(*shape) + 1
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset("data", shape, "u2", chunks=(1,) * (len(shape) - 2) + (8, 4))
+        flat = stored if len(shape) == 3 else None
+        for i, at in enumerate(np.ndindex(shape[:-2])):
+            if i < 12:
+                stored[at] = data[at]
+        assert flat is None or flat[19].max() == 0
+        stored[(3,) * (len(shape) - 2)] = 7 if len(shape) == 3 else 0
+    scan = open_scan(path)
+    written = np.arange(20).reshape(shape[:-2]) < 12
+    written[(3,) * (len(shape) - 2)] = True
+    assert np.array_equal(scan.missing, ~written)
+    count = int((~written).sum())
+    assert any(f"{count} of 20 frames were never written" in w for w in scan.warnings)
+    if len(shape) == 4:
+        assert np.isnan(scan.pattern(3, 4)).all()
+        assert np.array_equal(scan.pattern(2, 1), data[2, 1])
+    else:
+        laid = open_scan(path, scan_shape=(4, 5))
+        assert np.array_equal(laid.missing.ravel(), scan.missing)
+    with h5py.File(tmp_path / "none.h5", "w") as file:
+        file.create_dataset("data", shape, "u2")
+    with pytest.raises(BadInputError, match="not one frame is in the file"):
+        open_scan(tmp_path / "none.h5")
+
+
+def test_virtual_dataset_without_one_of_its_files(tmp_path):
+    data = counts(6, 8, 8) + 1
+    layout = h5py.VirtualLayout((6, 8, 8), "u2")
+    for i in range(3):
+        with h5py.File(tmp_path / f"part{i}.h5", "w") as file:
+            file["data"] = data[2 * i : 2 * i + 2]
+        layout[2 * i : 2 * i + 2] = h5py.VirtualSource(f"part{i}.h5", "data", (2, 8, 8))
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    assert open_scan(tmp_path / "all.h5").missing is None
+    (tmp_path / "part1.h5").unlink()
+    scan = open_scan(tmp_path / "all.h5")
+    assert scan.missing.tolist() == [False, False, True, True, False, False]
+    assert np.array_equal(scan.data[5].compute(), data[5])
+
+
+def test_zarr_blocks_that_are_not_in_the_store_are_said(tmp_path):
+    import zarr
+
+    array = zarr.open(str(tmp_path / "a.zarr"), "w", shape=(4, 5, 8, 8), chunks=(1, 5, 8, 8),
+                      dtype="u2")  # fmt: skip
+    array[:2] = counts(2, 5, 8, 8)
+    assert any(
+        "2 blocks are not in the store" in w for w in open_scan(tmp_path / "a.zarr").warnings
+    )
+
+
 def test_file_that_shrinks_after_opening_is_said(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, counts(2, 3, 8, 8))
@@ -584,3 +642,36 @@ def test_whatever_a_reader_raises_becomes_one_line(tmp_path, monkeypatch):
         open_scan(tmp_path / "a.dm4")
     assert "\n" not in str(e.value)
     assert len(str(e.value)) < 300
+
+
+def test_gatan_scans_with_detector_axes_first(tmp_path, monkeypatch):
+    """GMS stores (ky, kx, y, x): units tell, and chunks are asked for whole patterns."""
+    import dask.array as da
+    import rsciio.digitalmicrograph as reader
+
+    data = counts(16, 16, 3, 4)
+    asked = []
+
+    def read(path, lazy=False, chunks="auto"):
+        asked.append(chunks)
+        units = ("1/nm", "1/nm", "nm", "nm")
+        axes = [
+            {"name": n, "size": s, "scale": 0.5, "offset": 0.0, "units": u, "navigate": i < 2}
+            for i, (n, s, u) in enumerate(
+                zip(("None", "z", "y", "x"), data.shape, units, strict=True)
+            )
+        ]
+        split = (8, 16, 3, 4) if chunks == "auto" else chunks
+        return [{"data": da.from_array(data, chunks=split), "axes": axes, "metadata": {},
+                 "original_metadata": {}}]  # fmt: skip
+
+    monkeypatch.setattr(reader, "file_reader", read)
+    (tmp_path / "a.dm4").write_bytes(b"\0\0\0\4 something")
+    scan = open_scan(tmp_path / "a.dm4")
+    assert (scan.kind, scan.shape) == ("4D-STEM", (3, 4, 16, 16))
+    assert np.array_equal(scan.data.compute(), data.transpose(2, 3, 0, 1))
+    assert scan.calibration.pixel_size == pytest.approx(0.05)
+    assert (scan.axes[0].scale, scan.axes[0].unit) == (0.5, "nm")
+    assert any("detector axes come first" in w for w in scan.warnings)
+    assert asked[0] == "auto"
+    assert asked[1][:2] == (16, 16)

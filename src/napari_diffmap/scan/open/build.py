@@ -41,6 +41,8 @@ def build(found: Found, request: Request) -> Scan:
         If a flat stack does not fit the scan shape asked for.
     """
     _refuse_impossible(found)
+    never_written = _never_written(found)
+    _absent_blocks(found)
     if request.scan_shape is not None:
         _lay_out(found, request.scan_shape)
     drop, axes = _length_one_axes(found, request)
@@ -65,6 +67,10 @@ def build(found: Found, request: Request) -> Scan:
     if decision.kind in _PATTERN_KINDS:
         calibration, final = calibrate(found, final)
     missing = _missing(found, decision, data.shape)
+    if never_written and missing is not None:
+        found.notes.append(
+            f"{int(missing.sum())} of {missing.size} frames were never written; marked missing"
+        )
     found.notes.extend(values.look(data, missing, found))
     if data.dtype.kind == "c":
         data = abs(data)
@@ -100,6 +106,24 @@ def _refuse_impossible(found: Found) -> None:
         raise ScanFileError(
             f"{name}: a list of {shape_text(shape) if shape else 'one'} values is no scan:"
             " give shape=(y, x, ky, kx) if it is one unrolled"
+        )
+
+
+def _never_written(found: Found) -> bool:
+    """Mark frames that the file promises but never got."""
+    absent = found.data.unwritten if isinstance(found.data, Region) else None
+    if absent is None or found.missing is not None:
+        return False
+    found.missing = absent
+    return True
+
+
+def _absent_blocks(found: Found) -> None:
+    """Say what a Zarr store leaves out: never written, or all zero and not kept."""
+    blocks = getattr(found.data, "absent_blocks", 0)
+    if blocks:
+        found.notes.append(
+            f"{blocks} blocks are not in the store and read as 0: never written, or all zero"
         )
 
 
@@ -220,6 +244,8 @@ def _missing(found: Found, decision: Decision, shape: tuple[int, ...]) -> NDArra
         return None
     depth = {"4D-STEM": 2, "nanodiffraction": 3}.get(decision.kind, 1)
     wanted = tuple(int(n) for n in shape[:depth])
+    if found.missing.size != int(np.prod(wanted)):
+        return None  # detector axes come first: blocks say nothing about frames
     if found.missing.all():
         raise ScanFileError(f"{found.source.name}: not one frame is in the file")
     return cast(NDArray[np.bool_], found.missing.reshape(wanted))

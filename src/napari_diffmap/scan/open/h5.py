@@ -38,6 +38,7 @@ class H5Region(Region):
         """
         region = cls(path, name, dataset.shape, dataset.dtype)
         region.stored_chunks = dataset.chunks
+        region.unwritten = unwritten(path, dataset)
         return region
 
     def read(self, index: Index) -> NDArray[Any]:
@@ -173,3 +174,48 @@ def scalar(file: Any, path: str) -> Any:
     if node is None or not hasattr(node, "shape") or node.size != 1:
         return None
     return text(node[()])
+
+
+def unwritten(path: Path, dataset: Any) -> NDArray[np.bool_] | None:
+    """Frames that a dataset has a place for but that were never written.
+
+    An acquisition stopped half way leaves blocks unallocated, a virtual dataset
+    may point to files that are not there; HDF5 reads both as zeros.
+
+    Returns
+    -------
+    ndarray or None
+        True over all axes but the last two; None when every frame is there.
+    """
+    shape = dataset.shape
+    if len(shape) < 3 or 0 in shape:
+        return None
+    if dataset.is_virtual:
+        return _absent_sources(path, dataset)
+    if dataset.chunks is None:
+        empty = dataset.id.get_storage_size() == 0 and not dataset.external
+        return np.ones(shape[:-2], dtype=bool) if empty else None
+    blocks = tuple(-(-n // c) for n, c in zip(shape, dataset.chunks, strict=True))
+    if dataset.id.get_num_chunks() >= int(np.prod(blocks, dtype=np.int64)):
+        return None
+    there = np.zeros(blocks, dtype=bool)
+
+    def mark(info: Any) -> None:
+        there[tuple(o // c for o, c in zip(info.chunk_offset, dataset.chunks, strict=True))] = True
+
+    dataset.id.chunk_iter(mark)
+    absent: NDArray[np.bool_] = np.logical_not(np.all(there, axis=(-2, -1)))
+    for axis, chunk in enumerate(dataset.chunks[:-2]):
+        absent = np.repeat(absent, chunk, axis=axis)
+    return absent[tuple(slice(n) for n in shape[:-2])]
+
+
+def _absent_sources(path: Path, dataset: Any) -> NDArray[np.bool_] | None:
+    """Frames of a virtual dataset whose source file is not there."""
+    absent = np.zeros(dataset.shape[:-2], dtype=bool)
+    for source in dataset.virtual_sources():
+        beside = path if source.file_name == "." else path.parent / source.file_name
+        if not beside.exists():
+            low, high = source.vspace.get_select_bounds()
+            absent[tuple(slice(a, b + 1) for a, b in zip(low[:-2], high[:-2], strict=True))] = True
+    return absent if absent.any() else None

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 #: Longest line shown to the user.
 MAX_LINE = 290
+#: Loggers of the readers used.
+_LOGGERS = ("rsciio", "tifffile")
 #: Of no interest to someone who opened a file.
 _SILENT = (
     ResourceWarning,
@@ -42,7 +44,7 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def caught() -> Iterator[list[str]]:
-    """Collect Python warnings and RosettaSciIO's log instead of printing them.
+    """Collect Python warnings and the readers' logs instead of printing them.
 
     Yields
     ------
@@ -51,10 +53,11 @@ def caught() -> Iterator[list[str]]:
     """
     lines: list[str] = []
     logged: list[str] = []
-    logger = logging.getLogger("rsciio")
-    handlers, propagate = logger.handlers[:], logger.propagate
-    logger.handlers[:] = [_Collector(logged)]
-    logger.propagate = False
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(logger.handlers[:], logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers[:] = [_Collector(logged)]
+        logger.propagate = False
     try:
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
@@ -65,5 +68,6 @@ def caught() -> Iterator[list[str]]:
         lines.extend(logged)
         lines[:] = list(dict.fromkeys(lines))
     finally:
-        logger.handlers[:] = handlers
-        logger.propagate = propagate
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers[:] = handlers
+            logger.propagate = propagate

@@ -45,12 +45,16 @@ class Region(ABC):
         Of the array this region stands for; `dtype` is in native byte order.
     stored_chunks
         Block shape in the file, None where it is contiguous.
+    unwritten
+        True over the sample axes where the file has a place for a frame but none
+        was ever written (it would read as zeros); None where all are there.
     """
 
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     stored_chunks: tuple[int, ...] | None = None
+    unwritten: NDArray[np.bool_] | None = None
 
     @property
     def ndim(self) -> int:
@@ -67,7 +71,8 @@ class Region(ABC):
             values = self.read(full)
         except ScanFileError:
             raise
-        except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
+        except Exception as error:
+            # Decoders raise anything on damaged bytes.
             reason = " ".join(str(error).split())[:120]
             raise ScanFileError(
                 f"{self.path.name}: frames cannot be read ({reason}):"

@@ -138,7 +138,15 @@ def _restore(found: Found, original: Mapping[str, Any]) -> None:
 
 
 class ZarrRegion(Region):
-    """A Zarr v2 array; the store is opened for each read."""
+    """A Zarr v2 array; the store is opened for each read.
+
+    Attributes
+    ----------
+    absent_blocks
+        Blocks that are not in the store and read as its fill value.
+    """
+
+    absent_blocks: int = 0
 
     def __init__(self, path: Path, key: str, shape: tuple[int, ...], dtype: Any) -> None:
         self.path = path
@@ -151,6 +159,7 @@ class ZarrRegion(Region):
         """Region of an open Zarr array."""
         region = cls(path, key, array.shape, array.dtype)
         region.stored_chunks = tuple(array.chunks)
+        region.absent_blocks = int(array.nchunks) - int(array.nchunks_initialized)
         return region
 
     def read(self, index: Index) -> NDArray[Any]:

@@ -83,7 +83,9 @@ def _close(signals: list[dict[str, Any]]) -> None:
         while parts:
             part = parts.pop()
             if isinstance(part, tifffile.TiffPageSeries):
-                part.pages[0].parent.close()
+                first = part.pages[0]
+                if first is not None:
+                    first.parent.close()
                 return
             parts.extend(getattr(part, "args", ()))
 
