@@ -301,6 +301,99 @@ def test_direct_electron_positions(tmp_path):
     assert np.array_equal(scan.data[1, 0].compute(), frames[1])
 
 
+# --- TIA ----------------------------------------------------------------------------------
+
+
+def write_ser(path, frames, grid=None, *, recorded=None, x_fastest=True, kind=0x4122):
+    """A TIA series of ``frames (n, ky, kx)``; `grid` (rows, columns) makes it a map."""
+    n, height, width = frames.shape
+    recorded = n if recorded is None else recorded
+    sizes = [n] if grid is None else [grid[1], grid[0]]
+    dimensions = b"".join(
+        struct.pack("<Iddii", s, 0.0, 2e-9, 0, 4) + b"Name" + struct.pack("<I", 6) + b"meters"
+        for s in sizes
+    )
+    table = 22 + 12 + len(dimensions)
+    element = 50 + height * width * 2 + 24
+    first = table + 16 * n
+    offsets = [first + i * element if i < recorded else 0 for i in range(n)]
+    tags = [o + element - 24 if o else 0 for o in offsets]
+    head = struct.pack("<2sHHIIII", b"II", 0x197, 0x220, kind, 0x4142, n, recorded)
+    data = head + struct.pack("<QI", table, len(sizes)) + dimensions
+    data += np.array(offsets, "<u8").tobytes() + np.array(tags, "<u8").tobytes()
+    for i, frame in enumerate(frames[:recorded]):
+        y, x = (
+            divmod(i, grid[1])
+            if grid and x_fastest
+            else divmod(i, grid[0])[::-1]
+            if grid
+            else (0, i)
+        )
+        data += struct.pack("<ddiddihii", -2e8, 5e7, 0, -1e8, 5e7, 0, 2, width, height)
+        data += frame[::-1].astype("<u2").tobytes()
+        data += struct.pack("<HHIdd", 0x4142, 0, 0, x * 2e-9, y * 2e-9)
+    path.write_bytes(data)
+    return path
+
+
+EMI = (
+    b"binary<ObjectInfo><MicroscopeConditions><AcceleratingVoltage>200000</AcceleratingVoltage>"
+    b"</MicroscopeConditions><ExperimentalDescription><Root><Data><Label>Mode</Label>"
+    b"<Value>STEM nP Diffraction</Value><Unit></Unit></Data></Root></ExperimentalDescription>"
+    b"</ObjectInfo>binary"
+)
+
+
+@pytest.mark.parametrize("x_fastest", [True, False])
+@pytest.mark.parametrize("recorded", [12, 8, 1])
+def test_tia_maps_whole_and_stopped(tmp_path, x_fastest, recorded):
+    frames = counts(12, 6, 8)
+    path = write_ser(tmp_path / "m_1.ser", frames, (3, 4), recorded=recorded, x_fastest=x_fastest)
+    (tmp_path / "m.emi").write_bytes(EMI)
+    for opened in (path, tmp_path / "m.emi"):
+        scan = open_scan(opened)
+        assert (scan.kind, scan.shape) == ("4D-STEM", (3, 4, 6, 8))
+        order = np.arange(12).reshape(3, 4) if x_fastest else np.arange(12).reshape(4, 3).T
+        data = scan.data.compute()
+        for y, x in np.ndindex(3, 4):
+            if order[y, x] < recorded:
+                assert np.array_equal(data[y, x], frames[order[y, x]])
+        absent = np.zeros((3, 4), bool) if scan.missing is None else scan.missing
+        assert np.array_equal(absent, order >= recorded)
+        assert (scan.axes[0].scale, scan.axes[0].unit) == (pytest.approx(2), "nm")
+        assert scan.calibration.pixel_size == pytest.approx(0.005)  # 5e7 1/m
+        assert scan.calibration.center == pytest.approx((5 - 2, 4))
+        assert scan.calibration.voltage_kv == 200
+
+
+def test_tia_series_equals_rosettasciio(tmp_path):
+    from rsciio.tia import file_reader
+
+    frames = counts(5, 6, 6)
+    path = write_ser(tmp_path / "m_1.ser", frames)
+    truth = file_reader(str(path))[0]["data"]
+    assert np.array_equal(open_scan(path).data.compute(), truth)
+    assert np.array_equal(truth, frames)
+
+
+def test_tia_damaged_and_spectra(tmp_path):
+    path = write_ser(tmp_path / "m_1.ser", counts(5, 6, 8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-250])  # inside the fourth picture
+    scan = open_scan(path)
+    assert scan.shape == (3, 6, 8)
+    assert any("stopped after 3 of 5" in w for w in scan.warnings)
+    path.write_bytes(whole[:60])
+    with pytest.raises(BadInputError, match="cut inside its header"):
+        open_scan(path)
+    with pytest.raises(BadInputError, match="holds spectra"):
+        open_scan(write_ser(path, counts(5, 6, 8), kind=0x4120))
+    path.unlink()
+    (tmp_path / "m.emi").write_bytes(EMI)
+    with pytest.raises(BadInputError, match=r"m_1\.ser\) are not beside it"):
+        open_scan(tmp_path / "m.emi")
+
+
 # --- EMPAD, TopSpin, Dectris ------------------------------------------------------------
 
 

@@ -376,9 +376,20 @@ def test_tia_takes_units_from_the_emi(formats):
     for scan in (by_frames, by_emi):
         assert (scan.shape, scan.kind) == ((5, 128, 128), "pattern stack")
         assert scan.calibration.pixel_size == pytest.approx(0.0042464, rel=1e-4)
-        assert scan.calibration.center is None
-        assert any("offset" in w and "ignored" in w for w in scan.warnings)
+        assert scan.calibration.voltage_kv == 200
+        # Zero lies at pixel 64 of rows stored bottom up (RosettaSciIO leaves it in 1/m).
+        assert scan.calibration.center == pytest.approx((63, 64), abs=1e-6)
         assert np.array_equal(scan.data.compute(), truth)
+        assert scan.warnings == ()
+
+
+def test_tia_images(formats):
+    folder = formats / "rosettasciio" / "tia" / "new"
+    for name in ("128x128-TEM_search", "128x128_TEM_acquire-sum1"):
+        scan = open_scan(folder / f"{name}.emi")
+        assert (scan.kind, scan.shape, scan.axes[0].unit) == ("image", (128, 128), "nm")
+        assert np.array_equal(scan.data.compute(), rosetta("tia", folder / f"{name}.emi"))
+    assert scan.axes[0].scale == pytest.approx(21.4793, rel=1e-5)
 
 
 def test_ser_without_its_emi_has_no_false_scale(formats, tmp_path):
@@ -387,8 +398,9 @@ def test_ser_without_its_emi_has_no_false_scale(formats, tmp_path):
     path.write_bytes((formats / "rosettasciio" / "tia" / "new" / name).read_bytes())
     scan = open_scan(path)
     assert scan.calibration.pixel_size is None
-    assert not scan.axes[-1].calibrated  # the file says 4e16 nm
-    assert any("impossible" in w or "not reciprocal" in w for w in scan.warnings)
+    assert not scan.axes[-1].calibrated  # RosettaSciIO says 4e16 nm
+    assert any("units is not beside it" in w for w in scan.warnings)
+    assert scan.shape == (5, 128, 128)
 
 
 def test_tvips_parts_make_one_sequence(formats):

@@ -30,7 +30,7 @@ _READERS = {
     "tiff": ("tiff", "tiff"),
     "empad": ("rosetta", "empad"),
     "tvips": ("rosetta", "tvips"),
-    "tia": ("rosetta", "tia"),
+    "tia": ("tia", "tia"),
     "prz": ("rosetta", "prz"),
     "app5": ("rosetta", "app5"),
     "rosetta": ("rosetta", "rosetta"),

@@ -21,7 +21,6 @@ from napari_diffmap.scan.open.regions import (
     FrameGrid,
     Index,
     Region,
-    ScatteredFrames,
     frame_chunks,
     grid_index,
     native,
@@ -174,63 +173,6 @@ def tvips(path: Path, request: Request) -> list[Offer]:
     if str(signal["axes"][-1].get("units")) == "1/nm":
         found.diffraction = True
     return [offer_of(found)]
-
-
-def tia(path: Path, request: Request) -> list[Offer]:
-    """FEI TIA: units stand in the .emi, frames in the .ser beside it."""
-    if path.suffix.lower() == ".ser":
-        emi = path.with_name(re.sub(r"_\d+$", "", path.stem) + ".emi")
-        if emi.is_file():
-            return _tia_signals(emi, read_signals(path, "rsciio.tia"), path)
-    return _tia_signals(path, read_signals(path, "rsciio.tia"), path)
-
-
-def _tia_signals(emi: Path, signals: list[dict[str, Any]], path: Path) -> list[Offer]:
-    if emi != path:
-        whole = read_signals(emi, "rsciio.tia")
-        same = [s for s in whole if np.shape(s["data"]) == np.shape(signals[0]["data"])]
-        if len(whole) == 1 and same:
-            signals = same
-    offers = offers_of(path, "TIA", signals)
-    if len(offers) == 1 and len(signals) == 1:
-        ser = path if path.suffix.lower() == ".ser" else path.with_name(f"{path.stem}_1.ser")
-        region = _tia_frames(ser, signals[0])
-        if region is not None:
-            return offers_of(path, "TIA", signals, region)
-    return offers
-
-
-def _tia_frames(path: Path, signal: dict[str, Any]) -> Region | None:
-    """Frames of a .ser at the offsets its header lists; None where they do not fit."""
-    header = signal.get("original_metadata", {}).get("ser_header_parameters", {})
-    offsets = np.atleast_1d(np.asarray(header.get("Data_Offsets", [])))
-    shape = tuple(int(n) for n in np.shape(signal["data"]))
-    if len(shape) < 3 or not path.is_file() or offsets.size < int(np.prod(shape[:-2])):
-        return None
-    count = int(np.prod(shape[:-2]))
-    dtype = np.dtype(signal["data"].dtype)
-    # Every frame starts with 50 bytes of calibration.
-    frames = ScatteredFrames(path, offsets[:count].astype(np.int64) + 50, shape[-2:], dtype)
-    end = int(offsets[:count].max()) + 50 + int(np.prod(shape[-2:])) * dtype.itemsize
-    if end > path.stat().st_size:
-        return None
-    flipped = _Flipped(frames)
-    return FrameGrid(flipped, grid_index(count, shape[:-2])) if len(shape) > 3 else flipped
-
-
-class _Flipped(Region):
-    """Frames whose rows are stored bottom up."""
-
-    def __init__(self, frames: Region) -> None:
-        self.path = frames.path
-        self._frames = frames
-        self.shape = frames.shape
-        self.dtype = frames.dtype
-
-    def read(self, index: Index) -> NDArray[Any]:
-        """Read whole frames, turn them, then cut."""
-        whole = self._frames[(index[0],)]
-        return whole[..., ::-1, :][(..., *index[1:])]
 
 
 def prz(path: Path, request: Request) -> list[Offer]:
