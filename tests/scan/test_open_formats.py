@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -169,6 +170,72 @@ def test_tvips(tmp_path):
     assert (scan.kind, scan.shape) == ("pattern stack", (6, 8, 8))
     assert np.array_equal(scan.data.compute(), data)
     assert np.array_equal(open_scan(path, scan_shape=(2, 3)).data.compute()[1, 0], data[3])
+
+
+def write_tvips(folder, frames, *, parts=(1,), lead=0, mode=2, pixel=0, version=2):
+    """A sequence in parts; the rotator index starts after `lead` frames."""
+    n, height, width = frames.shape
+    head = struct.pack("<13I", 256, version, width, height, 16, 0, 0, 1, 1, pixel, 120, 0, 64)
+    records = []
+    for i, frame in enumerate(frames):
+        rotator = max(0, i - lead + 1) if lead else 0
+        fields = struct.pack("<IIIIfII5fIff", i, 0, i, 0, 0, 0, mode, *[0.0] * 5, rotator, 0, 0)
+        records.append(fields.ljust(64, b"\0") + frame.astype("<u2").tobytes())
+    cuts = np.cumsum([0, *parts]) * n // sum(parts)
+    for k, (a, b) in enumerate(pairwise(cuts)):
+        body = b"".join(records[a:b])
+        (folder / f"m_{k:03d}.tvips").write_bytes((head.ljust(256, b"T") if k == 0 else b"") + body)
+    return folder / "m_000.tvips"
+
+
+def test_tvips_parts_and_frames_around_the_scan(tmp_path):
+    from rsciio.tvips import file_reader
+
+    frames = counts(10, 6, 8)
+    path = write_tvips(tmp_path, frames, parts=(2, 2, 1), lead=3, pixel=3)
+    scan = open_scan(path)
+    assert (scan.kind, scan.shape) == ("pattern stack", (10, 6, 8))
+    assert np.array_equal(scan.data.compute(), frames)
+    assert np.array_equal(scan.data.compute(), file_reader(str(path))[0]["data"])
+    assert scan.calibration.voltage_kv == 120
+    assert scan.calibration.pixel_size == pytest.approx(0.3)  # 3 1/nm
+    assert np.array_equal(open_scan(tmp_path / "m_002.tvips").data.compute(), frames)
+    laid = open_scan(path, scan_shape=(2, 3))
+    assert np.array_equal(laid.data.compute().reshape(6, 6, 8), frames[3:9])
+    assert any("starts at frame 3" in w for w in laid.warnings)
+    path.write_bytes(path.read_bytes()[:-10])
+    cut = open_scan(path)
+    assert cut.shape == (9, 6, 8)
+    assert any("m_000.tvips is cut" in w for w in cut.warnings)
+    (tmp_path / "m_000.tvips").unlink()
+    with pytest.raises(BadInputError, match=r"whose m_000\.tvips is not there"):
+        open_scan(tmp_path / "m_001.tvips")
+
+
+def test_tvips_without_rotator_index_or_header(tmp_path):
+    path = write_tvips(tmp_path, counts(10, 6, 8))
+    assert open_scan(path).calibration.pixel_size is None
+    with pytest.raises(BadInputError, match="whose product is 10"):
+        open_scan(path, scan_shape=(2, 3))
+    path.write_bytes(b"\1" * 500)
+    with pytest.raises(BadInputError, match="is no TVIPS sequence"):
+        open_scan(path)
+
+
+def test_hspy_stored_in_one_piece(tmp_path):
+    data = counts(2, 3, 8, 8)
+    metadata = {"Acquisition_instrument": {"TEM": {"beam_energy": 80.0}}}
+    path = tmp_path / "a.hspy"
+    write_rosetta("hspy", path, rosetta_signal(data, STEM_AXES, metadata=metadata))
+    with h5py.File(path, "a") as file:
+        group = file["Experiments/__unnamed__"]
+        del group["data"]
+        group.create_dataset("data", data=data)
+    scan = open_scan(path)
+    assert np.array_equal(scan.data.compute(), data)
+    assert scan.calibration.voltage_kv == 80
+    assert (scan.axes[1].scale, scan.axes[1].unit) == (2.5, "nm")
+    assert scan.calibration.pixel_size == pytest.approx(0.01)
 
 
 # --- Zarr -------------------------------------------------------------------------

@@ -565,6 +565,19 @@ def test_blocks_that_were_never_written_are_missing_not_zero(tmp_path, shape):
         open_scan(tmp_path / "none.h5")
 
 
+def test_blocks_that_run_across_patterns_are_said(tmp_path, monkeypatch):
+    from napari_diffmap.scan.open import regions
+
+    monkeypatch.setattr(regions, "MAX_CHUNK_BYTES", 1 << 20)
+    data = counts(20, 20, 64, 64)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=data, chunks=(20, 20, 8, 8))
+    scan = open_scan(tmp_path / "a.h5")
+    assert any("blocks that run across patterns" in w for w in scan.warnings)
+    assert scan.data.chunksize[-2:] == (64, 64)
+    assert np.array_equal(scan.data.compute(), data)
+
+
 def test_virtual_dataset_without_one_of_its_files(tmp_path):
     data = counts(6, 8, 8) + 1
     layout = h5py.VirtualLayout((6, 8, 8), "u2")

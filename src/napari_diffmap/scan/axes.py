@@ -20,6 +20,7 @@ _UNITS = {
     "pixels": "pixel",
     "pixel": "pixel",
     "px": "pixel",
+    "pix": "pixel",
     "a.u.": "pixel",
     "pixel(s)": "pixel",
     "å": "Å",

@@ -20,6 +20,8 @@ from napari_diffmap.scan.open.regions import FileRegion, FrameGrid, Index, Regio
 #: EMPAD frames: 128 x 128 float32 and two rows of housekeeping.
 EMPAD_FRAME = (128, 128)
 EMPAD_FRAME_BYTES = 130 * 128 * 4
+#: Compressed arrays larger than this are slow to look at.
+_SLOW_BYTES = 1 << 28
 #: Dtypes by the code in the 10-byte head of a TIA export (.bin).
 _TIA_DTYPES = {1: "u1", 2: "<u2", 3: "<u4", 4: "i1", 5: "<i2", 6: "<i4", 7: "<f4", 8: "<f8"}
 
@@ -186,6 +188,10 @@ def npz(path: Path, request: Request) -> list[Offer]:
             found = Found(region, [RawAxis() for _ in region.shape], "NumPy npz", name, path)
             if at is not None:
                 _on_grid(found, at)
+            if isinstance(region, ZipMember) and region.nbytes > _SLOW_BYTES:
+                found.notes.append(
+                    "a compressed .npz is decoded from its start for every look: save it as .npy"
+                )
             return found
 
         kind = "4D-STEM" if region.ndim == 4 or positions is not None else "stack"

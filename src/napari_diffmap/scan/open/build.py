@@ -23,7 +23,7 @@ from napari_diffmap.scan.open.classify import (
 )
 from napari_diffmap.scan.open.found import Found, RawAxis, Request
 from napari_diffmap.scan.open.notes import one_line, shape_text
-from napari_diffmap.scan.open.regions import FrameGrid, Region, grid_index, lazy
+from napari_diffmap.scan.open.regions import FrameGrid, Region, cuts_patterns, grid_index, lazy
 from napari_diffmap.scan.open.tidy import tidy
 from napari_diffmap.scan.scan import AXIS_NAMES, Kind, Scan
 
@@ -226,6 +226,10 @@ def _array(found: Found, order: list[int], drop: set[int]) -> da.Array:
     if isinstance(found.data, Region):
         frame_axes = [axis - ndim for axis in order[-2:]]
         data = lazy(found.data, frame_axes)
+        if cuts_patterns(found.data, frame_axes):
+            found.notes.append(
+                "stored in blocks that run across patterns: reading is slow, save it as .zspy"
+            )
     else:
         data = found.data
     if drop:

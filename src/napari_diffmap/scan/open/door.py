@@ -29,7 +29,7 @@ _READERS = {
     "als": ("als", "als"),
     "tiff": ("tiff", "tiff"),
     "empad": ("rosetta", "empad"),
-    "tvips": ("rosetta", "tvips"),
+    "tvips": ("tvips", "tvips"),
     "tia": ("tia", "tia"),
     "prz": ("rosetta", "prz"),
     "app5": ("rosetta", "app5"),

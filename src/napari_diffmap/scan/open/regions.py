@@ -61,6 +61,11 @@ class Region(ABC):
         """Number of axes."""
         return len(self.shape)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole array once decoded."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
     @abstractmethod
     def read(self, index: Index) -> NDArray[Any]:
         """Values at `index` (integers and slices, one per axis)."""
@@ -339,6 +344,18 @@ def frame_chunks(
         if chunks[a] < shape[a]:
             break
     return tuple(max(1, n) for n in chunks)
+
+
+def cuts_patterns(region: Region, frame_axes: Sequence[int]) -> bool:
+    """Whether stored blocks run across so many patterns that each is decoded many times."""
+    if region.stored_chunks is None:
+        return False
+    frames = {axis % region.ndim for axis in frame_axes}
+    whole = [
+        region.shape[a] if a in frames else min(region.shape[a], region.stored_chunks[a])
+        for a in range(region.ndim)
+    ]
+    return region.dtype.itemsize * math.prod(whole) > MAX_CHUNK_BYTES
 
 
 def lazy(region: Region, frame_axes: Sequence[int] = (-2, -1)) -> da.Array:

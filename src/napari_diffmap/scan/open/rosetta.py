@@ -152,29 +152,6 @@ def empad(path: Path, request: Request) -> list[Offer]:
     return [offer_of(found)]
 
 
-def tvips(path: Path, request: Request) -> list[Offer]:
-    """TVIPS video sequences: numbered parts, the first one opened."""
-    if not re.search(r"_000\.tvips$", path.name, re.IGNORECASE):
-        first = re.sub(r"_\d{3}\.tvips$", "_000.tvips", path.name, flags=re.IGNORECASE)
-        beside = path.with_name(first)
-        if first == path.name or not beside.is_file():
-            raise ScanFileError(f"{path.name}: is part of a sequence: open its part _000.tvips")
-        path = beside
-    (signal,) = read_signals(path, "rsciio.tvips")
-    found = from_signal(signal, path, "TVIPS")
-    data = found.data
-    if isinstance(data, da.Array):
-        found.data = data.rechunk(frame_chunks(data.shape, data.dtype.itemsize, (1, 2)))
-    found.axes[0] = RawAxis("frame", role="scan")
-    for axis in found.axes[1:]:
-        # The header keeps whole numbers; 1 and 0 stand for nothing entered.
-        if axis.scale in (0.0, 1.0):
-            axis.scale, axis.offset, axis.unit = 1.0, 0.0, None
-    if str(signal["axes"][-1].get("units")) == "1/nm":
-        found.diffraction = True
-    return [offer_of(found)]
-
-
 def prz(path: Path, request: Request) -> list[Offer]:
     """Panta Rhei: a compressed array, which RosettaSciIO's lazy mode would misread."""
     (signal,) = _prz_signal(path)

@@ -187,8 +187,33 @@ def hyperspy_hdf5(path: Path, file: Any) -> list[Offer]:
     """Experiments of a .hspy file of any version."""
     group = file["Experiments"]
     names = [key for key in group if "data" in group[key]]
+    if any(group[key]["data"].chunks is None for key in names):
+        signals = [_by_hand(group[key]) for key in names]
+    else:
+        signals = read_signals(path, "rsciio.hspy")
     regions = [H5Region.of(path, f"/Experiments/{k}/data", group[k]["data"]) for k in names]
-    return _experiments(path, "rsciio.hspy", "HyperSpy", names, regions)
+    return _experiments(path, "HyperSpy", names, regions, signals)
+
+
+def _by_hand(group: Any) -> dict[str, Any]:
+    """A signal whose array is stored in one piece, which RosettaSciIO cannot read lazily."""
+    from napari_diffmap.scan.open.h5 import attributes
+
+    def tree(node: Any) -> dict[str, Any]:
+        plain = attributes(node)
+        plain.update({k: tree(v) for k, v in node.items() if hasattr(v, "items")})
+        return plain
+
+    data = group["data"]
+    axes = [attributes(group[f"axis-{i}"]) for i in range(data.ndim) if f"axis-{i}" in group]
+    return {
+        "data": np.empty((0,) * data.ndim),
+        "axes": axes,
+        "metadata": tree(group["metadata"]) if "metadata" in group else {},
+        "original_metadata": tree(group["original_metadata"])
+        if "original_metadata" in group
+        else {},
+    }
 
 
 def hyperspy_zarr(path: Path, root: Any) -> list[Offer]:
@@ -196,13 +221,16 @@ def hyperspy_zarr(path: Path, root: Any) -> list[Offer]:
     group = root["Experiments"]
     names = [key for key in group if "data" in group[key]]
     regions = [ZarrRegion.of(path, f"Experiments/{key}/data", group[key]["data"]) for key in names]
-    return _experiments(path, "rsciio.zspy", "HyperSpy Zarr", names, regions)
+    return _experiments(path, "HyperSpy Zarr", names, regions, read_signals(path, "rsciio.zspy"))
 
 
 def _experiments(
-    path: Path, plugin: str, format_name: str, names: list[str], regions: list[Any]
+    path: Path,
+    format_name: str,
+    names: list[str],
+    regions: list[Any],
+    signals: list[dict[str, Any]],
 ) -> list[Offer]:
-    signals = read_signals(path, plugin)
     if len(signals) < len(names):
         raise ScanFileError(f"{path.name}: is damaged: {len(signals)} of {len(names)} signals read")
     offers = []
