@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -120,11 +121,24 @@ class Desk:
             session.message.emit(found)
         else:
             session.beam_radius = found[2]
+            self._compare(found, first)
             if session.calibration.center is None or not first:
                 session.set_calibration(session.calibration.with_center(found[:2], "fitted"))
         if first and not session.detectors:
             self.add_preset("BF")
         self.beam_found.emit()
+
+    def _compare(self, found: tuple[float, float, float], first: bool) -> None:
+        """Tell when a file's centre is not where the beam is."""
+        center = self.session.calibration.center
+        if not first or center is None:
+            return
+        off = math.hypot(found[0] - center[0], found[1] - center[1])
+        if off > max(2.0, found[2]):
+            self.session.message.emit(
+                f"the direct beam is measured {off:.1f} pixels from the file's centre:"
+                " press Find direct beam in the Calibrate dock to use it"
+            )
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CancelledError):

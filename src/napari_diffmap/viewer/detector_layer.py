@@ -128,7 +128,7 @@ class DetectorLayer:
         patterns = self.session.patterns
         if patterns is None:
             return
-        thin = max(patterns.shape[2:]) / 220
+        thin = max(patterns.shape[2:]) / 300
         found = {item.key: item for item in self.session.detectors}
         colors = [found[line.key].detector.color for line in lines]
         widths = [thin * (2 if line.key == self.session.selected else 1) for line in lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
-from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries
+from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries, BoundaryStyle
 from napari_diffmap.viewer.display import contrast_limits
 from napari_diffmap.viewer.map_pictures import (
     BoundaryLines,
@@ -41,6 +42,14 @@ AMBIGUITY_LAYER = "ambiguity"
 def boundary_layer(name: str) -> str:
     """Name of the layer of a boundary class."""
     return name if name.endswith("boundary") else f"{name} boundaries"
+
+
+#: Layers from bottom to top.
+_ORDER = (
+    *BASES,
+    AMBIGUITY_LAYER,
+    *(boundary_layer(style.name) for style in BOUNDARY_TABLE),
+)
 
 
 class MapLayers:
@@ -119,28 +128,38 @@ class MapLayers:
         self.runner.latest("map pictures", lambda _token: map_pictures(found, low, high), done)
 
     def show(self, pictures: MapPictures) -> None:
-        """Show a whole map; the eyes of layers that exist already stay as they are."""
+        """Show a whole map; the eyes of layers that exist already stay as they are.
+
+        Each new layer costs napari a tenth of a second, so they come one by one.
+        """
         self._live = None
         found = pictures.found
-        for axis, picture in pictures.ipf.items():
-            self._image(f"IPF-{axis.upper()}", picture, rgb=True, visible=axis == "z")
-        self._image(
-            "score",
-            pictures.score,
-            colormap="viridis",
-            contrast_limits=contrast_limits(pictures.score),
-            visible=False,
-        )
-        self._image(
-            "reliability",
-            found.reliability,
-            colormap="viridis",
-            contrast_limits=(0.0, 1.0),
-            visible=False,
-        )
-        self._show_phases(found)
-        self._show_ambiguity(found)
-        self._show_lines(pictures.lines)
+        grey = {"colormap": "viridis", "visible": False}
+        score = {**grey, "contrast_limits": contrast_limits(pictures.score)}
+        reliability = {**grey, "contrast_limits": (0.0, 1.0)}
+        steps = [
+            lambda: self._image("IPF-Z", pictures.ipf["z"], rgb=True),
+            *self._line_steps(pictures.lines),
+            lambda: self._image("IPF-X", pictures.ipf["x"], rgb=True, visible=False),
+            lambda: self._image("IPF-Y", pictures.ipf["y"], rgb=True, visible=False),
+            lambda: self._image("score", pictures.score, **score),
+            lambda: self._image("reliability", found.reliability, **reliability),
+            lambda: self._show_phases(found),
+            lambda: self._show_ambiguity(found),
+            self._all_shown,
+        ]
+        self.runner.one_by_one([self._unless_gone(found, step) for step in steps])
+
+    def _unless_gone(self, found: OrientationMap, step: Callable[[], None]) -> Callable[[], None]:
+        """Another scan or map may have come between two steps."""
+
+        def act() -> None:
+            if self.session.map is found and self._viewer() is not None:
+                step()
+
+        return act
+
+    def _all_shown(self) -> None:
         viewer = self._viewer()
         if viewer is not None and "IPF-Z" in self._layers:
             viewer.layers.selection.active = self._layers["IPF-Z"]
@@ -193,11 +212,18 @@ class MapLayers:
 
         self.runner.latest("boundaries", lambda _token: boundary_lines(found, low, high), done)
 
-    def _show_lines(self, lines: BoundaryLines) -> None:
+    def _line_steps(self, lines: BoundaryLines) -> list[Callable[[], None]]:
         self.boundaries = lines.boundaries
-        for style in BOUNDARY_TABLE:
-            name = boundary_layer(style.name)
-            self._vectors(name, lines.vectors[style.name], style.color, _WIDTHS[style.name])
+
+        def draw(style: BoundaryStyle) -> Callable[[], None]:
+            name, vectors = boundary_layer(style.name), lines.vectors[style.name]
+            return lambda: self._vectors(name, vectors, style.color, _WIDTHS[style.name])
+
+        return [draw(style) for style in BOUNDARY_TABLE]
+
+    def _show_lines(self, lines: BoundaryLines) -> None:
+        for step in self._line_steps(lines):
+            step()
 
     # --------------------------------------------------------------- eyes
     def show_base(self, base: str | None) -> None:
@@ -238,18 +264,22 @@ class MapLayers:
         }
 
     def _insert(self, name: str, layer: Layer) -> None:
-        """Above the virtual images, below region and position."""
+        """Above the virtual images, in the order of `_ORDER`, below region and position."""
         viewer = self._viewer()
         assert viewer is not None
         self._layers[name] = layer
-        top = [
+        above = [
             other
             for other in viewer.layers
             if other.metadata.get(METADATA_KEY, {}).get("role") in ("position", "region")
+            or any(
+                _ORDER.index(known) > _ORDER.index(name) and other == drawn
+                for known, drawn in self._layers.items()
+            )
         ]
-        if top:
+        if above:
             viewer.layers.move(
-                viewer.layers.index(layer), min(viewer.layers.index(other) for other in top)
+                viewer.layers.index(layer), min(viewer.layers.index(other) for other in above)
             )
 
     def _image(self, name: str, data: NDArray[Any], **options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,12 +84,24 @@ def boundary_lines(found: OrientationMap, low: float, high: float) -> BoundaryLi
 
 def map_pictures(found: OrientationMap, low: float, high: float) -> MapPictures:
     """All pictures of a map; boundary thresholds in degrees."""
+    warm_labels()
     return MapPictures(
         found,
         {"x": ipf_colors(found, "x"), "y": ipf_colors(found, "y"), "z": ipf_colors(found, "z")},
         np.where(found.indexed, found.best_scores, np.nan).astype(np.float32),
         boundary_lines(found, low, high),
     )
+
+
+@lru_cache(maxsize=1)
+def warm_labels() -> None:
+    """Let napari compile its label colours here rather than in the thread of the window."""
+    from napari.layers import Labels
+    from napari.utils import DirectLabelColormap
+
+    colors: dict[int | None, str] = {None: "transparent", 0: "transparent", 1: "red"}
+    layer = Labels(np.ones((2, 2), dtype=np.uint8), colormap=DirectLabelColormap(color_dict=colors))
+    layer.colormap.map(np.ones((2, 2), dtype=np.uint8))
 
 
 def tile_picture(rows: slice, columns: slice, part: OrientationMap) -> TilePicture:

@@ -26,6 +26,8 @@ SIMULATED_COLOR = "#E69F00"
 MEASURED_COLOR = "#00FFFF"
 BEAM_COLOR = "#F0E442"
 
+#: Line of a measured ring, as a share of its diameter.
+_RING = 0.12
 #: Patterns looked at for black and white levels.
 _LEVEL_SAMPLES = 9
 
@@ -121,11 +123,14 @@ class PatternLayers:
             **flat,
         )
         size = max(source.shape[2:]) / 128
-        self.measured = self._points("measured spots", "ring", MEASURED_COLOR, 7 * size, flat)
+        self.measured = self._points("measured spots", "disc", MEASURED_COLOR, 6 * size, flat)
+        # A ring: the spot inside it stays visible.
+        self.measured.current_face_color = "transparent"
+        self.measured.current_border_width = _RING
         self.simulated = self._points("simulated spots", "x", SIMULATED_COLOR, 4 * size, flat)
         for layer in (self.measured, self.simulated):
             layer.visible = self._spots_visible
-        self.beam = self._points("direct beam", "cross", BEAM_COLOR, 5 * size, flat)
+        self.beam = self._points("direct beam", "cross", BEAM_COLOR, 3 * size, flat)
         # Detectors may be there already; the pictures belong below them.
         for i, layer in enumerate((self.pattern, self.mean)):
             model.layers.move(model.layers.index(layer), i)
@@ -141,9 +146,10 @@ class PatternLayers:
             name=name,
             symbol=symbol,
             face_color=color,
+            border_color=color,
             border_width=0,
             size=size,
-            canvas_size_limits=(8, 30),
+            canvas_size_limits=(9, 30),
             **where,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 
@@ -58,6 +58,9 @@ class Runner(Protocol):
     def cancel(self, slot: str) -> None:
         """Drop what waits in a slot and ask what runs there to end."""
 
+    def one_by_one(self, steps: Sequence[Callable[[], None]]) -> None:
+        """Call the steps in order in the thread of the window, which may draw in between."""
+
 
 class ImmediateRunner:
     """Runs everything at once in the calling thread: scripts and tests."""
@@ -85,3 +88,8 @@ class ImmediateRunner:
     def cancel(self, slot: str) -> None:
         """Nothing ever waits here."""
         del slot
+
+    def one_by_one(self, steps: Sequence[Callable[[], None]]) -> None:
+        """Call all steps now."""
+        for step in steps:
+            step()

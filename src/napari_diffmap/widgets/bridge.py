@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from superqt.utils import WorkerBase
 from superqt.utils._qthreading import WorkerBaseSignals
 
@@ -49,7 +49,7 @@ def report_error(error: BaseException | str) -> None:
         show_info(one_line(error))
         return
     if isinstance(error, BaseException):
-        _log.error("shown to the user: %s", one_line(error), exc_info=error)
+        _log.debug("shown to the user: %s", one_line(error), exc_info=error)
         error = one_line(error)
     show_error(error)
 
@@ -118,6 +118,16 @@ class LatestRunner(QObject):
         running = self._running.get(slot)
         if running is not None:
             running.token.cancel()
+
+    def one_by_one(self, steps: Sequence[Callable[[], None]]) -> None:
+        """Call the steps in order, each in a turn of the event loop of its own."""
+        if steps and not self._closed:
+            QTimer.singleShot(0, lambda: self._step(steps))
+
+    def _step(self, steps: Sequence[Callable[[], None]]) -> None:
+        if not self._closed:
+            steps[0]()
+            self.one_by_one(steps[1:])
 
     def close(self) -> None:
         """End everything; nothing is delivered any more."""

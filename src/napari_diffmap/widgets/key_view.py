@@ -19,7 +19,7 @@ from napari_diffmap.widgets.workbench import workbench_of
 if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
 
-_KEY_PIXELS = 200
+_KEY_PIXELS = 176
 _EMPTY = "Map orientations first (Map dock): the colour key of each phase is drawn here."
 
 
@@ -51,6 +51,7 @@ class KeyView(QWidget):
         self.keys: dict[str, QLabel] = {}
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.legend.setToolTip("Legend of the phase, ambiguity and boundary layers")
         self._links: list[tuple[Any, Any]] = [
             (self.session.map_changed, self._on_map),
@@ -136,7 +137,7 @@ def _legend(found: OrientationMap, low: float, high: float) -> str:
         share = 100 * float((found.ambiguity == cause.code).mean())
         text += _line(cause.color, f"{cause.name} {share:.1f} %")
     text += "<b>Boundaries</b><br>"
-    words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"over {high:g}°, thick"}
+    words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"> {high:g}°, thick"}
     for style in BOUNDARY_TABLE:
         extra = words.get(style.name)
         color = "#888888" if style.color == "#000000" else style.color

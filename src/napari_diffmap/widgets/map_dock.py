@@ -33,6 +33,7 @@ from napari_diffmap.widgets.workbench import workbench_of
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.jobs.control import Progress
+    from napari_diffmap.jobs.orient import OrientationRun
 
 #: Fields that the phase list and the Calibrate dock ask for.
 _ELSEWHERE = frozenset({"phases", "voltage_kv", "pixel_size", "center"})
@@ -267,16 +268,8 @@ class MapDock(QWidget):
             self.line.setText(progress.text())
         self.progress.setValue(round(1000 * progress.fraction))
 
-    def _on_finished(self, run: Any) -> None:
+    def _on_finished(self, _run: Any) -> None:
         self.refresh()
-        if run is not None:
-            done = int(run.result.done.sum())
-            pace = run.summary.get("patterns_per_second")
-            self.line.setText(
-                f"{done} of {run.result.done.size} positions in {run.result.seconds:.1f} s"
-                f" ({pace} per second, {run.summary.get('device')}),"
-                f" {100 * run.map.ambiguous_fraction():.1f} % ambiguous"
-            )
 
     def _on_shown(self) -> None:
         for name in ("boundaries", "ambiguity"):
@@ -317,8 +310,8 @@ class MapDock(QWidget):
         idle = self.run.state == "idle"
         missing = self.run.missing()
         if idle:
-            self.line.setText(missing or "Ready: press Map.")
-            self.progress.setValue(0)
+            self.line.setText(_outcome(self.run.last) or missing or "Ready: press Map.")
+            self.progress.setValue(_share(self.run.last))
         self.map_button.setEnabled(idle and not missing)
         self.pause_button.setEnabled(self.run.state in ("running", "paused"))
         self.stop_button.setEnabled(self.run.state in ("running", "paused"))
@@ -336,6 +329,23 @@ class MapDock(QWidget):
         for signal, slot in self._links:
             signal.disconnect(slot)
         super().closeEvent(event)
+
+
+def _share(run: OrientationRun | None) -> int:
+    return 0 if run is None else round(1000 * float(run.result.done.mean()))
+
+
+def _outcome(run: OrientationRun | None) -> str:
+    """What the last run did, in one line."""
+    if run is None:
+        return ""
+    done, size = int(run.result.done.sum()), run.result.done.size
+    ended = "" if run.result.error is None else "ended early: "
+    return (
+        f"{ended}{done} of {size} positions in {run.result.seconds:.1f} s,"
+        f" {run.summary.get('patterns_per_second')} per second on {run.summary.get('device')},"
+        f" {100 * run.map.ambiguous_fraction():.1f} % ambiguous"
+    )
 
 
 def _angle(tip: str) -> QDoubleSpinBox:

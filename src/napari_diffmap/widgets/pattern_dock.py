@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -48,6 +48,7 @@ class PatternDock(QWidget):
         self.session = self.bench.session
         self.pattern = self.bench.desk.pattern
         self.canvas: QtViewer | None = None
+        self._docked = False
         self._hint = ""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
@@ -152,7 +153,14 @@ class PatternDock(QWidget):
     def showEvent(self, event: Any) -> None:
         """Keep the canvas docked where a floating one could not draw."""
         super().showEvent(event)
+        self._docked = isinstance(self.parent(), QDockWidget)
         keep_docked(self)
+
+    def changeEvent(self, event: Any) -> None:
+        """napari closes a dock by taking its widget out; the canvas must end then."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self._docked and self.parent() is None:
+            QTimer.singleShot(0, self.shut)
 
     def closeEvent(self, event: Any) -> None:
         """Close the embedded canvas with the dock."""
@@ -256,8 +264,6 @@ def keep_docked(widget: QWidget) -> None:
         button = getattr(title, "float_button", None)
         if button is not None:
             button.hide()
-        if dock.isFloating():
-            dock.setFloating(False)
 
     pin()
     if not dock.property("diffmap_pinned"):

@@ -111,14 +111,16 @@ def _load(bench: Any, number: int, name: str, load: Callable[[], Scan], licence:
     from napari_diffmap.widgets.bridge import report, report_error
 
     def done(scan: Scan) -> None:
+        bench.opening.busy.emit(None)
         reader._waiting[number] = scan
         reader.take_over(bench, number)
         if licence:
             report(f"{name}: {licence}")
 
     def failed(error: Exception) -> None:
+        bench.opening.busy.emit(None)
         reader.drop_placeholder(bench, number)
         report_error(error)
 
-    report(f"{name}: loading" + (f" ({licence})" if licence else ""))
+    bench.opening.busy.emit(Path(name))
     bench.runner.latest("sample", lambda _token: load(), done, failed=failed)

@@ -1,0 +1,230 @@
+"""The workspace in a real napari window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QDockWidget, QScrollBar
+
+from napari_diffmap.widgets.pattern_dock import PatternDock
+from napari_diffmap.widgets.workbench import Workbench, main_window, workbench_of
+from napari_diffmap.widgets.workspace import arrange, docks_of
+
+pytestmark = pytest.mark.viewer
+
+DOCKS = {"Pattern", "Scan", "Calibrate", "Map", "Key"}
+Settle = Callable[[Workbench], None]
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
+    """A shown viewer; docks with canvases are shut before napari counts canvases."""
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1400, 900)
+    yield viewer
+    bench = workbench_of(viewer)
+    pattern = bench.docks.get("Pattern")
+    if pattern is not None:
+        pattern.shut()
+    bench.close()
+    qtbot.wait(50)
+
+
+@pytest.fixture
+def scan_file(tmp_path: Path, make_scan: Callable[..., Any]) -> tuple[Path, NDArray[Any]]:
+    counts = np.asarray(make_scan().data)
+    path = tmp_path / "scan.npy"
+    np.save(path, counts)
+    return path, counts
+
+
+def bf_image(viewer: Any) -> NDArray[Any]:
+    return np.asarray(viewer.layers["BF"].data)
+
+
+def test_the_standard_arrangement_fits(viewer: Any, qtbot: Any, settle: Settle, scan: Any) -> None:
+    bench = arrange(viewer)
+    bench.opening.show(scan)
+    settle(bench)
+    docks = docks_of(viewer)
+    assert set(docks) == DOCKS
+    window = main_window(viewer)
+    assert window is not None
+    right = Qt.DockWidgetArea.RightDockWidgetArea
+    assert all(window.dockWidgetArea(dock) == right for dock in docks.values())
+    qtbot.waitUntil(lambda: docks["Pattern"].height() > 300)
+    for name in ("Scan", "Calibrate", "Map", "Key"):
+        docks[name].raise_()
+        qtbot.waitUntil(lambda n=name: docks[n].widget().isVisible())
+        widget = docks[name].widget()
+        hint = widget.minimumSizeHint()
+        assert hint.height() <= widget.height(), name
+        assert hint.width() <= widget.width(), name
+        bars = [bar for bar in widget.findChildren(QScrollBar) if bar.isVisible()]
+        assert not bars, name
+    assert window.height() <= 900
+    assert window.width() <= 1400
+
+
+def test_the_pattern_does_not_float_without_shared_contexts(viewer: Any, qtbot: Any) -> None:
+    arrange(viewer)
+    dock = docks_of(viewer)["Pattern"]
+    qtbot.waitUntil(lambda: dock.isVisible())
+    floatable = QDockWidget.DockWidgetFeature.DockWidgetFloatable
+    assert not dock.features() & floatable
+    title = dock.titleBarWidget()
+    assert title is not None
+    assert not title.float_button.isVisible()
+    qtbot.mouseDClick(title, Qt.MouseButton.LeftButton)
+    assert not dock.isFloating()
+
+
+def test_arranging_twice_opens_nothing_twice(viewer: Any) -> None:
+    arrange(viewer)
+    before = docks_of(viewer)
+    arrange(viewer)
+    assert docks_of(viewer) == before
+
+
+def test_the_menu_opens_the_workspace(viewer: Any, qtbot: Any) -> None:
+    viewer.window.add_plugin_dock_widget("napari-diffmap", "Workspace")
+    qtbot.waitUntil(lambda: set(docks_of(viewer)) == DOCKS)
+
+
+@pytest.mark.parametrize("name", ["Scan", "Pattern", "Calibrate", "Map", "Key"])
+def test_each_dock_opens_alone(viewer: Any, name: str) -> None:
+    viewer.window.add_plugin_dock_widget("napari-diffmap", name)
+    assert set(docks_of(viewer)) == {name}
+
+
+def test_two_pattern_docks_do_not_share_a_canvas(viewer: Any) -> None:
+    arrange(viewer)
+    second = PatternDock(viewer)
+    assert second.canvas is None
+    second.deleteLater()
+
+
+def open_by_command(viewer: Any, path: Path) -> None:
+    viewer.open(str(path), plugin="napari-diffmap")
+
+
+def open_by_drop(viewer: Any, path: Path) -> None:
+    """What dropping a file on the canvas does."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path))])
+    event = QDropEvent(
+        QPointF(10, 10),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    viewer.__wrapped__.window._qt_viewer.dropEvent(event)
+
+
+def open_by_dock(viewer: Any, path: Path) -> None:
+    arrange(viewer)
+    docks_of(viewer)["Scan"].widget().open(path)
+
+
+@pytest.mark.parametrize("way", [open_by_command, open_by_drop, open_by_dock])
+def test_every_way_leads_to_the_same_place(
+    viewer: Any,
+    qtbot: Any,
+    settle: Settle,
+    make_scan: Callable[..., Any],
+    tmp_path: Path,
+    way: Callable[[Any, Path], None],
+) -> None:
+    # .hspy has one reader here, so that napari asks nothing.
+    from napari_diffmap.scan.open import save_scan
+
+    path = tmp_path / "scan.hspy"
+    save_scan(make_scan(), path)
+    way(viewer, path)
+    bench = workbench_of(viewer)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    assert set(docks_of(viewer)) == DOCKS
+    assert [layer.name for layer in viewer.layers] == ["BF", "position"]
+    assert bf_image(viewer).max() > 0
+    assert viewer.dims.ndim == 2
+    pattern = bench.desk.pattern.model
+    assert pattern.dims.ndim == 4
+    assert [str(u) for u in viewer.layers["BF"].units] == ["nanometer", "nanometer"]
+    assert [str(u) for u in pattern.layers["pattern"].units][2:] == ["1 / angstrom"] * 2
+
+
+def test_the_reader_keeps_its_layer(
+    viewer: Any, qtbot: Any, settle: Settle, scan_file: tuple[Path, NDArray[Any]]
+) -> None:
+    path, _ = scan_file
+    (layer,) = viewer.open(str(path), plugin="napari-diffmap")
+    bench = workbench_of(viewer)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    assert layer in viewer.layers
+    assert layer.name == "BF"
+
+
+def test_a_sample_ends_in_the_workspace(
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, make_scan: Callable[..., Any]
+) -> None:
+    from napari_diffmap.widgets import samples
+
+    monkeypatch.setattr(samples, "fetch", lambda name: make_scan())
+    viewer.open_sample("napari-diffmap", "sped_ag")
+    bench = workbench_of(viewer)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    assert [layer.name for layer in viewer.layers] == ["BF", "position"]
+
+
+def test_an_offline_sample_leaves_one_line_and_no_layer(
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, notes: list[tuple[str, str]]
+) -> None:
+    from napari_diffmap.errors import ResourceError
+    from napari_diffmap.widgets import samples
+
+    def offline(_name: str) -> None:
+        raise ResourceError("cannot download SPED-Ag.zspy: connect to the internet")
+
+    monkeypatch.setattr(samples, "fetch", offline)
+    viewer.open_sample("napari-diffmap", "sped_ag")
+    qtbot.waitUntil(lambda: any(severity == "error" for severity, _ in notes), timeout=20_000)
+    assert not len(viewer.layers)
+
+
+def test_questions_of_a_dropped_file_are_asked_by_the_workspace(
+    viewer: Any, qtbot: Any, tmp_path: Path, make_scan: Callable[..., Any]
+) -> None:
+    import h5py
+
+    counts = np.asarray(make_scan().data)
+    path = tmp_path / "two.h5"
+    with h5py.File(path, "w") as file:
+        file["a/data"], file["b/data"] = counts, counts[:, :, ::2, ::2]
+    viewer.open(str(path), plugin="napari-diffmap")
+    bench = workbench_of(viewer)
+    qtbot.waitUntil(
+        lambda: bench.opening.asker is not None and bench.opening.asker.dialog is not None,
+        timeout=20_000,
+    )
+    dialog = bench.opening.asker.dialog
+    dialog.list.setCurrentRow(1)
+    dialog.accept()
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    assert bench.session.scan.shape[2:] == (16, 16)
+
+
+def test_closing_the_pattern_dock_frees_its_canvas(viewer: Any, qtbot: Any, scan: Any) -> None:
+    bench = arrange(viewer)
+    dock = docks_of(viewer)["Pattern"]
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: "Pattern" not in bench.docks)
+    arrange(viewer)
+    assert bench.docks["Pattern"].canvas is not None
