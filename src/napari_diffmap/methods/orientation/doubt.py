@@ -16,18 +16,19 @@ NONE, TWIN, PHASE, OVERLAP, FEW_SPOTS, OUTSIDE, NO_DATA = range(7)
 
 FEATURES = (
     "score",
+    "near_margin",
     "margin",
+    "near_phase_margin",
     "phase_margin",
     "explained",
     "found",
     "log_spots",
-    "margin_times_spots",
 )
 
 #: Fewer spots than this fix no orientation.
 FEWEST_SPOTS = 4
-#: Margins are capped: beyond this a rival is no rival.
-_MARGIN_CAP = 0.25
+#: Margins saturate: m / (m + scale), once for ties and once for rivals farther off.
+_MARGIN_SCALES = (0.01, 0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +65,10 @@ class Evidence:
 
     def features(self) -> NDArray[np.float64]:
         """``(b, len(FEATURES))`` in the order of `FEATURES`."""
-        margin = np.clip(self.score - self.rival, 0, _MARGIN_CAP)
-        phase_margin = np.clip(self.score - self.rival_phase, 0, _MARGIN_CAP)
+        margins = [np.clip(self.score - rival, 0, None) for rival in (self.rival, self.rival_phase)]
+        near, phase_near = ([m / (m + scale) for scale in _MARGIN_SCALES] for m in margins)
         spots = np.log10(np.maximum(self.spots, 1))
-        columns = (
-            self.score,
-            margin,
-            phase_margin,
-            self.explained,
-            self.found,
-            spots,
-            margin * spots,
-        )
+        columns = (self.score, *near, *phase_near, self.explained, self.found, spots)
         return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
 
 

@@ -69,13 +69,14 @@ def correlate(
         product = torch.bmm(stacked, templates)  # (f, 2b, 2n)
         rr, ri = product[:, :b, :n], product[:, :b, n:]
         ir, ii = product[:, b:, :n], product[:, b:, n:]
-        both = torch.empty(
-            (b, n, 2, grid.frequencies), dtype=torch.complex64, device=spectra.device
-        )
+        both = torch.empty((b, n, 2, grid.frequencies, 2), device=spectra.device)
         # Plain: X conj(T); mirrored: X T.
-        both[:, :, 0] = torch.complex(rr + ii, ir - ri).permute(1, 2, 0)
-        both[:, :, 1] = torch.complex(rr - ii, ir + ri).permute(1, 2, 0)
-        best = torch.fft.irfft(both, n=grid.angles, dim=-1).max(dim=-1)
+        torch.add(rr, ii, out=both[:, :, 0, :, 0].permute(2, 0, 1))
+        torch.sub(ir, ri, out=both[:, :, 0, :, 1].permute(2, 0, 1))
+        torch.sub(rr, ii, out=both[:, :, 1, :, 0].permute(2, 0, 1))
+        torch.add(ir, ri, out=both[:, :, 1, :, 1].permute(2, 0, 1))
+        waves = torch.view_as_complex(both)
+        best = torch.fft.irfft(waves, n=grid.angles, dim=-1).max(dim=-1)
         scores.append(best.values)
         angles.append(best.indices)
     score = torch.cat(scores, dim=1) * (grid.angles / norm.clamp_min(1e-12))[:, None, None]

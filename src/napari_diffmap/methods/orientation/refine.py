@@ -10,6 +10,7 @@ Gauss–Newton steps while δ narrows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -23,6 +24,15 @@ _FOLLOWED = 112
 _LARGEST_TURN = 0.03  # radians a step
 
 
+@dataclass(frozen=True)
+class Optics:
+    """What all phases share: wavelength (Å) and the limits of the pattern (1/Å)."""
+
+    wavelength: float
+    q_min: float
+    q_max: float
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """What a candidate's spots are predicted from.
@@ -32,18 +42,14 @@ class Model:
     g, height, sigma
         ``(n, 3)`` reflections (crystal Cartesian, 1/Å), ``(n,)`` heights and
         ``(n,)`` excitation widths (1/Å).
-    wavelength
-        Å.
-    q_min, q_max
-        Limits of the pattern, 1/Å.
+    optics
+        Wavelength and limits.
     """
 
     g: Tensor
     height: Tensor
     sigma: Tensor
-    wavelength: float
-    q_min: float
-    q_max: float
+    optics: Optics
 
 
 @dataclass(eq=False)
@@ -54,18 +60,47 @@ class Candidates:
     ----------
     matrices
         ``(b, k, 3, 3)`` crystal → laboratory (Oᵀ).
+    phase
+        ``(b, k)`` which phase each is of.
     g, height, sigma, number
-        ``(b, k, s, 3)`` and ``(b, k, s)``: the reflections followed, and which they are.
+        ``(b, k, s, 3)`` and ``(b, k, s)``: the reflections followed, and which they are;
+        a height of 0 fills up.
     score
         ``(b, k)`` at the present kernel width.
     """
 
     matrices: Tensor
+    phase: Tensor
     g: Tensor
     height: Tensor
     sigma: Tensor
     number: Tensor
     score: Tensor
+
+    @staticmethod
+    def pooled(pools: Sequence[Candidates]) -> Candidates:
+        """Candidates of several phases side by side."""
+        width = max(pool.height.shape[2] for pool in pools)
+
+        def padded(values: Tensor) -> Tensor:
+            short = width - values.shape[2]
+            pad = (0, 0, 0, short) if values.dim() == 4 else (0, short)
+            return torch.nn.functional.pad(
+                values, pad, value=1.0 if values.is_floating_point() else 0
+            )
+
+        wide = ("g", "sigma", "number")
+        columns = {}
+        for field in fields(Candidates):
+            parts = [getattr(pool, field.name) for pool in pools]
+            if field.name in wide:
+                parts = [padded(part) for part in parts]
+            elif field.name == "height":
+                parts = [
+                    torch.nn.functional.pad(part, (0, width - part.shape[2])) for part in parts
+                ]
+            columns[field.name] = torch.cat(parts, dim=1)
+        return Candidates(**columns)
 
     def take(self, index: Tensor) -> Candidates:
         """Some of each pattern's candidates, ``(b, k')`` indices."""
@@ -81,21 +116,27 @@ class Candidates:
         return replace(self, matrices=matrices, score=score)
 
 
-def follow(model: Model, matrices: Tensor, slack: float) -> Candidates:
+def follow(model: Model, matrices: Tensor, slack: float, phase: int = 0) -> Candidates:
     """Choose the reflections that can be seen within `slack` radians of each candidate."""
     b, k = matrices.shape[:2]
     where = torch.matmul(model.g, matrices.reshape(b * k, 3, 3).transpose(1, 2))  # (bk, n, 3)
-    s = excitation_errors(where, model.wavelength)
+    s = excitation_errors(where, model.optics.wavelength)
     q2 = (where[..., :2] ** 2).sum(-1)
     variance = model.sigma**2 + slack**2 * (model.g**2).sum(-1)
     weight = model.height * torch.exp(-0.5 * s**2 / variance)
-    near = (q2 >= (model.q_min - slack) ** 2) & (q2 <= (model.q_max + slack) ** 2)
+    near = (q2 >= (model.optics.q_min - slack) ** 2) & (q2 <= (model.optics.q_max + slack) ** 2)
     weight = torch.where(near, weight, -1.0)
     count = min(_FOLLOWED, weight.shape[1])
     index = torch.topk(weight, count, dim=1).indices.reshape(b, k, count)
     score = torch.zeros(b, k, device=matrices.device)
     return Candidates(
-        matrices, model.g[index], model.height[index], model.sigma[index], index, score
+        matrices,
+        torch.full_like(score, phase, dtype=torch.long),
+        model.g[index],
+        model.height[index],
+        model.sigma[index],
+        index,
+        score,
     )
 
 
@@ -132,15 +173,15 @@ class Fit:
     score: Tensor
 
 
-def evaluate(model: Model, candidates: Candidates, spots: SpotMap, delta: float) -> Fit:
+def evaluate(optics: Optics, candidates: Candidates, spots: SpotMap, delta: float) -> Fit:
     """Compare candidates with the measured spots at kernel width `delta` (1/Å)."""
     k = torch.matmul(candidates.g, candidates.matrices.transpose(-1, -2))
     kx, ky, kz = k.unbind(-1)
     q2 = kx * kx + ky * ky
-    k0 = 1.0 / model.wavelength
+    k0 = 1.0 / optics.wavelength
     s = -(2 * k0 * kz + q2 + kz * kz) / (2 * (k0 + kz))  # `simulate.excitation_errors`
     template = candidates.height * torch.exp(-0.5 * (s / candidates.sigma) ** 2)
-    template = template * ((q2 >= model.q_min**2) & (q2 <= model.q_max**2))
+    template = template * ((q2 >= optics.q_min**2) & (q2 <= optics.q_max**2))
     number, px, py, amplitude = spots.lookup(kx, ky)
     gap_x, gap_y = px - kx, py - ky
     matched = amplitude * torch.exp((gap_x * gap_x + gap_y * gap_y) * (-0.5 / delta**2))
@@ -150,7 +191,7 @@ def evaluate(model: Model, candidates: Candidates, spots: SpotMap, delta: float)
     return Fit(k, s, candidates.sigma, template, matched, gap_x, gap_y, number, score)
 
 
-def gradient(model: Model, fit: Fit, delta: float) -> tuple[Tensor, Tensor]:
+def gradient(optics: Optics, fit: Fit, delta: float) -> tuple[Tensor, Tensor]:
     """Slope of log(score) in a turn ω, and a positive curvature.
 
     Returns
@@ -169,7 +210,7 @@ def gradient(model: Model, fit: Fit, delta: float) -> tuple[Tensor, Tensor]:
     share = share / share.sum(-1, keepdim=True).clamp_min(1e-12)
     own = fit.template**2
     own = own / own.sum(-1, keepdim=True).clamp_min(1e-12)
-    k0 = 1.0 / model.wavelength
+    k0 = 1.0 / optics.wavelength
     # s = −(2 k₀ k_z + k²) / (2 (k₀ + k_z)): its slope in k_z at constant |k|, and
     # that of log(template).
     slope_z = -(k0 + fit.s) / (k0 + fit.k[..., 2])
@@ -200,12 +241,12 @@ def gradient(model: Model, fit: Fit, delta: float) -> tuple[Tensor, Tensor]:
 
 
 def climb(
-    model: Model, candidates: Candidates, spots: SpotMap, delta: float, steps: int
+    optics: Optics, candidates: Candidates, spots: SpotMap, delta: float, steps: int
 ) -> Candidates:
     """A few damped Gauss–Newton steps at one kernel width; never to a lower score."""
-    fit = evaluate(model, candidates, spots, delta)
+    fit = evaluate(optics, candidates, spots, delta)
     score = fit.score
-    slope, curvature = gradient(model, fit, delta)
+    slope, curvature = gradient(optics, fit, delta)
     damping = torch.full_like(score, 0.1)
     eye = torch.eye(3, device=damping.device)
     matrices = candidates.matrices
@@ -216,12 +257,12 @@ def climb(
         length = torch.linalg.vector_norm(turn, dim=-1, keepdim=True)
         turn = turn * (_LARGEST_TURN / length.clamp_min(1e-12)).clamp_max(1.0)
         tried = candidates.moved(turned(matrices, turn), score)
-        fit = evaluate(model, tried, spots, delta)
+        fit = evaluate(optics, tried, spots, delta)
         better = fit.score > score
         matrices = torch.where(better[..., None, None], tried.matrices, matrices)
         if step < steps - 1:
             damping = torch.where(better, damping * 0.4, damping * 6.0)
-            new_slope, new_curvature = gradient(model, fit, delta)
+            new_slope, new_curvature = gradient(optics, fit, delta)
             slope = torch.where(better[..., None], new_slope, slope)
             curvature = torch.where(better[..., None, None], new_curvature, curvature)
         score = torch.where(better, fit.score, score)

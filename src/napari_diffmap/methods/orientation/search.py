@@ -26,6 +26,7 @@ from napari_diffmap.methods.orientation.refine import (
     Candidates,
     Fit,
     Model,
+    Optics,
     climb,
     evaluate,
     follow,
@@ -47,6 +48,10 @@ _LAST = 8
 #: narrower than so many pixels.
 _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
 _STEPS = (4, 8)
+#: The last stage: intensities to this power, excitation width times this.
+_POLISH_POWER = 0.25
+_POLISH_WIDTH = 2 / 3
+_POLISH_STEPS = 5
 #: A template chunk of the coarse search.
 _CHUNK = 512
 
@@ -130,6 +135,7 @@ class Answers:
 class _PhaseSearch:
     library: TemplateLibrary
     model: Model
+    polish: Model
     operators: Tensor
     rotations: Tensor
     cached: list[Tensor] | None
@@ -161,6 +167,9 @@ class OrientationSearch:
         self.device = torch.device(device)
         self.grid = PolarGrid(settings.q_min, settings.q_max, settings.rings, settings.angles)
         self.widths = tuple(max(w, n * settings.pixel_size) for w, n in _WIDTHS)
+        self._optics = Optics(
+            electron_wavelength(settings.voltage_kv), settings.q_min, settings.q_max
+        )
         self._table = phase_table(self.grid, device=self.device)
         self._phases: list[_PhaseSearch] = []
         for i, phase in enumerate(phases):
@@ -184,16 +193,16 @@ class OrientationSearch:
         found = library.reflections
         g = torch.as_tensor(found.g, dtype=torch.float32, device=self.device)
         lengths = torch.linalg.vector_norm(g, dim=1)
-        model = Model(
-            g=g,
-            height=torch.as_tensor(
-                relative_heights(found, s.intensity_power), dtype=torch.float32, device=self.device
-            ),
-            sigma=precession_widened(s.sigma, lengths, s.precession_deg),
-            wavelength=electron_wavelength(s.voltage_kv),
-            q_min=s.q_min,
-            q_max=s.q_max,
-        )
+
+        def model(power: float, sigma: float) -> Model:
+            heights = relative_heights(found, power)
+            return Model(
+                g=g,
+                height=torch.as_tensor(heights, dtype=torch.float32, device=self.device),
+                sigma=precession_widened(sigma, lengths, s.precession_deg),
+                optics=self._optics,
+            )
+
         size = 8 * self.grid.frequencies * self.grid.rings * len(library)
         cached = None
         if size <= memory:
@@ -203,7 +212,8 @@ class OrientationSearch:
             ]
         return _PhaseSearch(
             library,
-            model,
+            model(s.intensity_power, s.sigma),
+            model(_POLISH_POWER, _POLISH_WIDTH * s.sigma),
             torch.as_tensor(library.operators, dtype=torch.float32, device=self.device),
             torch.as_tensor(library.rotations, dtype=torch.float32, device=self.device),
             cached,
@@ -221,10 +231,11 @@ class OrientationSearch:
 
     # ------------------------------------------------------------- search
 
-    def amplitudes(self, peaks: PeakBatch) -> Tensor:
-        """Measured heights: intensities to the power, the strongest 1, ``(b, p)``."""
+    def amplitudes(self, peaks: PeakBatch, power: float | None = None) -> Tensor:
+        """Measured heights: intensities to a power, the strongest 1, ``(b, p)``."""
+        power = self.settings.intensity_power if power is None else power
         top = peaks.intensity.amax(dim=1, keepdim=True).clamp_min(1e-12)
-        height = (peaks.intensity / top).clamp_min(0) ** self.settings.intensity_power
+        height = (peaks.intensity / top).clamp_min(0) ** power
         return torch.where(peaks.intensity > 0, height, 0.0)
 
     def match(self, peaks: PeakBatch, n_best: int) -> Answers:
@@ -239,13 +250,16 @@ class OrientationSearch:
             self._table,
         )
         norm = torch.sqrt(spots.norm2)
-        pools = [self._candidates(phase, spectra, norm, spots) for phase in self._phases]
-        return self._ranked(pools, spots, n_best)
+        pool = Candidates.pooled([self._coarse(i, spectra, norm) for i in range(len(self._phases))])
+        pool = self._refined(pool, spots)
+        answers = self._ranked(pool, spots, n_best)
+        if self.settings.refine:
+            self._polish(answers, peaks)
+        return answers
 
-    def _candidates(
-        self, phase: _PhaseSearch, spectra: Tensor, norm: Tensor, spots: SpotMap
-    ) -> Candidates:
-        """Refined candidates of one phase, ``(b, k)``."""
+    def _coarse(self, number: int, spectra: Tensor, norm: Tensor) -> Candidates:
+        """Best zone axes of one phase, each with its half turn about the beam."""
+        phase = self._phases[number]
         coarse = correlate(
             spectra,
             norm,
@@ -264,48 +278,44 @@ class OrientationSearch:
         matrices = template_matrices(phase.rotations[index // 2], index % 2 == 1, angle)
         half_turn = torch.tensor([-1.0, -1.0, 1.0], device=self.device)
         matrices = torch.cat((matrices, half_turn[:, None] * matrices), dim=1)
-        candidates = follow(phase.model, matrices, slack=1.2 * np.deg2rad(self._slack_deg))
+        return follow(phase.model, matrices, 1.2 * np.deg2rad(self._slack_deg), number)
+
+    def _refined(self, pool: Candidates, spots: SpotMap) -> Candidates:
+        """Climb in two stages; what ran into one another goes between them."""
         if not self.settings.refine:
-            fit = evaluate(phase.model, candidates, spots, self.widths[1])
-            return candidates.moved(matrices, fit.score)
-        candidates = climb(phase.model, candidates, spots, self.widths[1], _STEPS[0])
-        candidates = self._distinct(candidates, phase.operators, min(_LAST, 2 * count))
-        return climb(phase.model, candidates, spots, self.widths[2], _STEPS[1])
+            return pool
+        pool = climb(self._optics, pool, spots, self.widths[1], _STEPS[0])
+        pool = self._distinct(pool, _LAST + 2 * (len(self._phases) - 1))
+        return climb(self._optics, pool, spots, self.widths[2], _STEPS[1])
 
     @property
     def _slack_deg(self) -> float:
         """How far a candidate may travel from its zone axis, degrees."""
         return min(4.0, self.settings.zone_step_deg)
 
-    def _distinct(self, candidates: Candidates, operators: Tensor, count: int) -> Candidates:
-        """The best candidates that have not run into one another."""
-        score = candidates.score.clone()
+    def _distinct(self, pool: Candidates, count: int) -> Candidates:
+        """The best candidates that have not run into one another; two of every phase at least."""
+        score = pool.score.clone()
         chosen = []
-        for _ in range(count):
-            best = score.argmax(dim=1, keepdim=True)
+        count = min(count, score.shape[1])
+        wanted = [i for i in range(len(self._phases)) for _ in range(2)]
+        for place in range(count):
+            considered = score
+            if place < len(wanted) and len(self._phases) > 1:
+                considered = torch.where(pool.phase == wanted[place], score, score - 20.0)
+            best = considered.argmax(dim=1, keepdim=True)
             chosen.append(best)
-            reference = pick(candidates.matrices, best)
-            near = disorientation(candidates.matrices, reference, operators) < np.deg2rad(0.5)
+            near = self._same(pool.matrices, pool.phase, best, 0.5)
             # Near ones stay available behind all others, should there be no others.
             score = torch.where(near, score - 4.0, score)
-            score = score.scatter(1, best, -9.0)
-        return candidates.take(torch.cat(chosen, dim=1))
+            score = score.scatter(1, best, -99.0)
+        return pool.take(torch.cat(chosen, dim=1))
 
-    def _ranked(self, pools: list[Candidates], spots: SpotMap, n_best: int) -> Answers:
-        """Merge the phases and keep distinct answers."""
-        fits = [
-            evaluate(p.model, pool, spots, self.widths[2 if self.settings.refine else 1])
-            for p, pool in zip(self._phases, pools, strict=True)
-        ]
-        shares = [self._shares(fit, spots) for fit in fits]
-        matrices = torch.cat([pool.matrices for pool in pools], dim=1)
-        score = torch.cat([fit.score for fit in fits], dim=1)
-        explained = torch.cat([share[0] for share in shares], dim=1)
-        found = torch.cat([share[1] for share in shares], dim=1)
-        left = torch.cat([share[2] for share in shares], dim=1)
-        phase = torch.cat(
-            [torch.full_like(pool.score, i).long() for i, pool in enumerate(pools)], dim=1
-        )
+    def _ranked(self, pool: Candidates, spots: SpotMap, n_best: int) -> Answers:
+        """Keep distinct answers, best first, with what speaks for them."""
+        fit = evaluate(self._optics, pool, spots, self.widths[2 if self.settings.refine else 1])
+        explained, found, left = self._shares(fit, spots)
+        matrices, phase, score = pool.matrices, pool.phase, fit.score
         some = (spots.amplitude > 0).any(dim=1, keepdim=True)
         left_over = torch.where(some, score, -1.0)
         order = []
@@ -314,7 +324,7 @@ class OrientationSearch:
             best = left_over.argmax(dim=1, keepdim=True)
             value = left_over.gather(1, best)
             order.append(torch.where(value > 0, best, -1))
-            near = self._same(matrices, phase, best)
+            near = self._same(matrices, phase, best, self.settings.distinct_deg)
             left_over = torch.where(near, -1.0, left_over).scatter(1, best, -1.0)
             if place == 0:
                 own = phase == phase.gather(1, best)
@@ -335,22 +345,42 @@ class OrientationSearch:
             unexplained=left.gather(1, first)[:, 0],
         )
 
-    def _same(self, matrices: Tensor, phase: Tensor, best: Tensor) -> Tensor:
+    def _same(self, matrices: Tensor, phase: Tensor, best: Tensor, within_deg: float) -> Tensor:
         """Which candidates are the same answer as `best` ``(b, 1)``."""
         reference = pick(matrices, best)
         same = torch.zeros_like(phase, dtype=torch.bool)
         for i, p in enumerate(self._phases):
             of_phase = (phase == i) & (phase.gather(1, best) == i)
             angle = disorientation(matrices, reference, p.operators)
-            same |= of_phase & (angle < np.deg2rad(self.settings.distinct_deg))
+            same |= of_phase & (angle < np.deg2rad(within_deg))
         return same
+
+    def _polish(self, answers: Answers, peaks: PeakBatch) -> None:
+        """Last small turn of every answer by its intensities.
+
+        Positions rank the answers best; how strong the spots are tells the tilt
+        best.  So answers climb once more with intensities given more weight and
+        the excitation width that goes with it; their score stays.
+        """
+        amplitude = self.amplitudes(peaks, _POLISH_POWER)
+        spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
+        for i, phase in enumerate(self._phases):
+            rows, places = torch.nonzero(answers.phase == i, as_tuple=True)
+            if not len(rows):
+                continue
+            matrices = answers.matrices[rows, places][:, None]
+            candidates = follow(phase.polish, matrices, slack=0.02, phase=i)
+            climbed = climb(
+                self._optics, candidates, spots.take(rows), self.widths[2], _POLISH_STEPS
+            )
+            answers.matrices[rows, places] = climbed.matrices[:, 0]
 
     def same(self, first: Answers, rows: Tensor, other: Answers) -> Tensor:
         """Whether the best answers of `rows` of one set are those of the other, ``(r,)``."""
         matrices = torch.cat((other.matrices[:, :1], first.matrices[rows, :1]), dim=1)
         phase = torch.cat((other.phase[:, :1], first.phase[rows, :1]), dim=1)
         reference = torch.ones(len(rows), 1, dtype=torch.long, device=self.device)
-        return self._same(matrices, phase, reference)[:, 0]
+        return self._same(matrices, phase, reference, self.settings.distinct_deg)[:, 0]
 
     def _shares(self, fit: Fit, spots: SpotMap) -> tuple[Tensor, Tensor, Tensor]:
         """Explained and found shares ``(b, k)``, and spots left ``(b, k, p)`` bool."""

@@ -1,0 +1,159 @@
+"""Fit the reliability model on simulated truth; write it and its reliability diagram.
+
+Run from the repository root: ``python -m benchmarks.fit_reliability [--scans N]``.
+Seeded: the same machine gives the same file.  A third of the scans is held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from benchmarks.simulated_scans import draw_conditions, make_scan
+from napari_diffmap.maps.quaternions import disorientation
+from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+from napari_diffmap.methods.orientation.doubt import ReliabilityModel
+from napari_diffmap.scan.tiles import iter_tiles
+
+SEED = 11
+RIGHT_DEG = 3.0
+MODEL = Path(__file__).parents[1] / "src/napari_diffmap/methods/orientation/reliability.json"
+
+
+def collect(index: int, patterns: int) -> dict:
+    """Features and truth of one simulated scan."""
+    rng = np.random.default_rng([SEED, index])
+    conditions = draw_conditions(rng, index)
+    scan, truth, library = make_scan(rng, conditions, patterns)
+    method = OrientationMethod(OrientationParameters(), library)
+    method.prepare(scan)
+    tile = next(iter_tiles(scan))
+    peaks, empty = method.find_spots(tile)
+    answers, evidence = method.answer(peaks, empty)
+    rotations = method.search.rotations(answers)[:, 0]
+    phase = answers.phase[:, 0].numpy()
+    right = np.zeros(patterns, dtype=bool)
+    for i, crystal in enumerate(library):
+        here = (truth.phase == i) & (phase == i)
+        if here.any():
+            angle = disorientation(rotations[here], truth.rotation[here], crystal.symmetry)
+            right[here] = angle < RIGHT_DEG
+    return {
+        "conditions": conditions,
+        "features": evidence.features(),
+        "right": right,
+        "spots": evidence.spots,
+        "crystal": truth.phase >= 0,
+        "single": (truth.phase >= 0) & (truth.share == 0),
+    }
+
+
+def fit(
+    features: NDArray[np.float64], right: NDArray[np.bool_], provenance: dict
+) -> ReliabilityModel:
+    """Logistic regression with a little ridge."""
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
+    x = (features - mean) / scale
+    sign = np.where(right, 1.0, -1.0)
+
+    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = sign * (x @ w[:-1] + w[-1])
+        slope = -sign / (1 + np.exp(z))
+        value = np.logaddexp(0, -z).mean() + 1e-4 * (w[:-1] ** 2).sum()
+        gradient = np.append(x.T @ slope / len(x) + 2e-4 * w[:-1], slope.mean())
+        return float(value), gradient
+
+    best = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    return ReliabilityModel(
+        mean.round(6), scale.round(6), best[:-1].round(5), round(float(best[-1]), 5), provenance
+    )
+
+
+def judge(probability: NDArray[np.float32], right: NDArray[np.bool_]) -> dict:
+    """Reliability diagram, expected calibration error, Brier score, area under the ROC curve."""
+    edges = np.linspace(0, 1, 11)
+    rows, error = [], 0.0
+    for low, high in itertools.pairwise(edges):
+        here = (probability >= low) & (probability < high if high < 1 else probability <= 1)
+        if here.any():
+            said, was = float(probability[here].mean()), float(right[here].mean())
+            rows.append({"said": round(said, 3), "was": round(was, 3), "patterns": int(here.sum())})
+            error += here.mean() * abs(said - was)
+    order = np.argsort(probability)
+    ranks = np.empty(len(order))
+    ranks[order] = np.arange(1, len(order) + 1)
+    positive = int(right.sum())
+    area = (ranks[right].sum() - positive * (positive + 1) / 2) / max(
+        1, positive * (len(right) - positive)
+    )
+    return {
+        "patterns": len(right),
+        "right": round(float(right.mean()), 3),
+        "brier": round(float(np.mean((probability - right) ** 2)), 4),
+        "expected_calibration_error": round(float(error), 4),
+        "area_under_roc": round(float(area), 4),
+        "diagram": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scans", type=int, default=48)
+    parser.add_argument("--patterns", type=int, default=128)
+    parser.add_argument("--out", type=Path, default=MODEL)
+    arguments = parser.parse_args()
+    sets = []
+    for index in range(arguments.scans):
+        found = collect(index, arguments.patterns)
+        sets.append(found)
+        c = found["conditions"]
+        usable = found["single"]
+        print(
+            f"{index:3d} {'+'.join(c.library):14s} {'Bloch' if c.dynamical else 'kinematic':9s}"
+            f" {c.dose:7.0f} e  right {found['right'][usable].mean():.2f}"
+            f"  spots {np.median(found['spots']):.0f}",
+            flush=True,
+        )
+    # Whole scans are held out: patterns of one scan share their conditions.
+    held = [i % 3 == 2 for i in range(len(sets))]
+
+    def pool(name: str, out: bool) -> NDArray:
+        return np.concatenate([s[name] for s, h in zip(sets, held, strict=True) if h == out])
+
+    answered = [pool("spots", out) >= 4 for out in (False, True)]
+    features = [pool("features", out)[a] for out, a in zip((False, True), answered, strict=True)]
+    right = [pool("right", out)[a] for out, a in zip((False, True), answered, strict=True)]
+    doses = [s["conditions"].dose for s in sets]
+    provenance = {
+        "script": "benchmarks/fit_reliability.py",
+        "seed": SEED,
+        "scans": len(sets),
+        "patterns_fitted": len(right[0]),
+        "phases": sorted({n for s in sets for n in s["conditions"].library}),
+        "diffracted_electrons": [round(min(doses)), round(max(doses))],
+        "intensities": "kinematic and Bloch wave, half each",
+        "right_means": f"phase right and within {RIGHT_DEG:g} degrees after symmetry",
+    }
+    model = fit(features[0], right[0], provenance)
+    provenance["held_out"] = judge(model.probability(features[1]), right[1])
+    arguments.out.write_text(model.to_json() + "\n", encoding="utf-8")
+    print(json.dumps(provenance["held_out"], indent=1))
+    fitted = judge(model.probability(features[0]), right[0])
+    print("fitted:", {k: v for k, v in fitted.items() if k != "diagram"})
+    print(
+        "weights:", dict(zip(json.loads(model.to_json())["features"], model.weights, strict=True))
+    )
+    single = pool("single", True)
+    print(f"held-out single crystals right: {pool('right', True)[single].mean():.3f}")
+    print(dataclasses.asdict(sets[0]["conditions"]))
+
+
+if __name__ == "__main__":
+    main()
