@@ -268,10 +268,15 @@ class DetectorLayer:
         pan, camera.mouse_pan = camera.mouse_pan, False
         try:
             yield
-            while event.type == "mouse_move":
+            was_dragged = False
+            # The release counts too: a fast mouse may not have told its last place.
+            while was_dragged or event.type == "mouse_move":
                 shape = dragged(detector.shape, grip, start, self._at(event)[:2])
                 self.session.change_detector(grip.key, replace(detector, shape=shape))
                 self.hint.emit(f"{detector.name}: {describe(shape)}")
+                if event.type != "mouse_move":
+                    break
+                was_dragged = True
                 yield
         finally:
             camera.mouse_pan = pan

@@ -130,7 +130,7 @@ class PatternLayers:
         self.simulated = self._points("simulated spots", "x", SIMULATED_COLOR, 4 * size, flat)
         for layer in (self.measured, self.simulated):
             layer.visible = self._spots_visible
-        self.beam = self._points("direct beam", "cross", BEAM_COLOR, 3 * size, flat)
+        self.beam = self._points("direct beam", "cross", BEAM_COLOR, 3 * size, flat, (7, 12))
         # Detectors may be there already; the pictures belong below them.
         for i, layer in enumerate((self.pattern, self.mean)):
             model.layers.move(model.layers.index(layer), i)
@@ -139,7 +139,13 @@ class PatternLayers:
         self.loaded.emit()
 
     def _points(
-        self, name: str, symbol: str, color: str, size: float, where: dict[str, Any]
+        self,
+        name: str,
+        symbol: str,
+        color: str,
+        size: float,
+        where: dict[str, Any],
+        limits: tuple[float, float] = (9, 30),
     ) -> Points:
         return self.model.add_points(
             np.zeros((0, 2)),
@@ -149,7 +155,7 @@ class PatternLayers:
             border_color=color,
             border_width=0,
             size=size,
-            canvas_size_limits=(9, 30),
+            canvas_size_limits=limits,
             **where,
         )
 

@@ -265,11 +265,11 @@ class SampleLayers:
             np.array([self.session.position], dtype=float),
             name="position",
             symbol="cross",
-            size=3,
+            size=1,
             face_color=CURSOR_COLOR,
             border_color="white",
             border_width=0.1,
-            canvas_size_limits=(16, 24),
+            canvas_size_limits=(16, 400),
             metadata={METADATA_KEY: {"schema": 1, "role": "position"}},
             **geometry(sample_grid(scan)),
         )

@@ -67,6 +67,8 @@ def follow_mouse(session: Session, viewer: ViewerModel) -> Callable[..., Any]:
             while event.type == "mouse_move":
                 session.set_position(*clipped_position(session, event.position))
                 yield
+            # A fast mouse may not have told its last place before it was released.
+            session.set_position(*clipped_position(session, event.position))
         finally:
             camera.mouse_pan = pan
 

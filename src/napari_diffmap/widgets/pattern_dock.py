@@ -157,7 +157,7 @@ class PatternDock(QWidget):
         keep_docked(self)
 
     def changeEvent(self, event: Any) -> None:
-        """napari closes a dock by taking its widget out; the canvas must end then."""
+        """Napari closes a dock by taking its widget out; the canvas must end then."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self._docked and self.parent() is None:
             QTimer.singleShot(0, self.shut)
@@ -244,7 +244,14 @@ class PatternDock(QWidget):
 
     def _on_answer(self, text: str) -> None:
         self.answer.setText(text)
-        self.answer.setVisible(bool(text))
+        if self.answer.isHidden() == bool(text):
+            # The canvas gets another height: show the whole pattern again.
+            self.answer.setVisible(bool(text))
+            QTimer.singleShot(0, self._fit)
+
+    def _fit(self) -> None:
+        if self.canvas is not None and self.pattern.pattern is not None:
+            self.pattern.model.reset_view()
 
 
 def shared_contexts() -> bool:

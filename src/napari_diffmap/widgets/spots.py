@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_diffmap.errors import DiffmapError
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.viewer.answers import (
+    Answer,
+    answers_at,
+    beam_center,
+    doubt_line,
+    measured_spots,
+    simulated_spots,
+    with_structure,
+)
 from napari_diffmap.viewer.pattern_layers import PatternLayers
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
+    from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.methods.orientation import OrientationMethod
+
+#: Answers worded below the pattern.
+_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +46,13 @@ class _Shown:
 class SpotOverlay:
     """Draws measured and simulated spots on the pattern and words the answers.
 
+    Parameters
+    ----------
+    session, pattern, runner
+        What is looked at, where it is drawn, where it is computed.
+    method
+        Asked for the matcher of the last run, None when there was none.
+
     Signals
     -------
     answered(html)
@@ -38,13 +61,21 @@ class SpotOverlay:
 
     answered = Signal(str)
 
-    def __init__(self, session: Session, pattern: PatternLayers, runner: Runner) -> None:
+    def __init__(
+        self,
+        session: Session,
+        pattern: PatternLayers,
+        runner: Runner,
+        method: Callable[[], OrientationMethod | None] = lambda: None,
+    ) -> None:
         self.session = session
         self.pattern = pattern
         self.runner = runner
+        self._method = method
         session.position_changed.connect(self.update)
         session.region_changed.connect(self.update)
         session.map_changed.connect(self.update)
+        session.phases_changed.connect(self.update)
         session.calibration_changed.connect(self.update)
         pattern.loaded.connect(self.update)
 
@@ -52,48 +83,79 @@ class SpotOverlay:
         """Find and draw the spots of the present position."""
         session = self.session
         scan, found = session.patterns, session.map
-        if scan is None or session.region is not None:
+        nothing = found is None and (scan is None or scan.peaks is None)
+        if scan is None or session.region is not None or nothing:
             self.runner.cancel("spots")
             self.pattern.set_spots(None, None)
             self.answered.emit("")
             return
-        if found is None and scan.peaks is None:
-            self.pattern.set_spots(None, None)
-            self.answered.emit("")
-            return
         y, x = session.position
+        phases, method = session.phases, self._method()
 
         def work(_token: object) -> _Shown:
-            return _describe(scan, found, y, x)
+            return _describe(scan, found, phases, method, y, x)
 
         def done(shown: _Shown) -> None:
-            if session.position == (y, x) and session.region is None:
+            if session.position == (y, x) and session.region is None and session.map is found:
                 self.pattern.set_spots(shown.measured, shown.simulated, shown.labels)
                 self.answered.emit(shown.text)
 
-        self.runner.latest("spots", work, done)
+        self.runner.latest("spots", work, done, failed=self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, DiffmapError | OSError | ValueError | RuntimeError | MemoryError):
+            raise error
+        self.pattern.set_spots(None, None)
+        self.session.message.emit(f"spots: {error}")
 
 
-def peaks_in_pixels(scan: Scan, y: int, x: int) -> NDArray[np.float64] | None:
-    """Measured peaks of a peak list at one position, ``(n, 2)`` detector pixels."""
-    peaks, calibration = scan.peaks, scan.calibration
-    if peaks is None or calibration.center is None:
-        return None
-    size = calibration.pixel_size if peaks.calibrated else 1.0
-    if size is None:
-        return None
-    return np.asarray(peaks.at(y, x)[:, :2], dtype=np.float64) / size + calibration.center
+def _describe(
+    scan: Scan,
+    found: OrientationMap | None,
+    phases: Sequence[CrystalPhase],
+    method: OrientationMethod | None,
+    y: int,
+    x: int,
+) -> _Shown:
+    measured = measured_spots(scan, method, y, x)
+    if found is None:
+        return _Shown(measured, None, [], "")
+    answers = answers_at(found, y, x)
+    if not answers:
+        return _Shown(measured, None, [], escape(doubt_line(found, y, x) or "no answer here"))
+    phase = with_structure(found.phases[int(found.phase_ids[y, x, 0])], phases)
+    center = beam_center(scan, method, y, x)
+    simulated, labels = None, []
+    note = ""
+    if phase is None:
+        note = f"add {answers[0].phase} in the Map dock to see its spots"
+    elif center is not None:
+        used: dict[str, Any] = dict(found.provenance.parameters or {})
+        simulated, labels = simulated_spots(
+            scan,
+            phase,
+            found.rotations[y, x, 0].astype(np.float64),
+            (float(center[0]), float(center[1])),
+            sigma=float(used.get("sigma_excitation", 0.02)),
+            precession_deg=float(used.get("precession_deg", 0.0)),
+        )
+    line = " · ".join(part for part in (doubt_line(found, y, x), note) if part)
+    return _Shown(measured, simulated, labels, answers_html(answers[:_SHOWN], line))
 
 
-def _describe(scan: Scan, found: OrientationMap | None, y: int, x: int) -> _Shown:
-    measured = peaks_in_pixels(scan, y, x)
-    return _Shown(measured, None, [], "")
-
-
-def answer_lines(rows: list[dict[str, Any]]) -> str:
-    """Answers as a small table; the best one first."""
-    cells = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(v))}&nbsp;&nbsp;</td>" for v in row.values()) + "</tr>"
-        for row in rows
-    )
-    return f"<table>{cells}</table>" if rows else ""
+def answers_html(answers: Sequence[Answer], line: str) -> str:
+    """Answers as a small table, the best one first, bold and with its doubt in words."""
+    rows = ""
+    for rank, answer in enumerate(answers, start=1):
+        euler = " ".join(f"{angle:.1f}°" for angle in answer.euler)
+        cells = (
+            f"{rank}",
+            f'<span style="color:{answer.color}">■</span> {escape(answer.phase)}',
+            f"Euler {euler}",
+            f"zone {answer.zone} ({answer.zone_off:.1f}° off)",
+            f"score {answer.score:.3f}",
+        )
+        weight = "bold" if rank == 1 else "normal"
+        inner = "".join(f'<td style="padding-right:8px">{cell}</td>' for cell in cells)
+        rows += f'<tr style="font-weight:{weight}">{inner}</tr>'
+    return f"<table>{rows}</table><span>{escape(line)}</span>"

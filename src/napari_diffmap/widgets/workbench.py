@@ -34,7 +34,9 @@ class Workbench:
         self.maps = MapLayers(self.session, viewer, self.runner)
         self.run = MapRun(self.session, self.maps)
         self.opening = Opening(self.desk)
-        self.spots = SpotOverlay(self.session, self.desk.pattern, self.runner)
+        self.spots = SpotOverlay(
+            self.session, self.desk.pattern, self.runner, lambda: self.run.method
+        )
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)
         self.session.message.connect(report)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from numpy.typing import NDArray
+
+from napari_diffmap.crystal.phases import load_phases
+from napari_diffmap.maps import OrientationMap
+from napari_diffmap.maps.colors import ipf_colors
+from napari_diffmap.viewer.desk import Desk
+from napari_diffmap.viewer.map_layers import BASES, MapLayers
+from napari_diffmap.viewer.map_pictures import part_map, tile_picture
+
+SHAPE = (12, 10)
+#: Left half phase 0, right half phase 1; the top of the left half is turned by 8°.
+TURN = np.deg2rad(8) / 2
+
+
+def two_grains() -> OrientationMap:
+    rotations = np.zeros((*SHAPE, 1, 4), dtype=np.float32)
+    rotations[..., 0] = 1
+    rotations[:4, :5, 0] = (np.cos(TURN), np.sin(TURN), 0, 0)
+    ids = np.zeros((*SHAPE, 1), dtype=np.int16)
+    ids[:, 5:] = 1
+    ids[11, 9] = -1
+    ambiguity = np.zeros(SHAPE, dtype=np.uint8)
+    ambiguity[6:8, 1:3] = 3
+    ambiguity[11, 9] = 6
+    return OrientationMap(
+        rotations=rotations,
+        scores=np.linspace(0, 1, 120, dtype=np.float32).reshape(*SHAPE, 1),
+        phase_ids=ids,
+        reliability=np.full(SHAPE, 0.7, dtype=np.float32),
+        ambiguity=ambiguity,
+        phases=load_phases(["LiNiO2", "NiO"]),
+    )
+
+
+@pytest.fixture
+def layers(desk: Desk, viewer: ViewerModel) -> MapLayers:
+    return MapLayers(desk.session, viewer, desk.runner)
+
+
+@pytest.fixture
+def found(desk: Desk, layers: MapLayers) -> OrientationMap:
+    found = two_grains()
+    desk.session.set_map(found)
+    return found
+
+
+def test_a_map_is_ordinary_layers(found: OrientationMap, viewer: ViewerModel) -> None:
+    names = [layer.name for layer in viewer.layers]
+    assert names == [
+        "BF",
+        *BASES,
+        "ambiguity",
+        "low-angle boundaries",
+        "vanishes under 180° boundaries",
+        "high-angle boundaries",
+        "phase boundary",
+        "position",
+    ]
+    assert viewer.dims.ndim == 2
+    units = {tuple(str(u) for u in layer.units) for layer in viewer.layers}
+    assert units == {("nanometer", "nanometer")}
+    assert all(tuple(layer.scale) == (5.0, 4.0) for layer in viewer.layers)
+
+
+def test_ipf_layers_are_the_colours_of_the_key(found: OrientationMap, viewer: ViewerModel) -> None:
+    for axis in "xyz":
+        layer = viewer.layers[f"IPF-{axis.upper()}"]
+        assert np.array_equal(layer.data, ipf_colors(found, axis))  # type: ignore[arg-type]
+        assert layer.visible is (axis == "z")
+    assert viewer.layers["IPF-Z"].data[11, 9, 3] == 0
+
+
+def test_phases_and_doubt_are_named_labels(found: OrientationMap, viewer: ViewerModel) -> None:
+    phases = viewer.layers["phases"]
+    assert phases.data[0, 0] == 1
+    assert phases.data[0, 9] == 2
+    assert phases.data[11, 9] == 0
+    assert list(phases.features["phase"]) == ["", "LiNiO2", "NiO"]
+    assert not phases.editable
+    doubt = viewer.layers["ambiguity"]
+    assert np.argwhere(doubt.data).tolist() == [[6, 1], [6, 2], [7, 1], [7, 2]]
+    assert doubt.data[11, 9] == 0
+    causes = dict(zip(doubt.features["index"], doubt.features["cause"], strict=True))
+    assert causes[3] == "overlap"
+    assert None in doubt.colormap.color_dict
+
+
+def test_boundaries_lie_between_the_grains(found: OrientationMap, viewer: ViewerModel) -> None:
+    low = viewer.layers["low-angle boundaries"].data
+    assert np.allclose(low[:, 0, 0], 3.5)
+    assert np.abs(low[:, 1]).sum() == pytest.approx(5)
+    phase = viewer.layers["phase boundary"].data
+    assert np.allclose(phase[:, 0, 1], 4.5)
+    widths = [
+        viewer.layers[name].edge_width
+        for name in ("low-angle boundaries", "high-angle boundaries", "phase boundary")
+    ]
+    assert widths == sorted(widths)
+    assert widths[0] < widths[1]
+
+
+def test_thresholds_redraw_the_classes(
+    found: OrientationMap, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    layer = viewer.layers["low-angle boundaries"]
+    layers.set_thresholds(2.0, 6.0)
+    assert viewer.layers["low-angle boundaries"] == layer
+    assert not len(layer.data)
+    high = viewer.layers["high-angle boundaries"].data
+    assert np.abs(high[:, 1]).sum() == pytest.approx(5)
+    layers.set_thresholds(10.0, 20.0)
+    assert not len(viewer.layers["high-angle boundaries"].data)
+
+
+def test_one_base_at_a_time_and_overlays_apart(
+    found: OrientationMap, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    for base in BASES:
+        layers.show_base(base)
+        assert [name for name in BASES if viewer.layers[name].visible] == [base]
+    layers.show_base(None)
+    assert not any(viewer.layers[name].visible for name in BASES)
+    layers.show_overlay("boundaries", False)
+    assert not viewer.layers["phase boundary"].visible
+    layers.show_overlay("ambiguity", True)
+    assert viewer.layers["ambiguity"].visible
+
+
+def test_a_running_map_fills_tile_by_tile(
+    desk: Desk, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    whole = two_grains()
+    layers.begin()
+    assert not viewer.layers["IPF-Z"].data.any()
+    rows, columns = slice(2, 5), slice(0, 10)
+    raw: dict[str, NDArray[Any]] = {
+        "rotations": whole.rotations[rows, columns],
+        "scores": whole.scores[rows, columns],
+        "phase_ids": whole.phase_ids[rows, columns],
+    }
+    layers.fill(tile_picture(rows, columns, part_map(raw, whole.phases)))
+    shown = viewer.layers["IPF-Z"].data
+    assert np.array_equal(shown[rows], ipf_colors(whole, "z")[rows])
+    assert not shown[5:].any()
+    live = viewer.layers["IPF-Z"]
+    desk.session.set_map(whole)
+    assert viewer.layers["IPF-Z"] == live
+
+
+def test_the_next_map_uses_the_same_layers(
+    desk: Desk, found: OrientationMap, viewer: ViewerModel
+) -> None:
+    before = list(viewer.layers)
+    viewer.layers["phase boundary"].visible = False
+    desk.session.set_map(two_grains())
+    assert list(viewer.layers) == before
+    assert not viewer.layers["phase boundary"].visible
+
+
+def test_a_deleted_layer_comes_with_the_next_map(
+    desk: Desk, found: OrientationMap, viewer: ViewerModel
+) -> None:
+    viewer.layers.remove("phases")
+    desk.session.set_map(two_grains())
+    names = [layer.name for layer in viewer.layers]
+    assert names.index("phases") == names.index("IPF-Z") + 1
+
+
+def test_no_map_no_layers(desk: Desk, found: OrientationMap, viewer: ViewerModel) -> None:
+    desk.session.set_map(None)
+    assert [layer.name for layer in viewer.layers] == ["BF", "position"]
