@@ -19,7 +19,13 @@ from scipy.optimize import minimize
 from benchmarks.simulated_scans import draw_conditions, make_scan
 from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
-from napari_diffmap.methods.orientation.doubt import ReliabilityModel
+from napari_diffmap.methods.orientation.doubt import (
+    FACTORS,
+    FEWEST_SPOTS,
+    Evidence,
+    LogisticFactor,
+    ReliabilityModel,
+)
 from napari_diffmap.scan.tiles import iter_tiles
 
 SEED = 11
@@ -47,7 +53,7 @@ def collect(index: int, patterns: int) -> dict:
             right[here] = angle < RIGHT_DEG
     return {
         "conditions": conditions,
-        "features": evidence.features(),
+        "evidence": evidence,
         "right": right,
         "spots": evidence.spots,
         "crystal": truth.phase >= 0,
@@ -55,25 +61,36 @@ def collect(index: int, patterns: int) -> dict:
     }
 
 
-def fit(
-    features: NDArray[np.float64], right: NDArray[np.bool_], provenance: dict
-) -> ReliabilityModel:
-    """Logistic regression with a little ridge."""
-    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
-    x = (features - mean) / scale
-    sign = np.where(right, 1.0, -1.0)
+def join(pieces: list[Evidence], chosen: NDArray[np.bool_]) -> Evidence:
+    """Evidence of several scans as one, only what is chosen."""
+    names = [field.name for field in dataclasses.fields(Evidence)]
+    columns = {n: np.concatenate([getattr(p, n) for p in pieces])[chosen] for n in names}
+    return Evidence(**columns)
 
-    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = sign * (x @ w[:-1] + w[-1])
-        slope = -sign / (1 + np.exp(z))
-        value = np.logaddexp(0, -z).mean() + 1e-4 * (w[:-1] ** 2).sum()
-        gradient = np.append(x.T @ slope / len(x) + 2e-4 * w[:-1], slope.mean())
-        return float(value), gradient
 
-    best = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
-    return ReliabilityModel(
-        mean.round(6), scale.round(6), best[:-1].round(5), round(float(best[-1]), 5), provenance
-    )
+def fit(evidence: Evidence, right: NDArray[np.bool_], provenance: dict) -> ReliabilityModel:
+    """Maximum likelihood of the product of three logistic factors, with a little ridge."""
+    features = evidence.features()
+    shapes = {name: (x.mean(axis=0), x.std(axis=0) + 1e-9) for name, x in features.items()}
+
+    def model(w: NDArray[np.float64]) -> ReliabilityModel:
+        factors, start = {}, 0
+        for name, (mean, scale) in shapes.items():
+            stop = start + len(mean)
+            factors[name] = LogisticFactor(mean, scale, w[start:stop], float(w[stop]))
+            start = stop + 1
+        return ReliabilityModel(factors, provenance)
+
+    def loss(w: NDArray[np.float64]) -> float:
+        factors = model(w).factors
+        product = np.prod([factors[name](x) for name, x in features.items()], axis=0)
+        p = np.clip(product, 1e-6, 1 - 1e-6)
+        return float(-np.log(np.where(right, p, 1 - p)).mean() + 1e-4 * (w**2).sum())
+
+    size = sum(len(mean) + 1 for mean, _ in shapes.values())
+    start = np.random.default_rng(SEED).normal(0, 0.3, size)
+    best = minimize(loss, start, method="L-BFGS-B", options={"maxiter": 400}).x
+    return model(best.round(4))
 
 
 def judge(probability: NDArray[np.float32], right: NDArray[np.bool_]) -> dict:
@@ -105,8 +122,8 @@ def judge(probability: NDArray[np.float32], right: NDArray[np.bool_]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scans", type=int, default=48)
-    parser.add_argument("--patterns", type=int, default=128)
+    parser.add_argument("--scans", type=int, default=96)
+    parser.add_argument("--patterns", type=int, default=96)
     parser.add_argument("--out", type=Path, default=MODEL)
     arguments = parser.parse_args()
     sets = []
@@ -127,8 +144,11 @@ def main() -> None:
     def pool(name: str, out: bool) -> NDArray:
         return np.concatenate([s[name] for s, h in zip(sets, held, strict=True) if h == out])
 
-    answered = [pool("spots", out) >= 4 for out in (False, True)]
-    features = [pool("features", out)[a] for out, a in zip((False, True), answered, strict=True)]
+    answered = [pool("spots", out) >= FEWEST_SPOTS for out in (False, True)]
+    evidence = [
+        join([s["evidence"] for s, h in zip(sets, held, strict=True) if h == out], chosen)
+        for out, chosen in zip((False, True), answered, strict=True)
+    ]
     right = [pool("right", out)[a] for out, a in zip((False, True), answered, strict=True)]
     doses = [s["conditions"].dose for s in sets]
     provenance = {
@@ -141,15 +161,14 @@ def main() -> None:
         "intensities": "kinematic and Bloch wave, half each",
         "right_means": f"phase right and within {RIGHT_DEG:g} degrees after symmetry",
     }
-    model = fit(features[0], right[0], provenance)
-    provenance["held_out"] = judge(model.probability(features[1]), right[1])
+    model = fit(evidence[0], right[0], provenance)
+    provenance["held_out"] = judge(model.probability(evidence[1]), right[1])
     arguments.out.write_text(model.to_json() + "\n", encoding="utf-8")
     print(json.dumps(provenance["held_out"], indent=1))
-    fitted = judge(model.probability(features[0]), right[0])
+    fitted = judge(model.probability(evidence[0]), right[0])
     print("fitted:", {k: v for k, v in fitted.items() if k != "diagram"})
-    print(
-        "weights:", dict(zip(json.loads(model.to_json())["features"], model.weights, strict=True))
-    )
+    for name, factor in model.factors.items():
+        print(name, dict(zip(FACTORS[name], factor.weights, strict=True)), factor.bias)
     single = pool("single", True)
     print(f"held-out single crystals right: {pool('right', True)[single].mean():.3f}")
     print(dataclasses.asdict(sets[0]["conditions"]))

@@ -1,4 +1,10 @@
-"""How sure an answer is, as a probability, and what it would be confused with."""
+"""How sure an answer is, as a probability, and what it would be confused with.
+
+An answer is right when the pattern is a crystal of the library and was matched
+(*model*), when it is not a twin's or a coincidence's pattern (*rival*), and when
+it is not another phase's (*phase*).  Each has its own logistic factor; the
+reliability is their product, and the smallest factor names the cause of doubt.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +20,24 @@ from numpy.typing import NDArray
 #: Codes as in `maps.ambiguity`.
 NONE, TWIN, PHASE, OVERLAP, FEW_SPOTS, OUTSIDE, NO_DATA = range(7)
 
-FEATURES = (
-    "score",
-    "near_margin",
-    "margin",
-    "near_phase_margin",
-    "phase_margin",
-    "explained",
-    "found",
-    "log_spots",
-)
+#: Features of each factor.
+FACTORS: dict[str, tuple[str, ...]] = {
+    "model": (
+        "score",
+        "explained",
+        "found",
+        "log_spots",
+        "explained_log_spots",
+        "score_log_spots",
+    ),
+    "rival": ("margin_005", "margin_02", "margin_1"),
+    "phase": ("margin_005", "margin_02", "margin_1"),
+}
 
 #: Fewer spots than this fix no orientation.
 FEWEST_SPOTS = 4
-#: Margins saturate: m / (m + scale), once for ties and once for rivals farther off.
-_MARGIN_SCALES = (0.01, 0.05)
+#: Margins saturate as m / (m + scale).
+_MARGIN_SCALES = (0.005, 0.02, 0.1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,67 +72,103 @@ class Evidence:
     second_share: NDArray[np.float32]
     empty: NDArray[np.bool_]
 
-    def features(self) -> NDArray[np.float64]:
-        """``(b, len(FEATURES))`` in the order of `FEATURES`."""
-        margins = [np.clip(self.score - rival, 0, None) for rival in (self.rival, self.rival_phase)]
-        near, phase_near = ([m / (m + scale) for scale in _MARGIN_SCALES] for m in margins)
+    def features(self) -> dict[str, NDArray[np.float64]]:
+        """``(b, n)`` features of each factor, columns as in `FACTORS`."""
         spots = np.log10(np.maximum(self.spots, 1))
-        columns = (self.score, *near, *phase_near, self.explained, self.found, spots)
-        return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
+        model = (
+            self.score,
+            self.explained,
+            self.found,
+            spots,
+            self.explained * spots,
+            self.score * spots,
+        )
+        return {
+            "model": np.stack([np.asarray(c, dtype=np.float64) for c in model], axis=1),
+            "rival": _margins(self.score, self.rival),
+            "phase": _margins(self.score, self.rival_phase),
+        }
+
+
+def _margins(score: NDArray[np.float32], rival: NDArray[np.float32]) -> NDArray[np.float64]:
+    margin = np.clip(np.asarray(score, dtype=np.float64) - rival, 0, None)
+    return np.stack([margin / (margin + scale) for scale in _MARGIN_SCALES], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
-class ReliabilityModel:
-    """Logistic model: the probability that an answer is right.
-
-    Attributes
-    ----------
-    mean, scale
-        Of each feature in the training set.
-    weights, bias
-        Of the standardised features.
-    provenance
-        What it was fitted on.
-    """
+class LogisticFactor:
+    """One factor: ``1 / (1 + exp(−(w · (x − mean) / scale + bias)))``."""
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
     weights: NDArray[np.float64]
     bias: float
+
+    def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability for each row of features."""
+        logit = (features - self.mean) / self.scale @ self.weights + self.bias
+        return np.asarray(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityModel:
+    """The probability that an answer is right.
+
+    Attributes
+    ----------
+    factors
+        By name, as in `FACTORS`.
+    provenance
+        What it was fitted on, and how it did on what was held out.
+    """
+
+    factors: dict[str, LogisticFactor]
     provenance: dict[str, Any]
 
-    def probability(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Probability 0–1 for each row of features."""
-        logit = (features - self.mean) / self.scale @ self.weights + self.bias
-        return np.asarray(1 / (1 + np.exp(-np.clip(logit, -30, 30))), dtype=np.float32)
+    def parts(self, evidence: Evidence) -> dict[str, NDArray[np.float64]]:
+        """Each factor for every pattern, ``(b,)``."""
+        features = evidence.features()
+        return {name: factor(features[name]) for name, factor in self.factors.items()}
+
+    def probability(self, evidence: Evidence) -> NDArray[np.float32]:
+        """Probability 0–1 that the best answer is right, ``(b,)``."""
+        parts = self.parts(evidence)
+        return np.asarray(np.prod(list(parts.values()), axis=0), dtype=np.float32)
 
     def to_json(self) -> str:
         """The file the package ships."""
-        return json.dumps(
-            {
-                "features": list(FEATURES),
-                "mean": self.mean.tolist(),
-                "scale": self.scale.tolist(),
-                "weights": self.weights.tolist(),
-                "bias": self.bias,
-                "provenance": self.provenance,
-            },
-            indent=1,
-        )
+        factors = {
+            name: {
+                "features": list(FACTORS[name]),
+                "mean": f.mean.tolist(),
+                "scale": f.scale.tolist(),
+                "weights": f.weights.tolist(),
+                "bias": f.bias,
+            }
+            for name, f in self.factors.items()
+        }
+        return json.dumps({"factors": factors, "provenance": self.provenance}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> ReliabilityModel:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If it was fitted on other features.
+        """
         raw = json.loads(text)
-        if tuple(raw["features"]) != FEATURES:
+        known = {name: tuple(f["features"]) for name, f in raw["factors"].items()}
+        if known != FACTORS:
             raise ValueError("the reliability file was fitted on other features: fit it again")
-        return cls(
-            np.array(raw["mean"]),
-            np.array(raw["scale"]),
-            np.array(raw["weights"]),
-            float(raw["bias"]),
-            raw["provenance"],
-        )
+        factors = {
+            name: LogisticFactor(
+                np.array(f["mean"]), np.array(f["scale"]), np.array(f["weights"]), float(f["bias"])
+            )
+            for name, f in raw["factors"].items()
+        }
+        return cls(factors, raw["provenance"])
 
 
 @lru_cache(maxsize=1)
@@ -140,20 +185,14 @@ def causes(
 
     Two crystals in one pattern are named whatever the reliability: the map shows
     one of them.  The other causes are named where the reliability is below
-    `threshold`, the most telling one first.
+    `threshold`: what the least factor of the reliability stands for.
     """
-    e = evidence
-    code = np.full(len(e.score), NONE, dtype=np.uint8)
-    doubtful = reliability < threshold
-    margin, phase_margin = e.score - e.rival, e.score - e.rival_phase
-    nearest = np.minimum(margin, phase_margin)
-    poor = (e.score < 0.35) | (e.explained < 0.35)
-    code[doubtful] = OUTSIDE
-    rivalled = doubtful & (nearest < 0.06) & ~poor
-    code[rivalled & (phase_margin < margin)] = PHASE
-    code[rivalled & (phase_margin >= margin)] = TWIN
-    code[doubtful & (e.spots < FEWEST_SPOTS + 2)] = FEW_SPOTS
-    code[(e.second > 0) & (e.spots >= FEWEST_SPOTS + 4)] = OVERLAP
-    code[e.spots < FEWEST_SPOTS] = FEW_SPOTS
-    code[e.empty] = NO_DATA
+    parts = reliability_model().parts(evidence)
+    order = np.stack([parts["rival"], parts["phase"], parts["model"]])
+    least = np.array([TWIN, PHASE, OUTSIDE], dtype=np.uint8)[np.argmin(order, axis=0)]
+    code = np.where(reliability < threshold, least, np.uint8(NONE)).astype(np.uint8)
+    code[(code != NONE) & (evidence.spots < FEWEST_SPOTS + 2)] = FEW_SPOTS
+    code[(evidence.second > 0) & (evidence.spots >= FEWEST_SPOTS + 4)] = OVERLAP
+    code[evidence.spots < FEWEST_SPOTS] = FEW_SPOTS
+    code[evidence.empty] = NO_DATA
     return code

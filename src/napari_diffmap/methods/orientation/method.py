@@ -296,7 +296,7 @@ class OrientationMethod:
         nothing = phase < 0
         score[nothing] = np.nan
         rotations[nothing] = (1, 0, 0, 0)
-        reliability = reliability_model().probability(evidence.features())
+        reliability = reliability_model().probability(evidence)
         reliability = np.where(nothing[:, 0], 0.0, reliability).astype(np.float32)
         ambiguity = causes(evidence, reliability, self.parameters.reliability_threshold)
         reliability[evidence.empty] = np.nan
