@@ -1,4 +1,4 @@
-"""Frame and signs of the simulator against orix and diffsims; gradients; drawn spots."""
+"""Simulated spots: frame, signs and excitation errors against diffsims, orix and by hand."""
 
 from __future__ import annotations
 
@@ -7,128 +7,186 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orix.quaternion import Rotation
-from orix.vector import Vector3d
 
+from napari_diffmap.crystal.frames import from_pyxem, to_pyxem
 from napari_diffmap.crystal.phases import load_phase
-from napari_diffmap.crystal.reflections import reflections
-from napari_diffmap.crystal.simulate import render, rotation_matrices, spots
+from napari_diffmap.crystal.reflections import Reflections, reflections
+from napari_diffmap.crystal.simulate import (
+    Spots,
+    excitation_errors,
+    precession_widened,
+    render,
+    rotation_matrices,
+    spots,
+)
 from napari_diffmap.scan.calibration import electron_wavelength
 
 
-@pytest.fixture(scope="module")
-def nickelate():
-    return reflections(load_phase("LiNiO2"), 1.3)
+def one_reflection(g: tuple[float, float, float]) -> Reflections:
+    return Reflections(np.array([[1, 0, 0]]), np.array([g]), np.array([1.0]))
 
 
-@settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 10_000))
-def test_spot_of_g_lies_at_the_transposed_orientation(seed, nickelate):
-    """DESIGN: (kx, ky) = (Oᵀ g)_{x, y}, with orix doing the turning."""
-    rotation = Rotation(np.random.default_rng(seed).normal(size=(1, 4))).unit
-    found = spots(nickelate, rotation.data, 200.0, dtype=torch.float64)
-    turned = (~rotation * Vector3d(nickelate.g)).data
-    np.testing.assert_allclose(found.kx[0], turned[:, 0], atol=1e-12)
-    np.testing.assert_allclose(found.ky[0], turned[:, 1], atol=1e-12)
+def random_rotations(n: int, seed: int = 0) -> np.ndarray:
+    q = np.random.default_rng(seed).normal(size=(n, 4))
+    return q / np.linalg.norm(q, axis=1, keepdims=True)
 
 
-def test_against_diffsims_whose_frame_is_turned_about_x():
-    """diffsims looks against the beam: its y is up and its z out of the page.
+def test_matrices_are_those_of_orix() -> None:
+    from orix.quaternion import Rotation
 
-    Turning by 180° about x takes one frame into the other; then the same spots
-    are excited at the same places.
-    """
+    q = random_rotations(20)
+    np.testing.assert_allclose(
+        rotation_matrices(torch.as_tensor(q)).numpy(), Rotation(q).to_matrix(), atol=1e-9
+    )
+
+
+def test_orientation_takes_laboratory_to_crystal_as_in_orix() -> None:
+    """k = O⁻¹ g, with orix's own rotation of vectors."""
+    from orix.quaternion import Orientation
+    from orix.vector import Vector3d
+
+    q = random_rotations(5)
+    found = reflections(load_phase("LiNiO2"), 0.8)
+    ours = spots(found, q, 200, dtype=torch.float64)
+    for i in range(5):
+        theirs = (~Orientation(q[i]) * Vector3d(found.g)).data
+        np.testing.assert_allclose(ours.kx[i].numpy(), theirs[:, 0], atol=1e-9)
+        np.testing.assert_allclose(ours.ky[i].numpy(), theirs[:, 1], atol=1e-9)
+
+
+def test_crystal_turned_from_x_to_y_moves_its_spots_from_x_to_y() -> None:
+    """By hand: turn the crystal +30° about the beam; g along x goes 30° towards y (down)."""
+    angle = np.deg2rad(30)
+    # Laboratory → crystal undoes the turn of the crystal.
+    q = np.array([[np.cos(angle / 2), 0, 0, -np.sin(angle / 2)]])
+    found = spots(one_reflection((0.5, 0, 0)), q, 200, dtype=torch.float64)
+    assert float(found.kx) == pytest.approx(0.5 * np.cos(angle))
+    assert float(found.ky) == pytest.approx(0.5 * np.sin(angle))
+
+
+def test_bunge_angles_of_orix_turn_the_pattern_as_documented() -> None:
+    """φ1 turns laboratory axes into crystal axes: the pattern turns by φ1 from x to y."""
+    from orix.quaternion import Orientation
+
+    o = Orientation.from_euler(np.deg2rad([40.0, 0.0, 0.0]))
+    found = spots(one_reflection((0.5, 0, 0)), o.data, 200, dtype=torch.float64)
+    assert np.rad2deg(np.arctan2(float(found.ky), float(found.kx))) == pytest.approx(40.0)
+
+
+def test_excitation_error_is_the_distance_to_the_ewald_sphere() -> None:
+    """Along the diffracted beam's foil normal: |k0 + g + s z| = |k0| to second order in s."""
+    wavelength = electron_wavelength(200)
+    k0 = 1 / wavelength
+    rng = np.random.default_rng(1)
+    k = rng.normal(0, 0.4, (200, 3))
+    k[:, 2] *= 0.05
+    s = excitation_errors(torch.as_tensor(k), wavelength).numpy()
+    # The exact distance to the sphere, along z.
+    transverse = (k[:, :2] ** 2).sum(1)
+    exact = np.sqrt(k0**2 - transverse) - k0 - k[:, 2]
+    assert (np.abs(s - exact) < 2e-3 * np.abs(exact) + 1e-6).all()
+
+
+def test_reflection_on_the_sphere_is_brightest() -> None:
+    wavelength = electron_wavelength(200)
+    q = 1.3
+    z = np.sqrt(1 / wavelength**2 - q**2) - 1 / wavelength
+    assert z < 0  # the sphere bends away from the crystal's forward side
+    on = spots(one_reflection((q, 0, z)), [[1.0, 0, 0, 0]], 200, 0.01, dtype=torch.float64)
+    off = spots(one_reflection((q, 0, -z)), [[1.0, 0, 0, 0]], 200, 0.01, dtype=torch.float64)
+    assert float(on.intensity) == pytest.approx(1.0, abs=1e-6)
+    assert float(off.intensity) < 0.1
+
+
+def test_frame_agrees_with_diffsims() -> None:
+    """diffsims looks against the beam: its z and y are ours reversed, see `frames`."""
     from diffsims.generators.simulation_generator import SimulationGenerator
+    from orix.quaternion import Rotation
 
-    phase = load_phase("Al")
-    ours = reflections(phase, 1.4)
-    rng = np.random.default_rng(3)
-    generator = SimulationGenerator(accelerating_voltage=200, minimum_intensity=1e-6)
-    half_turn = Rotation.from_axes_angles([1, 0, 0], np.pi)
-    for _ in range(6):
-        rotation = Rotation(rng.normal(size=(1, 4))).unit
-        simulation = generator.calculate_diffraction2d(
+    q = random_rotations(4, seed=3)
+    for name in ("LiNiO2", "Si"):
+        phase = load_phase(name)
+        theirs = SimulationGenerator(
+            accelerating_voltage=200, scattering_params="lobato", minimum_intensity=1e-20
+        ).calculate_diffraction2d(
             phase.orix,
-            rotation=rotation,
-            reciprocal_radius=1.4,
-            max_excitation_error=0.02,
+            rotation=Rotation(to_pyxem(q)),
+            reciprocal_radius=1.2,
+            max_excitation_error=0.03,
             with_direct_beam=False,
         )
-        theirs = {
-            tuple(np.rint(m).astype(int)): xyz
-            for m, xyz in zip(simulation.coordinates.hkl, simulation.coordinates.data, strict=True)
-        }
-        found = spots(ours, (rotation * ~half_turn).data, 200.0, dtype=torch.float64)
-        where = {tuple(m): i for i, m in enumerate(ours.hkl)}
-        error = found.excitation[0].numpy()
-        surely = {tuple(m) for m, s in zip(ours.hkl, error, strict=True) if abs(s) < 0.0195}
-        perhaps = {tuple(m) for m, s in zip(ours.hkl, error, strict=True) if abs(s) < 0.0205}
-        assert surely <= set(theirs) <= perhaps
-        for m, (x, y, _) in theirs.items():
-            i = where[m]
-            np.testing.assert_allclose([found.kx[0, i], -found.ky[0, i]], [x, y], atol=1e-6)
+        found = reflections(phase, 1.2)
+        ours = spots(found, q, 200, dtype=torch.float64)
+        for i in range(4):
+            excited = np.abs(ours.excitation[i].numpy()) < 0.03
+            mine = np.stack((ours.kx[i].numpy(), ours.ky[i].numpy()), axis=1)[excited]
+            coordinates = theirs.coordinates[i].data[:, :2] * (1, -1)
+            # Extinct reflections are in their list, with no intensity.
+            bright = np.asarray(theirs.coordinates[i].intensity) > 1e-9
+            gaps = np.linalg.norm(coordinates[bright][:, None] - mine[None], axis=2)
+            assert len(mine) > 3
+            assert abs(int(bright.sum()) - len(mine)) <= 1  # one may sit on the limit
+            assert np.sort(gaps.min(axis=0))[:-1].max() < 1e-4
 
 
-def test_turning_the_crystal_about_the_beam_turns_the_pattern(nickelate):
-    """A crystal turned by +a about z (x towards y) moves each spot by +a (x towards y)."""
-    angle = np.deg2rad(25)
-    turn = Rotation.from_axes_angles([0, 0, 1], angle)
-    start = Rotation(np.random.default_rng(0).normal(size=(1, 4))).unit
-    # O takes laboratory to crystal: turning the crystal by T gives O T⁻¹.
-    turned = start * ~turn
-    a = spots(nickelate, start.data, 200.0, dtype=torch.float64)
-    b = spots(nickelate, turned.data, 200.0, dtype=torch.float64)
-    cos, sin = np.cos(angle), np.sin(angle)
-    np.testing.assert_allclose(b.kx, cos * a.kx - sin * a.ky, atol=1e-12)
-    np.testing.assert_allclose(b.ky, sin * a.kx + cos * a.ky, atol=1e-12)
-    np.testing.assert_allclose(b.intensity, a.intensity, rtol=1e-6)
+def test_frames_go_there_and_back() -> None:
+    from orix.quaternion import Rotation
+
+    q = random_rotations(9)
+    np.testing.assert_allclose(from_pyxem(to_pyxem(q)), q)
+    theirs = (Rotation(q) * Rotation([0, 1, 0, 0])).data
+    np.testing.assert_allclose(np.abs((to_pyxem(q) * theirs).sum(1)), 1)
 
 
-def test_excitation_error_is_the_distance_to_the_ewald_sphere(nickelate):
-    """Along z: a point moved by s along the beam lies on the sphere."""
-    rotation = Rotation(np.random.default_rng(1).normal(size=(1, 4))).unit
-    found = spots(nickelate, rotation.data, 200.0, dtype=torch.float64)
-    k0 = 1 / electron_wavelength(200.0)
-    k = (~rotation * Vector3d(nickelate.g)).data
-    near = np.abs(found.excitation[0].numpy()) < 0.05
-    radius2 = k[:, 0] ** 2 + k[:, 1] ** 2 + (k[:, 2] + found.excitation[0].numpy() + k0) ** 2
-    np.testing.assert_allclose(np.sqrt(radius2[near]), k0, atol=1e-4)
+def test_gradient_is_that_of_finite_differences() -> None:
+    found = reflections(load_phase("LiNiO2"), 0.9)
+    q = torch.tensor(random_rotations(3, seed=5), dtype=torch.float64, requires_grad=True)
+    weight = torch.linspace(0.2, 1.0, len(found), dtype=torch.float64)
+
+    def value(rotations: torch.Tensor) -> torch.Tensor:
+        unit = rotations / rotations.norm(dim=1, keepdim=True)
+        s = spots(found, unit, 200, 0.02)
+        return (s.intensity * weight * (1 + s.kx + 0.5 * s.ky**2)).sum()
+
+    assert torch.autograd.gradcheck(value, (q,), eps=1e-7, atol=1e-4, rtol=1e-4)
 
 
-def test_matrices_are_orix_matrices():
-    rotation = Rotation(np.random.default_rng(2).normal(size=(7, 4))).unit
-    np.testing.assert_allclose(
-        rotation_matrices(torch.tensor(rotation.data)), rotation.to_matrix(), atol=1e-12
-    )
+def test_render_gradient_follows_a_spot() -> None:
+    kx = torch.tensor([[0.31]], dtype=torch.float64, requires_grad=True)
+    still = torch.zeros(1, 1, dtype=torch.float64)
+
+    def value(x: torch.Tensor) -> torch.Tensor:
+        made = Spots(x, still + 0.1, still, still + 3.0)
+        image = render(made, (32, 32), (16.0, 15.0), 0.05, 1.2)
+        return (image * torch.arange(32, dtype=torch.float64)).sum()
+
+    assert torch.autograd.gradcheck(value, (kx,), eps=1e-6, atol=1e-3)
 
 
-def test_gradient_against_finite_differences(nickelate):
-    q = torch.tensor(
-        Rotation(np.random.default_rng(5).normal(size=(1, 4))).unit.data,
-        dtype=torch.float64,
-        requires_grad=True,
-    )
-
-    def brightness(values: torch.Tensor) -> torch.Tensor:
-        found = spots(nickelate, values, 200.0)
-        return render(found, (48, 48), (23.5, 23.5), 0.055)[0, 20:40, 10:30].sum()
-
-    assert torch.autograd.gradcheck(brightness, (q,), eps=1e-6, atol=1e-3, rtol=1e-3)
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-0.6, 0.6), st.floats(-0.6, 0.6), st.floats(0.6, 2.0))
+def test_rendered_spot_keeps_sum_and_place(ky: float, kx: float, width: float) -> None:
+    one = torch.ones(1, 1, dtype=torch.float64)
+    made = Spots(one * kx, one * ky, one * 0, one * 5.0)
+    image = render(made, (64, 60), (31.0, 29.5), 0.05, width)[0].numpy()
+    assert image.sum() == pytest.approx(5.0, rel=1e-6)
+    y, x = np.indices(image.shape)
+    assert (image * y).sum() / 5 == pytest.approx(31.0 + ky / 0.05, abs=0.02)
+    assert (image * x).sum() / 5 == pytest.approx(29.5 + kx / 0.05, abs=0.02)
 
 
-@settings(deadline=None, max_examples=15)
-@given(shift=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)))
-def test_drawn_spots_keep_their_place_and_sum(shift, nickelate):
-    """The centre of mass of one drawn spot is its float position to 0.01 px."""
-    one = type(nickelate)(nickelate.hkl[:1], nickelate.g[:1], nickelate.amplitude2[:1])
-    found = spots(one, np.array([[1.0, 0, 0, 0]]), 200.0, sigma=10.0, dtype=torch.float64)
-    center = (20 + shift[0], 20 + shift[1])
-    image = render(found, (41, 41), center, 0.05)[0].numpy()
-    y, x = np.mgrid[:41, :41]
-    assert image.sum() == pytest.approx(float(found.intensity[0, 0]), rel=1e-6)
-    assert (image * y).sum() / image.sum() == pytest.approx(
-        center[0] + float(found.ky[0, 0]) / 0.05, abs=0.01
-    )
-    assert (image * x).sum() / image.sum() == pytest.approx(
-        center[1] + float(found.kx[0, 0]) / 0.05, abs=0.01
-    )
+def test_spots_beyond_the_detector_are_left_out() -> None:
+    one = torch.ones(1, 1)
+    made = Spots(one * 5.0, one * 0.0, one * 0, one)
+    assert float(render(made, (32, 32), (15.5, 15.5), 0.05).sum()) == 0.0
+
+
+def test_precession_widens_far_reflections_only() -> None:
+    lengths = torch.tensor([0.0, 0.5, 1.0])
+    width = precession_widened(0.01, lengths, 1.0)
+    assert float(width[0]) == pytest.approx(0.01)
+    assert float(width[2]) == pytest.approx(np.hypot(0.01, np.sin(np.deg2rad(1)) / np.sqrt(2)))
+    # The root mean square of a sine swing over one turn.
+    turn = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    swing = 1.0 * np.sin(np.deg2rad(1)) * np.cos(turn)
+    assert float(width[2]) == pytest.approx(np.sqrt(0.01**2 + swing.var()), rel=1e-4)

@@ -114,14 +114,19 @@ class CrystalPhase:
 
     @cached_property
     def lattice(self) -> Any:
-        """The cell as a diffpy `Lattice`, e1 ∥ a, e3 ∥ c*."""
+        """The cell as a diffpy `Lattice` in diffpy's own frame (see `base` for ours)."""
         from diffpy.structure import Lattice
 
-        return Lattice(base=self.base)
+        return Lattice(*self.cell)
 
     @cached_property
     def structure(self) -> Any:
-        """Every atom of the cell as a diffpy `Structure`."""
+        """Every atom of the cell as a diffpy `Structure`.
+
+        Its lattice is in diffpy's standard frame: orix turns it when it takes it,
+        and diffsims turns the atoms back; a lattice already turned would come
+        out wrong there.
+        """
         from diffpy.structure import Atom, Structure
 
         atoms = [
@@ -333,7 +338,7 @@ def _fill(
     elements: list[str] = []
     xyz, occupancy, b_iso, disorder = [], [], [], []
     for site in sites:
-        images = sym.expand(np.array(site.xyz), operators, base)
+        images = sym.expand(_on_thirds(site.xyz), operators, base)
         xyz.append(images)
         elements += [site.element] * len(images)
         occupancy += [site.occupancy] * len(images)
@@ -346,6 +351,13 @@ def _fill(
         np.array(b_iso),
         tuple(disorder),
     )
+
+
+def _on_thirds(xyz: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Coordinates with 0.3333 and 0.1667 read as the sixths they stand for."""
+    place = np.array(xyz)
+    sixths = np.round(place * 6) / 6
+    return np.where(np.abs(place - sixths) < 1e-4, sixths, place)
 
 
 def _check_distances(atoms: _Atoms, base: NDArray[np.float64], name: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.errors import PhaseError
 
-#: A reflection weaker than this share of the strongest |F|² is absent.
+#: A reflection is absent below this share of what all atoms in phase would give.
 ABSENT = 1e-8
 
 #: Beyond this a library would not fit any machine; the user chose the wrong unit.
@@ -115,18 +115,22 @@ def _reflections(phase: CrystalPhase, g_max: float) -> Reflections:
     hkl, g, lengths = hkl[inside], g[inside], lengths[inside]
     if not len(hkl):
         raise PhaseError(f"{phase.name} has no reflection below {g_max:g} 1/Å")
-    amplitude2 = _structure_factors2(phase, hkl, lengths)
-    present = amplitude2 > ABSENT * amplitude2.max()
-    hkl, g, lengths, amplitude2 = (v[present] for v in (hkl, g, lengths, amplitude2))
+    amplitude2, in_phase2 = _structure_factors2(phase, hkl, lengths)
+    present = amplitude2 > ABSENT * in_phase2
+    if not present.any():
+        raise PhaseError(f"{phase.name} has no reflection below {g_max:g} 1/Å")
+    hkl, g, lengths = hkl[present], g[present], lengths[present]
+    amplitude2 = amplitude2[present]
     order = np.lexsort((hkl[:, 2], hkl[:, 1], hkl[:, 0], np.round(lengths, 7)))
     return Reflections(hkl[order], g[order], amplitude2[order])
 
 
 def _structure_factors2(
     phase: CrystalPhase, hkl: NDArray[np.int64], lengths: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """|F|² = |Σ occ f exp(−B g²/4) exp(2πi h·x)|²."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """|F|² = |Σ occ f exp(−B g²/4) exp(2πi h·x)|², and what it would be in phase."""
     total = np.zeros(len(hkl), dtype=np.complex128)
+    in_phase = np.zeros(len(hkl))
     elements = np.array(phase.elements)
     for element in dict.fromkeys(phase.elements):
         f = scattering_factors(element, lengths)
@@ -134,4 +138,5 @@ def _structure_factors2(
             damping = np.exp(-phase.b_iso[i] * lengths**2 / 4)
             wave = np.exp(2j * np.pi * (hkl @ phase.xyz[i]))
             total += phase.occupancy[i] * f * damping * wave
-    return np.asarray(np.abs(total) ** 2)
+            in_phase += np.abs(phase.occupancy[i] * f * damping)
+    return np.abs(total) ** 2, in_phase**2
