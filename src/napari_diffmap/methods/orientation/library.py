@@ -111,6 +111,12 @@ def relative_heights(found: Reflections, power: float) -> NDArray[np.float64]:
     return np.asarray((found.amplitude2 / found.amplitude2.max()) ** power)
 
 
+def friedel_partners(found: Reflections) -> NDArray[np.int64]:
+    """For each reflection g the place of −g in the list, ``(n,)``."""
+    places = {tuple(hkl): i for i, hkl in enumerate(found.hkl.tolist())}
+    return np.array([places[-h, -k, -m] for h, k, m in found.hkl.tolist()])
+
+
 def _spots(
     rotations: NDArray[np.float64],
     found: Reflections,

@@ -20,7 +20,7 @@ from napari_diffmap.crystal.simulate import excitation_errors
 from napari_diffmap.methods.orientation.spotmap import SpotMap
 
 #: Most reflections followed per candidate.
-_FOLLOWED = 112
+FOLLOWED = 96
 _LARGEST_TURN = 0.03  # radians a step
 
 
@@ -116,28 +116,49 @@ class Candidates:
         return replace(self, matrices=matrices, score=score)
 
 
-def follow(model: Model, matrices: Tensor, slack: float, phase: int = 0) -> Candidates:
-    """Choose the reflections that can be seen within `slack` radians of each candidate."""
-    b, k = matrices.shape[:2]
-    where = torch.matmul(model.g, matrices.reshape(b * k, 3, 3).transpose(1, 2))  # (bk, n, 3)
-    s = excitation_errors(where, model.optics.wavelength)
-    q2 = (where[..., :2] ** 2).sum(-1)
-    variance = model.sigma**2 + slack**2 * (model.g**2).sum(-1)
-    weight = model.height * torch.exp(-0.5 * s**2 / variance)
-    near = (q2 >= (model.optics.q_min - slack) ** 2) & (q2 <= (model.optics.q_max + slack) ** 2)
-    weight = torch.where(near, weight, -1.0)
-    count = min(_FOLLOWED, weight.shape[1])
-    index = torch.topk(weight, count, dim=1).indices.reshape(b, k, count)
-    score = torch.zeros(b, k, device=matrices.device)
+def follow(model: Model, matrices: Tensor, number: Tensor, phase: int = 0) -> Candidates:
+    """Candidates that follow the reflections `number` ``(b, k, s)``; see `visible`."""
+    score = torch.zeros(matrices.shape[:2], device=matrices.device)
     return Candidates(
         matrices,
         torch.full_like(score, phase, dtype=torch.long),
-        model.g[index],
-        model.height[index],
-        model.sigma[index],
-        index,
+        model.g[number],
+        model.height[number],
+        model.sigma[number],
+        number,
         score,
     )
+
+
+def visible(model: Model, matrices: Tensor, slack: float, most: int = FOLLOWED) -> Tensor:
+    """Reflections that can be seen within `slack` radians of orientations.
+
+    Parameters
+    ----------
+    model
+        Of one phase.
+    matrices
+        ``(n, 3, 3)`` crystal → laboratory.
+    slack
+        How far the orientation may still travel, radians.
+    most
+        Strongest ones kept.
+
+    Returns
+    -------
+    Tensor
+        ``(n, s)`` numbers of reflections.
+    """
+    optics = model.optics
+    k = torch.matmul(model.g, matrices.transpose(1, 2))  # (n, m, 3)
+    s = excitation_errors(k, optics.wavelength)
+    q2 = (k[..., :2] ** 2).sum(-1)
+    variance = model.sigma**2 + slack**2 * (model.g**2).sum(-1)
+    weight = model.height * torch.exp(-0.5 * s**2 / variance)
+    inner = max(0.0, optics.q_min * (1 - slack))
+    near = (q2 >= inner**2) & (q2 <= (optics.q_max * (1 + slack)) ** 2)
+    weight = torch.where(near, weight, -1.0)
+    return torch.topk(weight, min(most, weight.shape[1]), dim=1).indices
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_diffmap.crystal.phases import CrystalPhase
-from napari_diffmap.crystal.simulate import precession_widened
+from napari_diffmap.crystal.simulate import precession_widened, rotation_matrices
 from napari_diffmap.methods.orientation.library import (
     TemplateLibrary,
     build_library,
+    friedel_partners,
     parts,
     relative_heights,
     template_spectra,
@@ -23,6 +24,7 @@ from napari_diffmap.methods.orientation.match import correlate
 from napari_diffmap.methods.orientation.polar import PolarGrid, peak_spectra, phase_table
 from napari_diffmap.methods.orientation.preprocess import PeakBatch
 from napari_diffmap.methods.orientation.refine import (
+    FOLLOWED,
     Candidates,
     Fit,
     Model,
@@ -30,6 +32,7 @@ from napari_diffmap.methods.orientation.refine import (
     climb,
     evaluate,
     follow,
+    visible,
 )
 from napari_diffmap.methods.orientation.rotations import (
     disorientation,
@@ -42,12 +45,13 @@ from napari_diffmap.scan.calibration import electron_wavelength
 
 #: Zone axes taken from the coarse search, each with its half turn about the beam.
 _COARSE = 10
-#: Candidates of a phase that reach the last stage.
+#: Candidates of a phase that are refined, and of all phases that reach the last stage.
+_REFINED = 12
 _LAST = 8
 #: Kernel widths of the coarse search and the two refinement stages, 1/Å; never
 #: narrower than so many pixels.
 _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
-_STEPS = (4, 8)
+_STEPS = (4, 6)
 #: The last stage: intensities to this power, excitation width times this.
 _POLISH_POWER = 0.25
 _POLISH_WIDTH = 2 / 3
@@ -99,6 +103,8 @@ class Answers:
         coincidences) and of another phase; 0 where there is none.
     unexplained
         ``(b, p)`` bool: spots that the best answer leaves.
+    number
+        ``(b, n, s)`` reflections followed.
     """
 
     matrices: Tensor
@@ -109,6 +115,7 @@ class Answers:
     rival: Tensor
     rival_phase: Tensor
     unexplained: Tensor
+    number: Tensor
 
     def put_second(self, rows: Tensor, other: Answers, index: Tensor) -> None:
         """Insert best answers of another set as second ones; the last ones fall off."""
@@ -138,6 +145,8 @@ class _PhaseSearch:
     polish: Model
     operators: Tensor
     rotations: Tensor
+    seen: Tensor
+    partner: Tensor
     cached: list[Tensor] | None
 
 
@@ -210,13 +219,26 @@ class OrientationSearch:
                 template_spectra(library, part, self.grid, self.widths[0])
                 for part in parts(library, _CHUNK)
             ]
+        rotations = torch.as_tensor(library.rotations, dtype=torch.float32, device=self.device)
+        fitted = model(s.intensity_power, s.sigma)
+        # Candidates travel about a zone step; what can come into view is chosen once.
+        slack = 1.2 * np.deg2rad(min(4.0, s.zone_step_deg))
+        pieces = max(1, len(rotations) * len(found) // 2_000_000)
+        seen = torch.cat(
+            [
+                visible(fitted, rotation_matrices(part).transpose(-1, -2), slack)
+                for part in torch.tensor_split(rotations, pieces)
+            ]
+        )
         return _PhaseSearch(
-            library,
-            model(s.intensity_power, s.sigma),
-            model(_POLISH_POWER, _POLISH_WIDTH * s.sigma),
-            torch.as_tensor(library.operators, dtype=torch.float32, device=self.device),
-            torch.as_tensor(library.rotations, dtype=torch.float32, device=self.device),
-            cached,
+            library=library,
+            model=fitted,
+            polish=model(_POLISH_POWER, _POLISH_WIDTH * s.sigma),
+            operators=torch.as_tensor(library.operators, dtype=torch.float32, device=self.device),
+            rotations=rotations,
+            seen=seen,
+            partner=torch.as_tensor(friedel_partners(found), device=self.device),
+            cached=cached,
         )
 
     @property
@@ -225,8 +247,7 @@ class OrientationSearch:
         s = self.settings
         zones = min(_CHUNK, max(len(p.library) for p in self._phases))
         coarse = zones * 2 * (self.grid.frequencies * 16 + self.grid.angles * 4)
-        reflections = max(len(p.model.g) for p in self._phases)
-        fine = 2 * _COARSE * (reflections * 40 + 112 * 200)
+        fine = 2 * _COARSE * len(self._phases) * FOLLOWED * 200
         return int(np.clip(s.memory // (4 * max(coarse, fine)), 1, 64))
 
     # ------------------------------------------------------------- search
@@ -274,24 +295,31 @@ class OrientationSearch:
         score = torch.where(coarse.score >= around, coarse.score, coarse.score - 10.0)
         count = min(_COARSE, score[0].numel())
         index = torch.topk(score.reshape(b, -1), count, dim=1).indices
+        zone, mirrored = index // 2, index % 2 == 1
         angle = coarse.angle.reshape(b, -1).gather(1, index) * (2 * np.pi / self.grid.angles)
-        matrices = template_matrices(phase.rotations[index // 2], index % 2 == 1, angle)
+        matrices = template_matrices(phase.rotations[zone], mirrored, angle)
         half_turn = torch.tensor([-1.0, -1.0, 1.0], device=self.device)
         matrices = torch.cat((matrices, half_turn[:, None] * matrices), dim=1)
-        return follow(phase.model, matrices, 1.2 * np.deg2rad(self._slack_deg), number)
+        seen = phase.seen[zone]
+        # The mirror copy shows the Friedel partners.
+        seen = torch.where(mirrored[..., None], phase.partner[seen], seen)
+        return follow(phase.model, matrices, torch.cat((seen, seen), dim=1), number)
 
     def _refined(self, pool: Candidates, spots: SpotMap) -> Candidates:
         """Climb in two stages; what ran into one another goes between them."""
         if not self.settings.refine:
             return pool
+        score = evaluate(self._optics, pool, spots, 1.2 * self.widths[1]).score
+        best = [
+            torch.where(pool.phase == i, score, -1.0)
+            .topk(min(_REFINED, 2 * _COARSE), dim=1)
+            .indices
+            for i in range(len(self._phases))
+        ]
+        pool = pool.take(torch.cat(best, dim=1))
         pool = climb(self._optics, pool, spots, self.widths[1], _STEPS[0])
         pool = self._distinct(pool, _LAST + 2 * (len(self._phases) - 1))
         return climb(self._optics, pool, spots, self.widths[2], _STEPS[1])
-
-    @property
-    def _slack_deg(self) -> float:
-        """How far a candidate may travel from its zone axis, degrees."""
-        return min(4.0, self.settings.zone_step_deg)
 
     def _distinct(self, pool: Candidates, count: int) -> Candidates:
         """The best candidates that have not run into one another; two of every phase at least."""
@@ -343,6 +371,9 @@ class OrientationSearch:
             rival=rival,
             rival_phase=rival_phase,
             unexplained=left.gather(1, first)[:, 0],
+            number=pool.number.gather(
+                1, index[..., None].expand(*index.shape, pool.number.shape[2])
+            ),
         )
 
     def _same(self, matrices: Tensor, phase: Tensor, best: Tensor, within_deg: float) -> Tensor:
@@ -369,7 +400,8 @@ class OrientationSearch:
             if not len(rows):
                 continue
             matrices = answers.matrices[rows, places][:, None]
-            candidates = follow(phase.polish, matrices, slack=0.02, phase=i)
+            number = answers.number[rows, places][:, None]
+            candidates = follow(phase.polish, matrices, number, phase=i)
             climbed = climb(
                 self._optics, candidates, spots.take(rows), self.widths[2], _POLISH_STEPS
             )
