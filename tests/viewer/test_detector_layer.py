@@ -178,3 +178,28 @@ def test_recolouring_reaches_the_shape(bright: Desk) -> None:
     layer = bright.detectors.layer
     assert layer is not None
     assert np.allclose(layer.edge_color[0], (1, 0, 0, 1))
+
+
+def test_detectors_stay_when_the_angle_changes(desk: Desk) -> None:
+    import dask.array as da
+
+    from napari_diffmap.scan.axes import Axis
+    from napari_diffmap.scan.scan import Scan
+
+    rng = np.random.default_rng(0)
+    data = rng.poisson(5, (3, 4, 5, 20, 20)).astype(np.uint16)
+    data[..., 9:12, 9:12] += 200
+    data[2] *= 3
+    names = ("angle", "y", "x", "qy", "qx")
+    axes = tuple(Axis(name, n) for name, n in zip(names, data.shape, strict=True))
+    desk.show_scan(Scan(da.from_array(data), axes, "nanodiffraction", "rocking"))
+    before = next(iter(desk.virtual.images.values())).copy()
+    desk.session.set_plane(2)
+    after = next(iter(desk.virtual.images.values()))
+    assert after.mean() > 2 * before.mean()
+    names_shown = [layer.name for layer in desk.pattern.model.layers]
+    assert names_shown.count("detectors") == 1
+    layer = desk.detectors.layer
+    assert layer is not None
+    assert len(layer.data) == 1
+    assert np.array_equal(desk.pattern.counts(), data[2, 2, 2])

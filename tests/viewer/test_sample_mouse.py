@@ -4,7 +4,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_diffmap.viewer.desk import Desk
-from napari_diffmap.viewer.sample_mouse import POSITION_KEYS
+from napari_diffmap.viewer.keys import POSITION_KEYS
 
 
 def test_a_click_chooses_the_position(desk: Desk, viewer: ViewerModel, mouse: type) -> None:

@@ -12,10 +12,11 @@ from napari_diffmap.scan.center import find_direct_beam, mean_pattern
 from napari_diffmap.scan.detectors import Detector, Disk, preset_detectors
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.detector_layer import DetectorLayer
+from napari_diffmap.viewer.keys import CANCEL_KEY, NUDGE_KEYS, bind_position_keys
 from napari_diffmap.viewer.pattern_layers import PatternLayers
 from napari_diffmap.viewer.runner import ImmediateRunner, Runner, Token
 from napari_diffmap.viewer.sample_layers import SampleLayers
-from napari_diffmap.viewer.sample_mouse import bind_position_keys, follow_mouse
+from napari_diffmap.viewer.sample_mouse import follow_mouse
 from napari_diffmap.viewer.session import Session, per_viewer
 from napari_diffmap.viewer.views import sure_center
 from napari_diffmap.viewer.virtual import VirtualImages
@@ -56,9 +57,11 @@ class Desk:
         self._bind_detector_keys()
 
     def _bind_detector_keys(self) -> None:
-        for key, step in (("Up", (-1, 0)), ("Down", (1, 0)), ("Left", (0, -1)), ("Right", (0, 1))):
-            self.pattern.model.bind_key(f"Control-{key}", self._nudge(*step), overwrite=True)
-        self.pattern.model.bind_key("Escape", self._stop_drawing, overwrite=True)
+        for key, step in NUDGE_KEYS.items():
+            self.pattern.model.bind_key(key, self._nudge(*step), overwrite=True)
+        self.pattern.model.bind_key(CANCEL_KEY, self._stop_drawing, overwrite=True)
+        # A new scan empties the canvas; the detectors come back with its pattern.
+        self.pattern.loaded.connect(self.detectors.draw)
 
     def _nudge(self, dy: int, dx: int) -> Any:
         def nudge(_viewer: Any) -> None:

@@ -73,7 +73,7 @@ class DetectorLayer:
 
     # ------------------------------------------------------------- drawing
     def _on_scan(self) -> None:
-        self.layer = None
+        """The pattern canvas empties itself; `_ensure` sees whether the layer is gone."""
         self._outlines = []
         self._drawing = False
 
@@ -85,6 +85,7 @@ class DetectorLayer:
         if patterns is None:
             return None
         if self.layer is None or self.layer not in self.model.layers:
+            self._outlines = []
             active = self.model.layers.selection.active
             self.layer = self.model.add_shapes(
                 name="detectors",

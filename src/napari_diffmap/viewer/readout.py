@@ -27,6 +27,10 @@ def position_line(session: Session) -> str:
         where = (axis.offset + i * axis.scale for axis, i in zip(grid, (y, x), strict=True))
         place = "  (" + ", ".join(f"{v:.7g}" for v in where) + f" {grid[0].unit})"
     missing = session.patterns.missing if session.patterns is not None else None
+    if scan.kind == "nanodiffraction" and session.plane is not None:
+        axis = scan.axes[0]
+        unit = "" if axis.unit == "pixel" else f" {axis.unit}"
+        place = f"{place}  angle {axis.coordinates[session.plane]:.5g}{unit}"
     gap = "  no frame was recorded here" if missing is not None and missing[y, x] else ""
     return f"y {y}, x {x}{place}{gap}"
 

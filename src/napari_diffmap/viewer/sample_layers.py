@@ -135,9 +135,10 @@ class SampleLayers:
         if layer is None:
             layer = self._add_image(key, image, name, limits)
         else:
-            user_set = tuple(layer.contrast_limits) != self._auto_limits.get(key)
+            automatic = self._auto_limits.get(key)
+            user_set = tuple(layer.contrast_limits) != automatic
             layer.data = image
-            if not user_set:
+            if not user_set and not _alike(limits, automatic):
                 self._set_limits(key, layer, limits)
         self.image_shown.emit(key)
 
@@ -349,6 +350,11 @@ class SampleLayers:
     def _on_region(self, mask: NDArray[np.bool_] | None) -> None:
         if self.cursor is not None:
             self.cursor.visible = mask is None
+
+
+def _alike(a: tuple[float, float], b: tuple[float, float] | None) -> bool:
+    """Whether two contrast ranges look the same: setting them costs a frame while dragging."""
+    return b is not None and max(abs(a[0] - b[0]), abs(a[1] - b[1])) < 0.02 * (b[1] - b[0])
 
 
 def _tint(color: str) -> Any:

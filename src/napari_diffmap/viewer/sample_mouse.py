@@ -1,4 +1,4 @@
-"""Mouse and keys on the sample: click, drag or step to another position."""
+"""The mouse on the sample: click or drag to another position."""
 
 from __future__ import annotations
 
@@ -10,18 +10,6 @@ from napari_diffmap.viewer.views import sample_grid
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-#: Keys of the window, in one place: key, what it does, where.
-POSITION_KEYS: dict[str, tuple[int, int]] = {
-    "Up": (-1, 0),
-    "Down": (1, 0),
-    "Left": (0, -1),
-    "Right": (0, 1),
-    "Shift-Up": (-10, 0),
-    "Shift-Down": (10, 0),
-    "Shift-Left": (0, -10),
-    "Shift-Right": (0, 10),
-}
 
 
 def position_at(session: Session, world: tuple[float, ...]) -> tuple[int, int] | None:
@@ -74,17 +62,3 @@ def follow_mouse(session: Session, viewer: ViewerModel) -> Callable[..., Any]:
 
     viewer.mouse_drag_callbacks.append(on_drag)
     return on_drag
-
-
-def bind_position_keys(session: Session, viewer: ViewerModel) -> None:
-    """Arrow keys step the position, with Shift by ten."""
-    for key, (dy, dx) in POSITION_KEYS.items():
-        viewer.bind_key(key, _step(session, dy, dx), overwrite=True)
-
-
-def _step(session: Session, dy: int, dx: int) -> Callable[[Any], None]:
-    def step(_viewer: Any) -> None:
-        session.move(dy, dx)
-
-    step.__doc__ = f"Move the position by {dy} rows and {dx} columns"
-    return step

@@ -184,14 +184,20 @@ class DetectorList(QWidget):
         font = name.font()
         font.setBold(item.key == self.session.selected)
         name.setFont(font)
-        name.setToolTip(f"{describe(item.detector.shape)}; name of the detector and its image")
+        name.setToolTip(_name_tip(item))
         for widget in (eye, name, response):
             widget.blockSignals(False)
 
     def _on_moved(self, key: int) -> None:
         item = self.session.listed(key)
-        if item is not None and key in self._keys:
-            self._update_row(self._keys.index(key), item)
+        if item is None or key not in self._keys:
+            return
+        row = self._keys.index(key)
+        response, name = self.table.cellWidget(row, 3), self.table.cellWidget(row, 2)
+        if isinstance(response, QComboBox) and response.currentData() != item.detector.response:
+            self._update_row(row, item)
+        elif name is not None:
+            name.setToolTip(_name_tip(item))
 
     # -------------------------------------------------------------- editing
     def _rename(self, key: int, name: str) -> None:
@@ -220,3 +226,7 @@ class DetectorList(QWidget):
         item = self.session.listed(key)
         if item is not None:
             self.session.change_detector(key, replace(item.detector, color=color))
+
+
+def _name_tip(item: ListedDetector) -> str:
+    return f"{describe(item.detector.shape)}; name of the detector and its image"

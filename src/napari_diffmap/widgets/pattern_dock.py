@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QSlider,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -97,10 +98,14 @@ class PatternDock(QWidget):
         )
         self.indices = QCheckBox("hkl")
         self.indices.setToolTip("Write Miller indices at the simulated spots")
+        self.angle = QSlider(Qt.Orientation.Horizontal)
+        self.angle.setToolTip("Angle of the rocking scan whose patterns are shown")
+        self.angle.setMaximumWidth(140)
+        self.angle.valueChanged.connect(self.session.set_plane)
         self.position = one_line_label("Position or region that is shown")
         self.position.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._pattern_controls = (self.scale, self.gamma, self.spots, self.indices)
-        for widget in self._pattern_controls:
+        for widget in (*self._pattern_controls, self.angle):
             bar.addWidget(widget)
         bar.addWidget(self.position, 1)
         return bar
@@ -127,6 +132,7 @@ class PatternDock(QWidget):
             (session.position_changed, self._on_position),
             (session.region_changed, self._on_position),
             (session.calibration_changed, self._on_calibration),
+            (session.plane_changed, self._on_position),
             (bench.desk.detectors.hint, self._on_hint),
             (bench.spots.answered, self._on_answer),
         ]
@@ -193,6 +199,13 @@ class PatternDock(QWidget):
             self.pages.addWidget(self.spectrum)
         self.pages.setCurrentWidget(self.spectrum if stack is not None else self.canvas)
         has_patterns = self.session.patterns is not None
+        rocking = self.session.scan if self._rocking else None
+        self.angle.setVisible(rocking is not None)
+        if rocking is not None:
+            self.angle.blockSignals(True)
+            self.angle.setRange(0, rocking.axes[0].size - 1)
+            self.angle.setValue(self.session.plane or 0)
+            self.angle.blockSignals(False)
         for widget in self._pattern_controls:
             widget.setVisible(stack is None)
         self.gamma.setVisible(stack is None and self.scale.currentText() == "gamma")
@@ -204,6 +217,11 @@ class PatternDock(QWidget):
         self.answer.hide()
         self._on_position()
         self._on_calibration()
+
+    @property
+    def _rocking(self) -> bool:
+        scan = self.session.scan
+        return scan is not None and scan.kind == "nanodiffraction"
 
     def _on_position(self, *_: object) -> None:
         self.position.setText(position_line(self.session))

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.viewer.keys import help_text
 from napari_diffmap.viewer.readout import calibration_line, number
 from napari_diffmap.widgets.detector_list import DetectorList
 from napari_diffmap.widgets.dialogs import DialogAsker, ShapeDialog
@@ -56,7 +57,7 @@ class ScanDock(QWidget):
         self.detectors = DetectorList(self.bench.desk)
         middle.addWidget(self.detectors, 0, 1)
         layout.addLayout(middle, 1)
-        self.hint = one_line_label()
+        self.hint = one_line_label(help_text())
         self.hint.setText(_HINT)
         layout.addWidget(self.hint)
         self._links: list[tuple[Any, Any]] = [

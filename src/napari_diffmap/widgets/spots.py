@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,7 @@ from psygnal import Signal
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.viewer.answers import (
-    Answer,
-    answers_at,
-    beam_center,
-    doubt_line,
-    measured_spots,
-    simulated_spots,
-    with_structure,
-)
+from napari_diffmap.viewer.answers import Answer, describe, measured_spots
 from napari_diffmap.viewer.pattern_layers import PatternLayers
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
@@ -120,27 +112,10 @@ def _describe(
     measured = measured_spots(scan, method, y, x)
     if found is None:
         return _Shown(measured, None, [], "")
-    answers = answers_at(found, y, x)
-    if not answers:
-        return _Shown(measured, None, [], escape(doubt_line(found, y, x) or "no answer here"))
-    phase = with_structure(found.phases[int(found.phase_ids[y, x, 0])], phases)
-    center = beam_center(scan, method, y, x)
-    simulated, labels = None, []
-    note = ""
-    if phase is None:
-        note = f"add {answers[0].phase} in the Map dock to see its spots"
-    elif center is not None:
-        used: dict[str, Any] = dict(found.provenance.parameters or {})
-        simulated, labels = simulated_spots(
-            scan,
-            phase,
-            found.rotations[y, x, 0].astype(np.float64),
-            (float(center[0]), float(center[1])),
-            sigma=float(used.get("sigma_excitation", 0.02)),
-            precession_deg=float(used.get("precession_deg", 0.0)),
-        )
-    line = " · ".join(part for part in (doubt_line(found, y, x), note) if part)
-    return _Shown(measured, simulated, labels, answers_html(answers[:_SHOWN], line))
+    pixel = describe(scan, found, y, x, method=method, phases=phases)
+    line = " · ".join(part for part in (pixel.doubt, pixel.note) if part)
+    text = answers_html(pixel.answers[:_SHOWN], line)
+    return _Shown(measured, pixel.simulated, pixel.hkl, text)
 
 
 def answers_html(answers: Sequence[Answer], line: str) -> str:
@@ -152,7 +127,7 @@ def answers_html(answers: Sequence[Answer], line: str) -> str:
             f"{rank}",
             f'<span style="color:{answer.color}">■</span> {escape(answer.phase)}',
             f"Euler {euler}",
-            f"zone {answer.zone} ({answer.zone_off:.1f}° off)",
+            f"zone {answer.zone} ({answer.zone_off:.1f}° off)" if answer.zone else "",
             f"score {answer.score:.3f}",
         )
         weight = "bold" if rank == 1 else "normal"
