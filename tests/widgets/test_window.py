@@ -228,3 +228,55 @@ def test_closing_the_pattern_dock_frees_its_canvas(viewer: Any, qtbot: Any, scan
     qtbot.waitUntil(lambda: "Pattern" not in bench.docks)
     arrange(viewer)
     assert bench.docks["Pattern"].canvas is not None
+
+
+def test_the_pattern_dock_shows_counts_and_spacings(
+    viewer: Any, qtbot: Any, settle: Settle, scan: Any
+) -> None:
+    bench = arrange(viewer)
+    bench.opening.show(scan)
+    settle(bench)
+    dock = bench.docks["Pattern"]
+    pattern = bench.desk.pattern
+    assert dock.position.full_text().startswith("y 4, x 4")
+    assert "200 kV (file)" in dock.state.full_text()
+    dock.scale.setCurrentText("gamma")
+    dock.gamma.setValue(0.4)
+    assert dock.gamma.isVisible()
+    assert pattern.pattern.gamma == pytest.approx(0.4)
+    dock.scale.setCurrentText("linear")
+    assert not dock.gamma.isVisible()
+    assert pattern.pattern.gamma == 1.0
+
+    class Event:
+        position = (0.0, 0.0, 0.0, 0.4)
+
+    dock._on_mouse(None, Event())
+    # 0.4 1/Å from the beam is a spacing of 2.5 Å.
+    assert "|k| 0.400 1/Å · d 2.50 Å" in dock.readout.full_text()
+    assert "counts" in dock.readout.full_text()
+
+
+def test_a_stack_shows_its_spectrum_instead(
+    viewer: Any, qtbot: Any, settle: Settle, scan: Any
+) -> None:
+    import dask.array as da
+
+    from napari_diffmap.scan.axes import Axis
+    from napari_diffmap.scan.scan import Scan
+
+    bench = arrange(viewer)
+    axes = (Axis("energy", 5, 0.5, 700, "eV"), Axis("y", 6, 40, 0, "nm"), Axis("x", 7, 40, 0, "nm"))
+    data = np.random.default_rng(0).normal(10, 1, (5, 6, 7))
+    bench.opening.show(Scan(da.from_array(data), axes, "STXM", "stack"))
+    settle(bench)
+    dock = bench.docks["Pattern"]
+    assert dock.pages.currentWidget() is dock.spectrum
+    assert not dock.scale.isVisible()
+    bench.session.set_position(2, 3)
+    settle(bench)
+    assert np.allclose(dock.spectrum.values, data[:, 2, 3])
+    bench.opening.show(scan)
+    settle(bench)
+    assert dock.pages.currentWidget() is dock.canvas
+    assert dock.scale.isVisible()
