@@ -58,7 +58,7 @@ def test_a_map_is_ordinary_layers(found: OrientationMap, viewer: ViewerModel) ->
         *BASES,
         "ambiguity",
         "low-angle boundaries",
-        "vanishes under 180° boundaries",
+        "vanishes under 180°",
         "high-angle boundaries",
         "phase boundary",
         "position",

@@ -40,8 +40,8 @@ AMBIGUITY_LAYER = "ambiguity"
 
 
 def boundary_layer(name: str) -> str:
-    """Name of the layer of a boundary class."""
-    return name if name.endswith("boundary") else f"{name} boundaries"
+    """Name of the layer of a boundary class, short enough for napari's layer list."""
+    return f"{name} boundaries" if name.endswith("-angle") else name
 
 
 #: Layers from bottom to top.

@@ -26,6 +26,8 @@ SIMULATED_COLOR = "#E69F00"
 MEASURED_COLOR = "#00FFFF"
 BEAM_COLOR = "#F0E442"
 
+#: Simulated spots that get their Miller indices.
+_LABELLED = 16
 #: Line of a measured ring, as a share of its diameter.
 _RING = 0.12
 #: Patterns looked at for black and white levels.
@@ -63,6 +65,7 @@ class PatternLayers:
         self._mean_counts: NDArray[np.float64] | None = None
         self._spots_visible, self._write_indices = True, False
         self._hkl: list[str] = []
+        self._fitted_zoom = 0.0
         self.model.canvas.overlays.scale_bar.visible = True
         session.scan_changed.connect(self._on_scan)
         session.position_changed.connect(self._on_position)
@@ -123,11 +126,15 @@ class PatternLayers:
             **flat,
         )
         size = max(source.shape[2:]) / 128
-        self.measured = self._points("measured spots", "disc", MEASURED_COLOR, 6 * size, flat)
+        self.measured = self._points(
+            "measured spots", "disc", MEASURED_COLOR, 6 * size, flat, (2, 1e4)
+        )
         # A ring: the spot inside it stays visible.
         self.measured.current_face_color = "transparent"
         self.measured.current_border_width = _RING
-        self.simulated = self._points("simulated spots", "x", SIMULATED_COLOR, 4 * size, flat)
+        self.simulated = self._points(
+            "simulated spots", "x", SIMULATED_COLOR, 4.5 * size, flat, (2, 10_000)
+        )
         for layer in (self.measured, self.simulated):
             layer.visible = self._spots_visible
         self.beam = self._points("direct beam", "cross", BEAM_COLOR, 3 * size, flat, (7, 12))
@@ -183,7 +190,17 @@ class PatternLayers:
         if self.beam is not None:
             self.beam.data = np.zeros((0, 2)) if center is None else np.array([center])
         self._point(*(self.shown or self.session.position))
-        self.model.reset_view()
+        self.fit()
+
+    def fit(self) -> None:
+        """Show the whole pattern, with room for the names of detectors at its edge."""
+        self.model.reset_view(margin=0.1)
+        self._fitted_zoom = self.model.scene.camera.zoom
+
+    def refit(self) -> None:
+        """Fit again after the canvas changed its size, unless the user zoomed since."""
+        if self.pattern is not None and self.model.scene.camera.zoom == self._fitted_zoom:
+            self.fit()
 
     @staticmethod
     def _apply(layer: Any, where: dict[str, Any]) -> None:
@@ -329,7 +346,8 @@ class PatternLayers:
         spots = none if simulated is None else np.asarray(simulated, dtype=float)
         self.simulated.text = None
         self.simulated.data = spots
-        self._hkl = labels if labels is not None and len(labels) == len(spots) else []
+        # The strongest come first; more words than these cover the pattern.
+        self._hkl = [text if i < _LABELLED else "" for i, text in enumerate(labels or [])]
         if self._hkl:
             self._write()
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Key in ``layer.metadata`` that marks layers of this plugin.
 METADATA_KEY = "diffmap"
 CURSOR_COLOR = "#D55E00"
+#: Width of the position's cross on the screen.
+_CURSOR_PIXELS = 20.0
 REGION_COLOR = "#F0E442"
 
 
@@ -63,6 +65,7 @@ class SampleLayers:
         session.plane_changed.connect(self._on_plane)
         virtual.image_changed.connect(self._on_image)
         viewer.layers.events.removed.connect(self._on_removed)
+        viewer.scene.camera.events.zoom.connect(self._on_zoom)
 
     @property
     def viewer(self) -> ViewerModel:
@@ -209,9 +212,10 @@ class SampleLayers:
         """Grey images, the selected detector's on top; or all added up in colours."""
         listed, tinted = self.session.detectors, self.session.in_colors
         shown = [item for item in listed if item.visible and item.key in self.images]
-        for item in shown:
+        tints = _tints([item.detector.color for item in shown])
+        for item, tint in zip(shown, tints, strict=True):
             layer = self.images[item.key]
-            wanted = _tint(item.detector.color) if tinted else "gray"
+            wanted = tint if tinted else "gray"
             if layer.colormap.name != (wanted if isinstance(wanted, str) else wanted.name):
                 layer.colormap = wanted
             blending = "additive" if tinted and item != shown[0] else "translucent_no_depth"
@@ -266,17 +270,30 @@ class SampleLayers:
             np.array([self.session.position], dtype=float),
             name="position",
             symbol="cross",
-            size=1,
+            size=self._cursor_size(),
             face_color=CURSOR_COLOR,
             border_color="white",
-            border_width=0.1,
-            canvas_size_limits=(16, 400),
+            border_width=0.12,
             metadata={METADATA_KEY: {"schema": 1, "role": "position"}},
             **geometry(sample_grid(scan)),
         )
         self.cursor.editable = False
         if active is not None:
             self.viewer.layers.selection.active = active
+
+    def _cursor_size(self) -> float:
+        """Size in scan pixels that is always as large on the screen.
+
+        napari's own limits on screen sizes leave the border as it is, which
+        then hides the marker.
+        """
+        scan = self.session.scan
+        step = sample_grid(scan)[1].scale if scan is not None else 1.0
+        return _CURSOR_PIXELS / max(self.viewer.scene.camera.zoom * step, 1e-12)
+
+    def _on_zoom(self) -> None:
+        if self.cursor is not None and self._viewer() is not None:
+            self.cursor.size = self._cursor_size()
 
     def _on_position(self, y: int, x: int) -> None:
         if self.cursor is not None:
@@ -357,8 +374,13 @@ def _alike(a: tuple[float, float], b: tuple[float, float] | None) -> bool:
     return b is not None and max(abs(a[0] - b[0]), abs(a[1] - b[1])) < 0.02 * (b[1] - b[0])
 
 
-def _tint(color: str) -> Any:
+def _tints(colors: list[str]) -> list[Any]:
+    """Colour maps from black to each colour, dimmed so that their sum does not saturate."""
     from napari.utils import Colormap
 
-    rgb = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    return Colormap([[0, 0, 0, 1], [*rgb, 1]], name=f"black to {color}")
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colors])
+    dim = max(float(rgb.sum(axis=0).max()), 1.0) if len(colors) else 1.0
+    return [
+        Colormap([[0, 0, 0, 1], [*(row / dim), 1]], name=f"{color} of {len(colors)} ({dim:.3f})")
+        for row, color in zip(rgb, colors, strict=True)
+    ]

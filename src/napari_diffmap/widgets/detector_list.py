@@ -129,6 +129,10 @@ class DetectorList(QWidget):
         items = self.session.detectors
         for button in self.buttons.values():
             button.setEnabled(self.session.patterns is not None)
+        self.colors.blockSignals(True)
+        self.colors.setChecked(self.session.in_colors)
+        self.colors.setEnabled(self.session.patterns is not None)
+        self.colors.blockSignals(False)
         if [item.key for item in items] != self._keys:
             self._rebuild(items)
         for row, item in enumerate(items):

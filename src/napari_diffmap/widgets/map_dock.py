@@ -342,8 +342,8 @@ def _outcome(run: OrientationRun | None) -> str:
     done, size = int(run.result.done.sum()), run.result.done.size
     ended = "" if run.result.error is None else "ended early: "
     return (
-        f"{ended}{done} of {size} positions in {run.result.seconds:.1f} s,"
-        f" {run.summary.get('patterns_per_second')} per second on {run.summary.get('device')},"
+        f"{ended}{done} of {size} positions in {run.result.seconds:.1f} s"
+        f" ({done / max(run.result.seconds, 1e-9):.3g}/s, {run.summary.get('device')}),"
         f" {100 * run.map.ambiguous_fraction():.1f} % ambiguous"
     )
 

@@ -120,6 +120,7 @@ class PatternDock(QWidget):
         native.installEventFilter(self)
         self.pages.addWidget(self.canvas)
         self.pattern.model.mouse_move_callbacks.append(self._on_mouse)
+        self.pattern.model.canvas.events.size.connect(self._on_resized)
 
     def _connect(self) -> None:
         self.scale.currentTextChanged.connect(self._on_stretch)
@@ -262,14 +263,11 @@ class PatternDock(QWidget):
 
     def _on_answer(self, text: str) -> None:
         self.answer.setText(text)
-        if self.answer.isHidden() == bool(text):
-            # The canvas gets another height: show the whole pattern again.
-            self.answer.setVisible(bool(text))
-            QTimer.singleShot(0, self._fit)
+        self.answer.setVisible(bool(text))
 
-    def _fit(self) -> None:
-        if self.canvas is not None and self.pattern.pattern is not None:
-            self.pattern.model.reset_view()
+    def _on_resized(self, *_: object) -> None:
+        """Show the whole pattern again, unless the user zoomed."""
+        QTimer.singleShot(0, self.pattern.refit)
 
 
 def shared_contexts() -> bool:

@@ -202,8 +202,8 @@ class ScanDock(QWidget):
         self.axes.setRowCount(len(axes))
         for row, axis in enumerate(axes):
             step = number(axis.scale) if axis.calibrated else "–"
-            uneven = " (mean)" if axis.values is not None else ""
-            cells = (axis.name, str(axis.size), step + uneven, axis.unit)
+            about = "≈ " if axis.values is not None else ""
+            cells = (axis.name, str(axis.size), about + step, axis.unit)
             for column, text in enumerate(cells):
                 self.axes.setItem(row, column, QTableWidgetItem(text))
 
