@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, CalibrationError
+from napari_diffmap.methods.orientation.preprocess import Detector, PeakBatch, SpotFinder
 from napari_diffmap.scan.center import find_direct_beam
 
 if TYPE_CHECKING:
@@ -99,7 +101,14 @@ def find_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
         raise CalibrationError(
             f"the detector reaches {q_max:.3g} 1/Å only: check the pixel size and the inner limit"
         )
-    spot = parameters.spot_radius or radius
+    shape = (int(scan.shape[-2]), int(scan.shape[-1]))
+    guess = float(np.clip(0.75 * radius, 1.0, 6.0))
+    first = Detector(shape, pixel_size, parameters.q_min, q_max, guess, 6.0, bad=bad)
+    spot_sigma = (
+        0.75 * parameters.spot_radius
+        if parameters.spot_radius
+        else _spot_sigma(frames, places, plane, first)
+    )
     return Geometry(
         plane=plane,
         follow=parameters.descan == "pattern",
@@ -108,7 +117,7 @@ def find_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
         pixel_size=pixel_size,
         q_min=parameters.q_min,
         q_max=q_max,
-        spot_sigma=float(np.clip(0.75 * spot, 0.7, 12.0)),
+        spot_sigma=float(np.clip(spot_sigma, 0.7, 12.0)),
         bad=bad,
     )
 
@@ -134,6 +143,88 @@ def _from_peaks(scan: Scan, parameters: OrientationParameters, voltage: float) -
         q_max=q_max,
         spot_sigma=1.0,
     )
+
+
+def _spot_sigma(
+    frames: NDArray[np.float32],
+    places: NDArray[np.float64],
+    plane: NDArray[np.float64],
+    detector: Detector,
+) -> float:
+    """`measure_spot_sigma` on a few dozen of the sampled patterns."""
+    chosen = slice(None, None, max(1, len(frames) // 40))
+    return measure_spot_sigma(frames[chosen], plane[0] + places[chosen] @ plane[1:], detector)
+
+
+def measure_spot_sigma(
+    frames: NDArray[np.float32],
+    centers: NDArray[np.float64],
+    detector: Detector,
+) -> float:
+    """Gaussian width (pixels) of the Bragg spots, from the mean shape of the clearest ones.
+
+    The direct beam does not tell it: it may be saturated, or stand in a halo.
+
+    Parameters
+    ----------
+    frames, centers
+        ``(n, ky, kx)`` patterns and ``(n, 2)`` beam positions, pixels.
+    detector
+        Geometry; its `spot_sigma` is the first guess.
+    """
+    sigma = detector.spot_sigma
+    beams = torch.as_tensor(centers, dtype=torch.float32)
+    for _ in range(3):
+        finder = SpotFinder(replace(detector, spot_sigma=sigma, threshold=6.0))
+        peaks = finder.find(torch.as_tensor(frames), beams)
+        measured = _mean_spot_radius(
+            finder.clean(torch.as_tensor(frames)).numpy(), centers, peaks, detector, sigma
+        )
+        if measured is None:
+            return sigma
+        previous, sigma = sigma, float(np.clip(measured / 1.177, 0.7, 12.0))
+        if abs(sigma - previous) < 0.1 * previous:
+            break
+    return sigma
+
+
+def _mean_spot_radius(
+    images: NDArray[np.float32],
+    centers: NDArray[np.float64],
+    peaks: PeakBatch,
+    detector: Detector,
+    sigma: float,
+) -> float | None:
+    """Radius (pixels) at half height of the median of the clearest spots; None without spots."""
+    reach = int(np.ceil(max(4.0, 3.5 * sigma)))
+    intensity = peaks.intensity.numpy()
+    strongest = np.argsort(-intensity, axis=1)[:, :5]
+    shapes = []
+    for i, order in enumerate(strongest):
+        for j in order[intensity[i, order] > 0]:
+            y = round(float(peaks.ky[i, j]) / detector.pixel_size + centers[i, 0])
+            x = round(float(peaks.kx[i, j]) / detector.pixel_size + centers[i, 1])
+            window = images[i, y - reach : y + reach + 1, x - reach : x + reach + 1]
+            if min(y, x) < reach or window.shape != (2 * reach + 1,) * 2:
+                continue
+            rim = np.concatenate((window[0], window[-1], window[:, 0], window[:, -1]))
+            lifted = window - np.median(rim)
+            if lifted.sum() > 0:
+                shapes.append(lifted / np.sqrt((lifted**2).sum()))
+    if len(shapes) < 5:
+        return None
+    shape = np.mean(shapes, axis=0)
+    dy, dx = np.indices(shape.shape) - reach
+    radius = np.hypot(dy, dx)
+    profile = np.array(
+        [shape[(radius >= r - 0.5) & (radius < r + 0.5)].mean() for r in range(reach)]
+    )
+    below = np.flatnonzero(profile < 0.5 * profile[0])
+    if not below.size:
+        return None
+    last = below[0]
+    step = (profile[last - 1] - 0.5 * profile[0]) / (profile[last - 1] - profile[last])
+    return float(last - 1 + step)
 
 
 def largest_circle(shape: tuple[int, ...], center: NDArray[np.float64]) -> float:
@@ -213,7 +304,45 @@ def find_bad_pixels(frames: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     dead = (mean < 0.05 * around[8:].min(axis=0)) & (counted > 25)
     bad = hot | dead
     # A detector with this many is no detector with bad pixels but a sparse pattern.
-    return bad if bad.any() and bad.mean() < 0.02 else None
+    if bad.mean() > 0.02:
+        bad[:] = False
+    for axis in (0, 1):
+        lines = bad_lines(mean, axis, len(frames))
+        bad[:, lines] |= axis == 0
+        bad[lines, :] |= axis == 1
+    return bad if bad.any() else None
+
+
+def bad_lines(mean: NDArray[np.float32], axis: int, frames: int) -> NDArray[np.int64]:
+    """Columns (axis 0) or rows (axis 1) that differ from both sides along their whole length.
+
+    Seams between the chips of a detector do; nothing in a diffraction pattern does.
+    """
+    image = mean.astype(np.float64) if axis == 0 else mean.T.astype(np.float64)
+    size = image.shape[1]
+    if min(image.shape) < 16:
+        return np.array([], dtype=np.int64)
+    # In eight parts, so that a beam or a spot near the line does not decide.
+    parts = np.stack([part.sum(axis=0) for part in np.array_split(image, 8)])
+    bad: list[int] = []
+    for _ in range(9):
+        good = np.setdiff1d(np.arange(size), bad)
+        left = good[np.clip(np.searchsorted(good, np.arange(size)) - 2, 0, len(good) - 1)]
+        right = good[np.clip(np.searchsorted(good, np.arange(size), "right") + 1, 0, len(good) - 1)]
+        sides = np.maximum((parts[:, left] + parts[:, right]) / 2, 1e-9)
+        change = parts / sides - 1
+        noise = np.sqrt(1.5 / np.maximum(sides * frames, 1e-9))
+        typical = np.median(change, axis=0)
+        sure = (np.sign(change) == np.sign(typical)).all(axis=0)
+        sure &= (np.abs(change) > 3 * noise).sum(axis=0) >= 7
+        strength = np.where(sure & (np.abs(typical) > 0.08), np.abs(typical), 0.0)
+        strength[[0, 1, size - 2, size - 1]] = 0.0
+        strength[bad] = 0.0
+        if not strength.max() > 0:
+            return np.array(sorted(bad), dtype=np.int64)
+        bad.append(int(np.argmax(strength)))
+    # More than a few are no seams.
+    return np.array([], dtype=np.int64)
 
 
 def beam_positions(

@@ -133,6 +133,16 @@ class SpotFinder:
         centers
             ``(b, 2)`` direct beam (ky, kx), pixels.
         """
+        which, y, x, significance, height, response = self._detect(images, centers)
+        middle = response[which, y, x]
+        dy = _vertex(response[which, y - 1, x], middle, response[which, y + 1, x])
+        dx = _vertex(response[which, y, x - 1], middle, response[which, y, x + 1])
+        ky = (y + dy - centers[which, 0]) * self.detector.pixel_size
+        kx = (x + dx - centers[which, 1]) * self.detector.pixel_size
+        return _pack(len(images), which, significance, ky, kx, height)
+
+    def _detect(self, images: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
+        """Pattern, row, column, significance and height of every spot, and the response."""
         images = self.clean(images)
         response = self.response(images)
         level, noise = self._ring_statistics(response, centers)
@@ -148,13 +158,7 @@ class SpotFinder:
         d = self.detector
         keep = (significance > d.threshold) & (q * d.pixel_size >= d.q_min)
         keep &= (q * d.pixel_size <= d.q_max) & _is_spot(images, which, y, x)
-        which, y, x = which[keep], y[keep], x[keep]
-        middle = response[which, y, x]
-        dy = _vertex(response[which, y - 1, x], middle, response[which, y + 1, x])
-        dx = _vertex(response[which, y, x - 1], middle, response[which, y, x + 1])
-        ky = (y + dy - centers[which, 0]) * d.pixel_size
-        kx = (x + dx - centers[which, 1]) * d.pixel_size
-        return _pack(len(images), which, significance[keep], ky, kx, height[keep])
+        return which[keep], y[keep], x[keep], significance[keep], height[keep], response
 
     def _ring_statistics(self, response: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and spread of the response in each ring, spots clipped, ``(b, rings)``."""
