@@ -1,0 +1,100 @@
+"""Opening the window from the command line, with the map of an earlier run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_diffmap.crystal.phases import load_phases
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.maps import InputFile, OrientationMap, Provenance
+from napari_diffmap.maps.export import save_orientation_h5
+from napari_diffmap.scan.axes import Axis
+from napari_diffmap.scan.calibration import Calibration
+from napari_diffmap.scan.open import save_scan
+from napari_diffmap.scan.scan import Scan
+from napari_diffmap.widgets.launch import load_results
+
+SHAPE = (6, 7)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A finished map with its provenance."""
+    phases = load_phases(["LiNiO2", "NiO"])
+    rotations = np.zeros((*SHAPE, 1, 4), dtype=np.float32)
+    rotations[..., 0] = 1
+    ids = np.zeros((*SHAPE, 1), dtype=np.int16)
+    ids[:, 4:] = 1
+    found = OrientationMap(
+        rotations=rotations,
+        scores=np.full((*SHAPE, 1), 0.8, dtype=np.float32),
+        phase_ids=ids,
+        reliability=np.full(SHAPE, 0.9, dtype=np.float32),
+        ambiguity=np.zeros(SHAPE, dtype=np.uint8),
+        phases=phases,
+        step=(4.0, 4.0),
+        step_unit="nm",
+        provenance=Provenance.collect(
+            inputs=[InputFile.from_path(p.source, format="CIF") for p in phases if p.source],
+            method="orientation/templates",
+        ),
+    )
+    folder = tmp_path / "results"
+    folder.mkdir()
+    save_orientation_h5(found, folder / "orientation.h5")
+    return folder
+
+
+def test_a_map_comes_back_with_its_phases(results: Path) -> None:
+    found, phases = load_results(results)
+    assert found.shape == SHAPE
+    assert [phase.name for phase in phases] == ["LiNiO2", "NiO"]
+    assert all(phase.elements for phase in phases)
+
+
+def test_no_map_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="there is no map"):
+        load_results(tmp_path)
+
+
+@pytest.mark.viewer
+def test_the_command_opens_draws_and_closes(results: Path, tmp_path: Path) -> None:
+    """In a process of its own: one napari application a process."""
+    if not os.environ.get("DISPLAY") and shutil.which("xvfb-run") is None:
+        pytest.skip("no display and no xvfb-run: install the package xvfb")
+    counts = np.random.default_rng(0).poisson(3, (*SHAPE, 64, 64)).astype(np.uint16)
+    counts[..., 30:34, 30:34] += 300
+    axes = (
+        Axis("y", 6, 4.0, 0, "nm"),
+        Axis("x", 7, 4.0, 0, "nm"),
+        Axis("ky", 64, 0.03, 0, "1/Å"),
+        Axis("kx", 64, 0.03, 0, "1/Å"),
+    )
+    calibration = Calibration((31.5, 31.5), 0.03, 200.0, "file", "file", "file")
+    scan = Scan(da.from_array(counts), axes, "4D-STEM", "scan", calibration=calibration)
+    save_scan(scan, tmp_path / "scan.hspy")
+    picture = tmp_path / "window.png"
+    command: list[Any] = [
+        *([] if os.environ.get("DISPLAY") else ["xvfb-run", "-a"]),
+        *(sys.executable, "-m", "napari_diffmap", "open", tmp_path / "scan.hspy"),
+        *("--results", results, "--screenshot", picture),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    from PIL import Image
+
+    image = np.asarray(Image.open(picture).convert("RGB"))
+    assert image.shape[1] >= 1300
+    # The map is drawn: LiNiO2 along [0001] and NiO along [001] are both red.
+    red = (image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] < 60)
+    assert red.sum() > 20_000
