@@ -40,7 +40,17 @@ def test_limits_leave_out_hot_pixels_and_gaps() -> None:
     assert 105 < high < 120
 
 
-@pytest.mark.parametrize("image", [np.full((3, 3), np.nan), np.zeros((3, 3)), np.zeros((0, 3))])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((3, 3), np.nan),
+        np.zeros((3, 3)),
+        np.zeros((0, 3)),
+        np.eye(3, dtype=bool),
+        np.full((3, 3), 2**63, dtype=np.uint64),
+        np.full((3, 3), np.inf),
+    ],
+)
 def test_limits_are_never_equal(image: np.ndarray) -> None:
     low, high = contrast_limits(image)
     assert low < high

@@ -134,3 +134,12 @@ def test_missing_positions_stay_empty(make_scan: Callable[..., Scan]) -> None:
     (key,) = session.add_detectors([Detector("a", Rectangle(0, 0, 40, 44))])
     assert np.isnan(virtual.images[key][5, 5])
     assert np.isfinite(virtual.images[key]).sum() == 119
+
+
+def test_boolean_patterns_are_counted(make_scan: Callable[..., Scan]) -> None:
+    hits = np.random.default_rng(0).random((12, 10, 40, 44)) < 0.1
+    session = Session()
+    virtual = VirtualImages(session, ImmediateRunner())
+    session.set_scan(make_scan(hits))
+    (key,) = session.add_detectors([Detector("a", Disk(18, 22, 5))])
+    assert np.array_equal(virtual.images[key], brute_force(hits, 18, 22, 0, 5))

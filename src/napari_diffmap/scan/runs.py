@@ -123,7 +123,10 @@ def moments(
     native = patterns.dtype.newbyteorder("=")
     if native == np.float16:
         native = np.dtype(np.float32)
-    if patterns.dtype != native:  # numba reads the machine's byte order, and no half floats
+    elif native.kind == "b":
+        native = np.dtype(np.uint8)
+    # numba reads the machine's byte order, no half floats, and sums no booleans
+    if patterns.dtype != native:
         patterns = patterns.astype(native)
     kernel = _kernel()
     cy, cx, weight = float(center[0]), float(center[1]), _WEIGHT[response]

@@ -65,6 +65,8 @@ def contrast_limits(
 ) -> tuple[float, float]:
     """Percentiles of the finite values, never equal; (0, 1) when nothing is finite."""
     flat = np.asarray(values).ravel()
+    if flat.dtype.kind == "b":
+        flat = flat.astype(np.uint8)
     if flat.size > 1 << 20:
         flat = flat[:: flat.size // (1 << 20) + 1]
     finite = flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
