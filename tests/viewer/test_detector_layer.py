@@ -203,3 +203,19 @@ def test_detectors_stay_when_the_angle_changes(desk: Desk) -> None:
     assert layer is not None
     assert len(layer.data) == 1
     assert np.array_equal(desk.pattern.counts(), data[2, 2, 2])
+
+
+def test_a_detector_too_small_for_rings_is_summed(desk: Desk) -> None:
+    import dask.array as da
+
+    from napari_diffmap.scan.axes import Axis
+    from napari_diffmap.scan.scan import Scan
+
+    data = np.random.default_rng(0).poisson(9, (4, 5, 3, 3)).astype(np.uint16)
+    axes = tuple(Axis(n, size) for n, size in zip(("y", "x", "ky", "kx"), data.shape, strict=True))
+    lines: list[str] = []
+    desk.session.message.connect(lines.append)
+    desk.show_scan(Scan(da.from_array(data), axes, "4D-STEM", "tiny"))
+    assert np.array_equal(next(iter(desk.virtual.images.values())), data.sum(axis=(2, 3)))
+    desk.add_preset("HAADF")
+    assert "no room for HAADF" in lines[-1]

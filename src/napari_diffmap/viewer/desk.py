@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_diffmap.errors import CalibrationError, CancelledError, DiffmapError
+from napari_diffmap.errors import (
+    BadInputError,
+    CalibrationError,
+    CancelledError,
+    DiffmapError,
+)
 from napari_diffmap.scan.center import find_direct_beam, mean_pattern
-from napari_diffmap.scan.detectors import Detector, Disk, preset_detectors
+from napari_diffmap.scan.detectors import (
+    Annulus,
+    Detector,
+    Disk,
+    Point,
+    Rectangle,
+    preset_detectors,
+)
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.detector_layer import DetectorLayer
 from napari_diffmap.viewer.keys import CANCEL_KEY, NUDGE_KEYS, bind_position_keys
@@ -128,7 +140,7 @@ class Desk:
             if session.calibration.center is None or not first:
                 session.set_calibration(session.calibration.with_center(found[:2], "fitted"))
         if first and not session.detectors:
-            self.add_preset("BF")
+            self._add_first()
         self.beam_found.emit()
 
     def _compare(self, found: tuple[float, float, float], first: bool) -> None:
@@ -152,26 +164,45 @@ class Desk:
 
     # ----------------------------------------------------------- detectors
     def presets(self) -> dict[str, Detector]:
-        """BF, ADF and HAADF around the direct beam; around the middle while it is unknown."""
+        """BF, ADF and HAADF around the direct beam; around the middle while it is unknown.
+
+        Empty for a detector of a few pixels, which has no room for rings.
+        """
         patterns = self.session.patterns
         if patterns is None:
             return {}
         ky, kx = patterns.shape[2:]
         center = sure_center(self.session.calibration, (ky, kx))
         radius = self.session.beam_radius or min(ky, kx) / 16
-        return {d.name: d for d in preset_detectors((ky, kx), center, radius)}
+        try:
+            return {d.name: d for d in preset_detectors((ky, kx), center, radius)}
+        except BadInputError:
+            return {}
 
     def add_preset(self, name: str) -> None:
         """Add one of `presets`."""
         detector = self.presets().get(name)
         if detector is not None:
             self.session.add_detectors([detector])
+        elif self.session.patterns is not None:
+            self.session.message.emit(
+                f"the beam leaves no room for {name} on this detector: add a shape by hand"
+            )
+
+    def _add_first(self) -> None:
+        """Bright field, or the sum of all counts where there is no room for it."""
+        patterns = self.session.patterns
+        first = self.presets().get("BF")
+        if first is None and patterns is not None:
+            ky, kx = patterns.shape[2:]
+            first = Detector("sum", Rectangle(0, 0, ky - 1, kx - 1))
+        if first is not None:
+            self.session.add_detectors([first])
 
     def add_shape(self, tool: str) -> None:
         """Add a detector to drag: ``disk``, ``annulus``, ``rectangle``, ``point``;
         ``polygon`` is drawn by its corners.
         """
-        from napari_diffmap.scan.detectors import Annulus, Point, Rectangle
         from napari_diffmap.viewer.detector_layer import next_color
 
         patterns = self.session.patterns
