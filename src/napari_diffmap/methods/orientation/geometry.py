@@ -329,9 +329,11 @@ def bad_lines(mean: NDArray[np.float32], axis: int, frames: int) -> NDArray[np.i
         good = np.setdiff1d(np.arange(size), bad)
         left = good[np.clip(np.searchsorted(good, np.arange(size)) - 2, 0, len(good) - 1)]
         right = good[np.clip(np.searchsorted(good, np.arange(size), "right") + 1, 0, len(good) - 1)]
-        sides = np.maximum((parts[:, left] + parts[:, right]) / 2, 1e-9)
-        change = parts / sides - 1
-        noise = np.sqrt(1.5 / np.maximum(sides * frames, 1e-9))
+        changes = [parts / np.maximum(parts[:, side], 1e-9) - 1 for side in (left, right)]
+        # The smaller change of the two, 0 where a line is only a step on a slope.
+        same = np.sign(changes[0]) == np.sign(changes[1])
+        change = np.where(same, np.sign(changes[0]) * np.minimum(*np.abs(changes)), 0.0)
+        noise = np.sqrt(2.0 / np.maximum(parts * frames, 1e-9))
         typical = np.median(change, axis=0)
         sure = (np.sign(change) == np.sign(typical)).all(axis=0)
         sure &= (np.abs(change) > 3 * noise).sum(axis=0) >= 7

@@ -252,7 +252,7 @@ class OrientationMethod:
         """
         search = self.search
         result = np.zeros((len(peaks), 2), dtype=np.float32)
-        amplitude = search.amplitudes(peaks)
+        amplitude = peaks.clear * search.amplitudes(peaks, self.parameters.intensity_power)
         left = first.unexplained[:, : amplitude.shape[1]]
         share = (amplitude * left).sum(1) / amplitude.sum(1).clamp_min(1e-9)
         rows = torch.nonzero((left.sum(1) >= _LEFT_SPOTS) & (share >= _LEFT_SHARE)).reshape(-1)
@@ -354,7 +354,7 @@ def join_peaks(pieces: Sequence[PeakBatch]) -> PeakBatch:
         torch.cat([padded(piece.kx) for piece in pieces]),
         torch.cat([padded(piece.ky) for piece in pieces]),
         torch.cat([padded(piece.intensity) for piece in pieces]),
-        torch.cat([piece.count for piece in pieces]),
+        torch.cat([padded(piece.trust) for piece in pieces]),
     )
 
 
@@ -374,5 +374,5 @@ def peaks_of_block(
     for i, peaks in enumerate(lists):
         out[:, i, : len(peaks)] = peaks.T
     ky, kx, intensity = (torch.as_tensor(values, device=device) for values in out)
-    count = torch.as_tensor([len(peaks) for peaks in lists], device=device)
-    return PeakBatch(kx, ky, intensity, count)
+    # Whoever made the list has judged its peaks.
+    return PeakBatch(kx, ky, intensity, torch.ones_like(intensity))

@@ -139,9 +139,10 @@ class OrientationParameters(BaseModel):
         description="Replace single pixels that stand far above their neighbours.",
     )
     spot_threshold: float = Field(
-        default=4.0,
+        default=3.5,
         title="Spot threshold",
-        description="How many times the noise a spot must stand out to be counted.",
+        description="How many times the noise a spot must stand out to be looked at; one that"
+        " stands out less than twice that weighs little.",
         ge=1,
         le=50,
         json_schema_extra={"advanced": True},

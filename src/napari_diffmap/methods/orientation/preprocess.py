@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,6 +11,12 @@ from torch import Tensor
 
 #: Peaks kept of a pattern, most significant first.
 MOST_PEAKS = 96
+
+#: At this significance a spot is half trusted.
+_TRUSTED = 7.0
+
+#: Noise reaches this many times its core's width; spots beyond do not count as noise.
+_TAIL = 6.0
 
 #: Rings in which background and noise are measured, pixels wide.
 _RING_WIDTH = 2.0
@@ -26,26 +32,36 @@ class PeakBatch:
         ``(b, p)`` position relative to the direct beam, 1/Å.
     intensity
         ``(b, p)`` integrated intensity above the background; 0 fills up.
-    count
-        ``(b,)`` number of peaks.
+    trust
+        ``(b, p)`` weight 0–1: near 0 for a spot that may be noise.
     """
 
     kx: Tensor
     ky: Tensor
     intensity: Tensor
-    count: Tensor
+    trust: Tensor
+
+    @property
+    def clear(self) -> Tensor:
+        """``(b, p)`` bool: spots that are more likely real than noise."""
+        return (self.intensity > 0) & (self.trust >= 0.5)
+
+    @property
+    def count(self) -> Tensor:
+        """``(b,)`` number of clear spots."""
+        return self.clear.sum(dim=1)
 
     def __len__(self) -> int:
-        return len(self.count)
+        return len(self.kx)
 
     def take(self, index: Tensor) -> PeakBatch:
         """Some of the patterns."""
-        return PeakBatch(self.kx[index], self.ky[index], self.intensity[index], self.count[index])
+        return PeakBatch(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def keep(self, mask: Tensor) -> PeakBatch:
         """The same patterns with only the peaks of `mask` ``(b, p)``."""
         kept = torch.where(mask, self.intensity, 0.0)
-        return PeakBatch(self.kx, self.ky, kept, (kept > 0).sum(dim=1))
+        return PeakBatch(self.kx, self.ky, kept, self.trust)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,15 +187,18 @@ class SpotFinder:
         ring = (r / _RING_WIDTH).long().clamp_max(self._rings - 1)
         flat = sampled.reshape(b, -1)
         zeros = torch.zeros(b, self._rings, device=response.device)
-        size = zeros.scatter_add(1, ring, torch.ones_like(flat)).clamp_min(1.0)
+        kept = torch.ones_like(flat)
         level, spread = zeros, zeros
-        clipped = flat
-        for _ in range(3):
-            level = zeros.scatter_add(1, ring, clipped) / size
-            square = zeros.scatter_add(1, ring, clipped * clipped) / size
-            spread = torch.sqrt((square - level**2).clamp_min(0.0))
-            middle, limit = level.gather(1, ring), 3.0 * spread.gather(1, ring)
-            clipped = torch.minimum(torch.maximum(flat, middle - limit), middle + limit)
+        for limit in (2.5, 2.5, 2.5, _TAIL):
+            size = zeros.scatter_add(1, ring, kept).clamp_min(1.0)
+            level = zeros.scatter_add(1, ring, flat * kept) / size
+            gap = (flat - level.gather(1, ring)).abs()
+            # The mean absolute deviation of normal noise cut at 2.5 sigma is 0.757 sigma.
+            spread = zeros.scatter_add(1, ring, gap * kept) / size / 0.757
+            kept = (gap < limit * spread.gather(1, ring)).to(flat.dtype)
+        # Counting noise has longer tails than its core tells: take them in again.
+        size = zeros.scatter_add(1, ring, kept).clamp_min(1.0)
+        spread = torch.sqrt(zeros.scatter_add(1, ring, gap * gap * kept) / size)
         # A ring without a count would let its first electron pass for a spot.
         floor = 0.5 * spread.median(dim=1, keepdim=True).values + 1e-6
         if not self.detector.subtract_background:
@@ -218,10 +237,11 @@ def _pack(
     kept = place < MOST_PEAKS
     width = max(1, min(MOST_PEAKS, int(count.max()) if n else 1))
     which, place, order = which[kept], place[kept], order[kept]
-    out = torch.zeros(3, n, width, device=which.device)
-    for row, values in zip(out, (ky, kx, intensity), strict=True):
+    trust = significance**2 / (significance**2 + _TRUSTED**2)
+    out = torch.zeros(4, n, width, device=which.device)
+    for row, values in zip(out, (ky, kx, intensity, trust), strict=True):
         row[which, place] = values[order].to(torch.float32)
-    return PeakBatch(out[1], out[0], out[2], count.clamp_max(MOST_PEAKS))
+    return PeakBatch(out[1], out[0], out[2], out[3])
 
 
 def _gaussian(sigma: float) -> list[float]:

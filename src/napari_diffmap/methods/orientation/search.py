@@ -54,7 +54,7 @@ _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
 _STEPS = (4, 6)
 #: The last stage: intensities to this power, excitation width times this.
 _POLISH_POWER = 0.25
-_POLISH_WIDTH = 2 / 3
+_POLISH_WIDTH = 5 / 6
 _POLISH_STEPS = 5
 #: A template chunk of the coarse search.
 _CHUNK = 512
@@ -102,7 +102,7 @@ class Answers:
         ``(b,)`` best score of a distinct answer of the winner's phase (twins and
         coincidences) and of another phase; 0 where there is none.
     unexplained
-        ``(b, p)`` bool: spots that the best answer leaves.
+        ``(b, p)`` bool: clear spots that the best answer leaves.
     number
         ``(b, n, s)`` reflections followed.
     """
@@ -252,16 +252,15 @@ class OrientationSearch:
 
     # ------------------------------------------------------------- search
 
-    def amplitudes(self, peaks: PeakBatch, power: float | None = None) -> Tensor:
+    def amplitudes(self, peaks: PeakBatch, power: float) -> Tensor:
         """Measured heights: intensities to a power, the strongest 1, ``(b, p)``."""
-        power = self.settings.intensity_power if power is None else power
         top = peaks.intensity.amax(dim=1, keepdim=True).clamp_min(1e-12)
         height = (peaks.intensity / top).clamp_min(0) ** power
         return torch.where(peaks.intensity > 0, height, 0.0)
 
     def match(self, peaks: PeakBatch, n_best: int) -> Answers:
         """The n best distinct answers of every pattern of a batch."""
-        amplitude = self.amplitudes(peaks)
+        amplitude = peaks.trust * self.amplitudes(peaks, self.settings.intensity_power)
         spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
         spectra = peak_spectra(
             self.grid,
@@ -273,7 +272,7 @@ class OrientationSearch:
         norm = torch.sqrt(spots.norm2)
         pool = Candidates.pooled([self._coarse(i, spectra, norm) for i in range(len(self._phases))])
         pool = self._refined(pool, spots)
-        answers = self._ranked(pool, spots, n_best)
+        answers = self._ranked(pool, spots, peaks.clear, n_best)
         if self.settings.refine:
             self._polish(answers, peaks)
         return answers
@@ -339,10 +338,10 @@ class OrientationSearch:
             score = score.scatter(1, best, -99.0)
         return pool.take(torch.cat(chosen, dim=1))
 
-    def _ranked(self, pool: Candidates, spots: SpotMap, n_best: int) -> Answers:
+    def _ranked(self, pool: Candidates, spots: SpotMap, clear: Tensor, n_best: int) -> Answers:
         """Keep distinct answers, best first, with what speaks for them."""
         fit = evaluate(self._optics, pool, spots, self.widths[2 if self.settings.refine else 1])
-        explained, found, left = self._shares(fit, spots)
+        explained, found, left = self._shares(fit, spots, clear)
         matrices, phase, score = pool.matrices, pool.phase, fit.score
         some = (spots.amplitude > 0).any(dim=1, keepdim=True)
         left_over = torch.where(some, score, -1.0)
@@ -393,7 +392,7 @@ class OrientationSearch:
         best.  So answers climb once more with intensities given more weight and
         the excitation width that goes with it; their score stays.
         """
-        amplitude = self.amplitudes(peaks, _POLISH_POWER)
+        amplitude = peaks.trust * self.amplitudes(peaks, _POLISH_POWER)
         spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
         for i, phase in enumerate(self._phases):
             rows, places = torch.nonzero(answers.phase == i, as_tuple=True)
@@ -414,22 +413,21 @@ class OrientationSearch:
         reference = torch.ones(len(rows), 1, dtype=torch.long, device=self.device)
         return self._same(matrices, phase, reference, self.settings.distinct_deg)[:, 0]
 
-    def _shares(self, fit: Fit, spots: SpotMap) -> tuple[Tensor, Tensor, Tensor]:
-        """Explained and found shares ``(b, k)``, and spots left ``(b, k, p)`` bool."""
+    def _shares(self, fit: Fit, spots: SpotMap, clear: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Explained and found shares ``(b, k)``, and clear spots left ``(b, k, p)`` bool."""
         close = torch.hypot(fit.gap_x, fit.gap_y) < self.widths[1]
         strong = fit.template > 0.08 * fit.template.amax(dim=-1, keepdim=True)
         met = close & strong & (fit.matched > 0)
         b, k, _ = met.shape
-        places = spots.kx.shape[1]
-        hit = torch.zeros(b, k, places, dtype=torch.bool, device=met.device)
-        spare = places - 1
+        spare = spots.kx.shape[1] - 1
+        hit = torch.zeros(b, k, spare + 1, dtype=torch.bool, device=met.device)
         hit.scatter_(2, torch.where(met, fit.number, spare), True)
         hit = hit[..., :spare]
-        amplitude = spots.amplitude[:, None, :spare]
+        amplitude = (spots.amplitude[:, :spare] * clear)[:, None]
         explained = (amplitude * hit).sum(-1) / amplitude.sum(-1).clamp_min(1e-9)
         weight = fit.template**2
         found = (weight * (close & (fit.matched > 0))).sum(-1) / weight.sum(-1).clamp_min(1e-9)
-        return explained, found, (amplitude > 0) & ~hit
+        return explained, found, clear[:, None] & ~hit
 
     def rotations(self, answers: Answers) -> NDArray[np.float32]:
         """Unit quaternions ``(b, n, 4)``, laboratory → crystal, of answers."""
