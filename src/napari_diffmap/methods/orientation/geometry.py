@@ -10,7 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, CalibrationError
-from napari_diffmap.methods.orientation.preprocess import Detector, PeakBatch, SpotFinder
+from napari_diffmap.methods.orientation.preprocess import (
+    Detector,
+    PeakBatch,
+    SpotFinder,
+    smallest_step,
+)
 from napari_diffmap.scan.center import find_direct_beam
 
 if TYPE_CHECKING:
@@ -103,7 +108,8 @@ def find_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
         )
     shape = (int(scan.shape[-2]), int(scan.shape[-1]))
     guess = float(np.clip(0.75 * radius, 1.0, 6.0))
-    first = Detector(shape, pixel_size, parameters.q_min, q_max, guess, 6.0, bad=bad)
+    step = smallest_step(scan.dtype)
+    first = Detector(shape, pixel_size, parameters.q_min, q_max, guess, 6.0, bad=bad, quantum=step)
     spot_sigma = (
         0.75 * parameters.spot_radius
         if parameters.spot_radius

@@ -28,6 +28,7 @@ from napari_diffmap.methods.orientation.preprocess import (
     Detector,
     PeakBatch,
     SpotFinder,
+    smallest_step,
 )
 from napari_diffmap.methods.orientation.search import (
     Answers,
@@ -126,14 +127,14 @@ class OrientationMethod:
         self._device = torch.device(device)
         self.geometry = find_geometry(scan, self.parameters)
         self._peaks = scan.peaks
-        self._finder = self._make_finder(scan.shape[-2:], self.geometry)
+        self._finder = self._make_finder(scan, self.geometry)
         self._search = OrientationSearch(
             self.phases, self._settings(self.geometry), self._device, progress
         )
 
-    def _make_finder(self, shape: tuple[int, ...], geometry: Geometry) -> SpotFinder:
+    def _make_finder(self, scan: Scan, geometry: Geometry) -> SpotFinder:
         detector = Detector(
-            shape=(shape[0], shape[1]),
+            shape=(scan.shape[-2], scan.shape[-1]),
             pixel_size=geometry.pixel_size,
             q_min=geometry.q_min,
             q_max=geometry.q_max,
@@ -141,6 +142,7 @@ class OrientationMethod:
             threshold=self.parameters.spot_threshold,
             subtract_background=self.parameters.background != "none",
             bad=geometry.bad,
+            quantum=smallest_step(scan.dtype),
         )
         return SpotFinder(detector, self._device)
 

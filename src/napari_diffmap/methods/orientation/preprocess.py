@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +85,8 @@ class Detector:
         Whether the radial median is subtracted.
     bad
         ``(ky, kx)`` bool: hot and dead pixels, None when there are none.
+    quantum
+        Smallest step of the values: 1 for counts, 0 for values without one.
     """
 
     shape: tuple[int, int]
@@ -94,6 +97,12 @@ class Detector:
     threshold: float
     subtract_background: bool = True
     bad: NDArray[np.bool_] | None = None
+    quantum: float = 0.0
+
+
+def smallest_step(dtype: np.dtype[Any]) -> float:
+    """Smallest step of values of a type: 1 for integers, which may be counts."""
+    return 1.0 if np.issubdtype(dtype, np.integer) else 0.0
 
 
 class SpotFinder:
@@ -123,6 +132,10 @@ class SpotFinder:
         self._fill = _fill_plan(detector.bad, self.device)
         self._spot = _gaussian(detector.spot_sigma)
         self._around = _gaussian(2.0 * detector.spot_sigma)
+        # What one quantum adds to the variance and the skewness of the response.
+        kernel = _response_kernel(self._spot, self._around)
+        self._variance = detector.quantum * float((kernel**2).sum())
+        self._step = detector.quantum * float((kernel**3).sum() / (kernel**2).sum())
 
     def clean(self, images: Tensor) -> Tensor:
         """Patterns as float32 with bad pixels filled by the mean of good neighbours."""
@@ -161,7 +174,7 @@ class SpotFinder:
         """Pattern, row, column, significance and height of every spot, and the response."""
         images = self.clean(images)
         response = self.response(images)
-        level, noise = self._ring_statistics(response, centers)
+        level, noise = self._ring_statistics(images, response, centers)
         lowest = (level + self.detector.threshold * noise).amin(dim=1)
         top = _local_maximum(response, max(1, round(1.5 * self.detector.spot_sigma)))
         found = (response == top) & (response > lowest[:, None, None])
@@ -170,17 +183,20 @@ class SpotFinder:
         q = torch.hypot(y - centers[which, 0], x - centers[which, 1])
         ring = (q / _RING_WIDTH).long().clamp_max(self._rings - 1)
         height = response[which, y, x] - level[which, ring]
-        significance = height / noise[which, ring]
+        significance = _significance(height, noise[which, ring], self._step)
         d = self.detector
         keep = (significance > d.threshold) & (q * d.pixel_size >= d.q_min)
         keep &= (q * d.pixel_size <= d.q_max) & _is_spot(images, which, y, x)
         return which[keep], y[keep], x[keep], significance[keep], height[keep], response
 
-    def _ring_statistics(self, response: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    def _ring_statistics(
+        self, images: Tensor, response: Tensor, centers: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Mean and spread of the response in each ring, spots clipped, ``(b, rings)``."""
         step = self._stride
         sampled = response[:, ::step, ::step]
         b, height, width = sampled.shape
+        counts = images[:, ::step, ::step].reshape(b, -1)
         y = torch.arange(height, device=response.device) * step - centers[:, :1]
         x = torch.arange(width, device=response.device) * step - centers[:, 1:]
         r = torch.sqrt((y**2)[:, :, None] + (x**2)[:, None, :]).reshape(b, -1)
@@ -195,12 +211,19 @@ class SpotFinder:
             gap = (flat - level.gather(1, ring)).abs()
             # The mean absolute deviation of normal noise cut at 2.5 sigma is 0.757 sigma.
             spread = zeros.scatter_add(1, ring, gap * kept) / size / 0.757
+            # Where most pixels counted nothing the core of the noise says too little.
+            rate = (zeros.scatter_add(1, ring, counts * kept) / size).clamp(0, 1)
+            spread = torch.maximum(spread, torch.sqrt(rate * self._variance))
             kept = (gap < limit * spread.gather(1, ring)).to(flat.dtype)
         # Counting noise has longer tails than its core tells: take them in again.
         size = zeros.scatter_add(1, ring, kept).clamp_min(1.0)
         spread = torch.sqrt(zeros.scatter_add(1, ring, gap * gap * kept) / size)
-        # A ring without a count would let its first electron pass for a spot.
-        floor = 0.5 * spread.median(dim=1, keepdim=True).values + 1e-6
+        rate = (zeros.scatter_add(1, ring, counts * kept) / size).clamp(0, 1)
+        spread = torch.maximum(spread, torch.sqrt(rate * self._variance))
+        # A ring without a count would let its first electron pass for a spot, and
+        # rounding alone structures a flat pattern.
+        floor = 0.5 * spread.median(dim=1, keepdim=True).values
+        floor = floor + 1e-6 + 1e-5 * counts.abs().mean(dim=1, keepdim=True)
         if not self.detector.subtract_background:
             level = torch.zeros_like(level)
         return level, torch.maximum(spread, floor)
@@ -215,6 +238,24 @@ def _is_spot(images: Tensor, which: Tensor, y: Tensor, x: Tensor) -> Tensor:
         + images[which, y, x + 1]
     )
     return around > 0.45 * images[which, y, x]
+
+
+def _significance(height: Tensor, noise: Tensor, step: float) -> Tensor:
+    """How many times the noise a height is, counting noise told from normal noise.
+
+    A weighted sum of counts behaves like a Poisson number of steps: few counts
+    reach far above their mean more often than normal noise would.  The excess is
+    judged by the deviance of that number, which tends to height / noise for many
+    counts or vanishing steps.
+    """
+    plain = height / noise
+    if step <= 0:
+        return plain
+    expected = (noise / step) ** 2
+    counted = expected + height.clamp_min(0) / step
+    deviance = counted * torch.log(counted / expected) - (counted - expected)
+    # Far in the normal regime the difference of large numbers is all rounding.
+    return torch.where(expected > 1e4, plain, torch.sqrt(2 * deviance.clamp_min(0)))
 
 
 def _vertex(before: Tensor, middle: Tensor, after: Tensor) -> Tensor:
@@ -249,6 +290,14 @@ def _gaussian(sigma: float) -> list[float]:
     x = np.arange(-half, half + 1)
     kernel = np.exp(-0.5 * (x / sigma) ** 2)
     return [float(v) for v in kernel / kernel.sum()]
+
+
+def _response_kernel(spot: list[float], around: list[float]) -> NDArray[np.float64]:
+    """The zero-sum kernel of the spot response as an image."""
+    narrow = np.outer(spot, spot)
+    wide = np.outer(np.convolve(spot, around), np.convolve(spot, around))
+    reach = (len(wide) - len(narrow)) // 2
+    return np.pad(narrow, reach) - wide
 
 
 def _smooth(images: Tensor, kernel: list[float]) -> Tensor:

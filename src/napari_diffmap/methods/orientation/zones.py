@@ -87,7 +87,7 @@ def zone_neighbours(
     everywhere = (images @ zones.T).transpose(0, 2, 1).reshape(-1, 3)
     owner = np.tile(np.arange(len(zones)), len(images))
     # A zone on a symmetry element meets its own images first: ask for more than needed.
-    asked = min(len(everywhere), 3 * count + 1)
+    asked = min(len(everywhere), 12 * count + 1)
     _, found = cKDTree(everywhere).query(zones, k=asked)
     near = owner[found]
     result = np.empty((len(zones), count), dtype=np.int64)

@@ -1,0 +1,93 @@
+"""Simulated patterns with known truth, shared by the orientation tests."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+
+from napari_diffmap.crystal.phases import CrystalPhase
+from napari_diffmap.crystal.reflections import reflections
+from napari_diffmap.crystal.simulate import Spots, render, spots
+from napari_diffmap.methods.orientation.preprocess import PeakBatch
+from napari_diffmap.scan.axes import Axis
+from napari_diffmap.scan.calibration import Calibration
+from napari_diffmap.scan.scan import Scan
+
+PIXEL = 0.0225
+SHAPE = (128, 128)
+CENTER = (63.3, 64.2)
+
+
+def random_rotations(n: int, seed: int) -> np.ndarray:
+    q = np.random.default_rng(seed).normal(size=(n, 4))
+    return q / np.linalg.norm(q, axis=1, keepdims=True)
+
+
+def draw(
+    phase: CrystalPhase, rotations: np.ndarray, *, sigma: float = 0.012, dose: float = 4000.0
+) -> np.ndarray:
+    """Expected counts without background, ``(n, ky, kx)``."""
+    found = spots(reflections(phase, 1.42), rotations, 200.0, sigma)
+    level = torch.sqrt(found.intensity)
+    level = dose * level / level.sum(dim=1, keepdim=True).clamp_min(1e-9)
+    image = render(
+        Spots(found.kx, found.ky, found.excitation, level), SHAPE, CENTER, PIXEL, 0.95, cutoff=2e-3
+    )
+    return image.numpy()
+
+
+def counted(expected: np.ndarray, seed: int = 0, background: float = 0.4) -> np.ndarray:
+    """Counts with a direct beam, a diffuse background and Poisson noise, uint16."""
+    y, x = np.arange(SHAPE[0]) - CENTER[0], np.arange(SHAPE[1]) - CENTER[1]
+    r = np.hypot(y[:, None], x)
+    floor = 4000 * np.exp(-0.5 * (r / 1.3) ** 2) + background * np.exp(-r * PIXEL / 0.3) + 0.02
+    return np.random.default_rng(seed).poisson(expected + floor).astype(np.uint16)
+
+
+def as_scan(patterns: np.ndarray, **changes: object) -> Scan:
+    """Patterns ``(n, ky, kx)`` or ``(y, x, ky, kx)`` as a calibrated scan."""
+    data = patterns[None] if patterns.ndim == 3 else patterns
+    calibration = Calibration(
+        CENTER, PIXEL, 200.0, center_origin="file", pixel_size_origin="file", voltage_origin="file"
+    )
+    axes = (
+        Axis("y", data.shape[0], 2.0, 0.0, "nm"),
+        Axis("x", data.shape[1], 2.0, 0.0, "nm"),
+        Axis("ky", data.shape[2]),
+        Axis("kx", data.shape[3]),
+    )
+    fields = {"calibration": calibration, "name": "test", "kind": "4D-STEM", **changes}
+    return Scan(da.from_array(data, chunks=(1, 16, *data.shape[2:])), axes, **fields)  # type: ignore[arg-type]
+
+
+def perfect_peaks(
+    phase: CrystalPhase, rotations: np.ndarray, *, sigma: float = 0.012, q_max: float = 1.4
+) -> PeakBatch:
+    """The strongest simulated spots of each orientation as a peak list."""
+    found = spots(reflections(phase, q_max), rotations, 200.0, sigma)
+    q = torch.hypot(found.kx, found.ky)
+    intensity = torch.where((q > 0.1) & (q < q_max), found.intensity, 0.0)
+    top, index = torch.topk(intensity, min(40, intensity.shape[1]), dim=1)
+    top = torch.where(top > 0.003 * top[:, :1], top, 0.0)
+    kx, ky = found.kx.gather(1, index), found.ky.gather(1, index)
+    return PeakBatch(kx, ky, top, torch.ones_like(top))
+
+
+class Bench:
+    """Helpers as one fixture, since test folders are no packages."""
+
+    pixel = PIXEL
+    shape = SHAPE
+    center = CENTER
+    random_rotations = staticmethod(random_rotations)
+    draw = staticmethod(draw)
+    counted = staticmethod(counted)
+    as_scan = staticmethod(as_scan)
+    perfect_peaks = staticmethod(perfect_peaks)
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    return Bench()
