@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.jobs.control import JobControl
@@ -105,11 +106,19 @@ def compare_with_truth(found: OrientationMap, truth: SampleTruth) -> dict[str, A
         sure = single & (found.reliability >= 0.9)
     return {
         "positions": int(single.sum()),
-        "median_deg": float(np.median(angle[single & phase_right])),
-        "within_3_deg": float(right[single].mean()),
-        "within_3_deg_or_turned_180": float((turned[single] <= 3).mean()),
-        "phase_right": float(phase_right[single].mean()),
-        "overlap_within_3_deg": float(right[overlap].mean()) if overlap.any() else None,
-        "called_reliable": float(sure.sum() / single.sum()),
-        "reliable_and_right": float(right[sure].mean()) if sure.any() else None,
+        "median_deg": _median(angle[single & phase_right]),
+        "within_3_deg": _share(right[single]),
+        "within_3_deg_or_turned_180": _share(turned[single] <= 3),
+        "phase_right": _share(phase_right[single]),
+        "overlap_within_3_deg": _share(right[overlap]),
+        "called_reliable": _share(sure[single]),
+        "reliable_and_right": _share(right[sure]),
     }
+
+
+def _share(flags: NDArray[np.bool_]) -> float | None:
+    return float(flags.mean()) if flags.size else None
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    return float(np.median(values)) if values.size else None

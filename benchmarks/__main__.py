@@ -1,0 +1,19 @@
+"""``python -m benchmarks``: figures for the docs, medians and ratios of one run.
+
+The machine may be shared and noisy: compare ratios, not seconds.
+"""
+
+from __future__ import annotations
+
+from benchmarks import accuracy, virtual
+
+
+def main() -> None:
+    """Run every benchmark and print its table."""
+    for module in (virtual, accuracy):
+        print(f"\n## {module.__doc__.splitlines()[0]}\n")
+        print(module.table())
+
+
+if __name__ == "__main__":
+    main()
