@@ -114,6 +114,24 @@ def test_the_list_mirrors_the_detectors(
     assert table.rowCount() == 2
 
 
+def test_a_wrong_guess_is_mended(
+    scan_dock: ScanDock, bench: Workbench, settle: Callable[[Workbench], None], tmp_path: Path
+) -> None:
+    data = np.random.default_rng(0).poisson(20, (6, 40, 40)).astype(np.uint16)
+    np.save(tmp_path / "stack.npy", data)
+    scan_dock.open(tmp_path / "stack.npy")
+    settle(bench)
+    assert bench.session.scan is not None
+    guess = bench.session.scan.kind
+    assert scan_dock.kind.currentText() == guess
+    assert not scan_dock.kind.isHidden()
+    scan_dock.kind.setCurrentText("image series")
+    scan_dock.kind.activated.emit(scan_dock.kind.currentIndex())
+    settle(bench)
+    assert bench.session.scan.kind == "image series"
+    assert bench.session.stack is not None
+
+
 def test_colours_reach_the_detector(scan_dock: ScanDock, shown: Workbench) -> None:
     key = shown.session.detectors[0].key
     scan_dock.detectors.set_color(key, "#009e73")

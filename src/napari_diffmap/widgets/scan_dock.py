@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QComboBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
@@ -19,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.scan.scan import Scan
+from napari_diffmap.scan.scan import AXIS_NAMES, Scan
 from napari_diffmap.viewer.keys import help_text
 from napari_diffmap.viewer.readout import calibration_line, number
 from napari_diffmap.widgets.detector_list import DetectorList
@@ -78,6 +79,9 @@ class ScanDock(QWidget):
         self.folder_button = tool_button("Folder…", "Open a zarr folder or a folder of frames")
         self.folder_button.clicked.connect(self.ask_folder)
         self.name = one_line_label("What is open")
+        self.kind = QComboBox()
+        self.kind.setToolTip("What the file is taken for; choose another where the guess is wrong")
+        self.kind.activated.connect(self._on_kind)
         self.shape_button = tool_button(
             "Scan shape…", "Lay the patterns out on other rows × columns of scan positions"
         )
@@ -85,6 +89,7 @@ class ScanDock(QWidget):
         for widget in (self.open_button, self.folder_button):
             row.addWidget(widget)
         row.addWidget(self.name, 1)
+        row.addWidget(self.kind)
         row.addWidget(self.shape_button)
         return row
 
@@ -172,7 +177,25 @@ class ScanDock(QWidget):
         self.shape_dialog = dialog
         dialog.open()
 
+    def _on_kind(self, _index: int) -> None:
+        """Open the file again as something else."""
+        scan, kind = self.session.scan, self.kind.currentText()
+        if scan is not None and kind != scan.kind:
+            self.bench.opening.reopen(kind=kind)
+
     # --------------------------------------------------------------- state
+    def _show_kinds(self, scan: Scan | None) -> None:
+        """What an array of as many axes can be."""
+        kinds = (
+            [] if scan is None else [k for k, n in AXIS_NAMES.items() if len(n) == len(scan.axes)]
+        )
+        self.kind.clear()
+        self.kind.addItems(kinds)
+        if scan is not None:
+            self.kind.setCurrentText(scan.kind)
+        self.kind.setVisible(len(kinds) > 1)
+        self.kind.setEnabled(self.bench.opening.last is not None)
+
     def _on_busy(self, path: Path | None) -> None:
         for button in (self.open_button, self.folder_button):
             button.setEnabled(path is None)
@@ -183,7 +206,9 @@ class ScanDock(QWidget):
 
     def _on_scan(self, *_: object) -> None:
         scan = self.session.scan
-        self.name.setText(_NOTHING if scan is None else _facts(scan))
+        self._show_kinds(scan)
+        # Where the kind can be chosen it need not be said twice.
+        self.name.setText(_NOTHING if scan is None else _facts(scan, kind=self.kind.count() < 2))
         self._fill_axes(scan)
         self.calibration.setText(calibration_line(self.session))
         self.calibration.setVisible(bool(calibration_line(self.session)))
@@ -215,10 +240,17 @@ class ScanDock(QWidget):
         super().closeEvent(event)
 
 
-def _facts(scan: Scan) -> str:
+def _facts(scan: Scan, *, kind: bool) -> str:
     size = scan.nbytes
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":
             break
         size /= 1000  # type: ignore[assignment]
-    return f"{scan.name} · {scan.kind} · {scan.dtype} · {size:.3g} {unit} · {scan.format}"
+    words = (
+        scan.name,
+        scan.kind if kind else "",
+        str(scan.dtype),
+        f"{size:.3g} {unit}",
+        scan.format,
+    )
+    return " · ".join(word for word in words if word)
