@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import dask.array as da
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import Spots, render, spots
+from napari_diffmap.maps.quaternions import disorientation, multiply
+from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.methods.orientation.preprocess import PeakBatch
+from napari_diffmap.methods.orientation.zones import zone_rotations
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.scan.tiles import iter_tiles
 
 PIXEL = 0.0225
 SHAPE = (128, 128)
@@ -23,6 +31,15 @@ CENTER = (63.3, 64.2)
 def random_rotations(n: int, seed: int) -> np.ndarray:
     q = np.random.default_rng(seed).normal(size=(n, 4))
     return q / np.linalg.norm(q, axis=1, keepdims=True)
+
+
+def along(phase: CrystalPhase, uvw: tuple[int, int, int], angles: ArrayLike) -> np.ndarray:
+    """Orientations with the beam along a lattice direction, turned in the plane (radians)."""
+    direction = np.asarray(uvw) @ phase.base
+    zone = zone_rotations(direction[None] / np.linalg.norm(direction))
+    half = np.asarray(angles, dtype=float) / 2
+    turn = np.stack((np.cos(half), 0 * half, 0 * half, np.sin(half)), axis=1)
+    return multiply(np.repeat(zone, len(half), axis=0), turn)
 
 
 def draw(
@@ -75,13 +92,33 @@ def perfect_peaks(
     return PeakBatch(kx, ky, top, torch.ones_like(top))
 
 
+def run(
+    scan: Scan, phases: Sequence[CrystalPhase], **parameters: Any
+) -> tuple[OrientationMethod, dict[str, np.ndarray]]:
+    """The prepared method, and its maps of a scan of one row, ``(n, …)`` each."""
+    method = OrientationMethod(OrientationParameters(**parameters), phases)
+    method.prepare(scan)
+    tiles = [method.run(tile) for tile in iter_tiles(scan)]
+    return method, {name: np.concatenate([t[name] for t in tiles], axis=1)[0] for name in tiles[0]}
+
+
+def off(
+    found: dict[str, np.ndarray], truth: np.ndarray, phase: CrystalPhase, place: int = 0
+) -> np.ndarray:
+    """Disorientation of one of the answers from the truth, degrees, ``(n,)``."""
+    return disorientation(found["rotations"][:, place], truth, phase.symmetry)
+
+
 class Bench:
     """Helpers as one fixture, since test folders are no packages."""
 
     pixel = PIXEL
     shape = SHAPE
     center = CENTER
+    along = staticmethod(along)
     random_rotations = staticmethod(random_rotations)
+    run = staticmethod(run)
+    off = staticmethod(off)
     draw = staticmethod(draw)
     counted = staticmethod(counted)
     as_scan = staticmethod(as_scan)

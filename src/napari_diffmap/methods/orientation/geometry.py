@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Patterns looked at before a run.
 _SAMPLED = 256
+#: The fainter part of a detector line lies between the spots.
+_FAINT_SHARE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +324,9 @@ def find_bad_pixels(frames: NDArray[np.float32]) -> NDArray[np.bool_] | None:
 def bad_lines(mean: NDArray[np.float32], axis: int, frames: int) -> NDArray[np.int64]:
     """Columns (axis 0) or rows (axis 1) that differ from both sides along their whole length.
 
-    Seams between the chips of a detector do; nothing in a diffraction pattern does.
+    Seams between the chips of a detector do.  A row of Bragg spots along the line of a
+    crystal that fills the scan differs too, but not between its spots: so the fainter
+    part of the line must differ as well.
     """
     image = mean.astype(np.float64) if axis == 0 else mean.T.astype(np.float64)
     size = image.shape[1]
@@ -330,19 +334,23 @@ def bad_lines(mean: NDArray[np.float32], axis: int, frames: int) -> NDArray[np.i
         return np.array([], dtype=np.int64)
     # In eight parts, so that a beam or a spot near the line does not decide.
     parts = np.stack([part.sum(axis=0) for part in np.array_split(image, 8)])
+    faint = np.sort(image, axis=0)[: max(1, int(_FAINT_SHARE * len(image)))].sum(axis=0)
+    sums = np.concatenate((parts, faint[None]))
     bad: list[int] = []
     for _ in range(9):
         good = np.setdiff1d(np.arange(size), bad)
         left = good[np.clip(np.searchsorted(good, np.arange(size)) - 2, 0, len(good) - 1)]
         right = good[np.clip(np.searchsorted(good, np.arange(size), "right") + 1, 0, len(good) - 1)]
-        changes = [parts / np.maximum(parts[:, side], 1e-9) - 1 for side in (left, right)]
+        changes = [sums / np.maximum(sums[:, side], 1e-9) - 1 for side in (left, right)]
         # The smaller change of the two, 0 where a line is only a step on a slope.
         same = np.sign(changes[0]) == np.sign(changes[1])
-        change = np.where(same, np.sign(changes[0]) * np.minimum(*np.abs(changes)), 0.0)
+        every = np.where(same, np.sign(changes[0]) * np.minimum(*np.abs(changes)), 0.0)
+        change, between = every[:-1], every[-1]
         noise = np.sqrt(2.0 / np.maximum(parts * frames, 1e-9))
         typical = np.median(change, axis=0)
         sure = (np.sign(change) == np.sign(typical)).all(axis=0)
         sure &= (np.abs(change) > 3 * noise).sum(axis=0) >= 7
+        sure &= between * np.sign(typical) > 0.4 * np.abs(typical)
         strength = np.where(sure & (np.abs(typical) > 0.08), np.abs(typical), 0.0)
         strength[[0, 1, size - 2, size - 1]] = 0.0
         strength[bad] = 0.0
