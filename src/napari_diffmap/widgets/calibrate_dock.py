@@ -17,7 +17,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.scan.calibration import Calibration, electron_wavelength
 from napari_diffmap.viewer.readout import calibration_line
 from napari_diffmap.widgets.bridge import report_error
-from napari_diffmap.widgets.parts import plain_label, tool_button
+from napari_diffmap.widgets.parts import plain_label, spin_width, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 _ORIGINS = {
@@ -67,6 +67,9 @@ class CalibrateDock(QWidget):
             for column, box in enumerate(boxes):
                 grid.addWidget(box, row, 1 + column)
             grid.addWidget(self.origins[name], row, 3)
+        # napari's style sheet overrules a box's own minimum width.
+        for column in (1, 2):
+            grid.setColumnMinimumWidth(column, spin_width(self.pixel_size, "9.999999 1/Å"))
         layout.addLayout(grid)
         buttons = QHBoxLayout()
         self.find = tool_button("Find direct beam", "Measure the direct beam on the mean pattern")
@@ -199,5 +202,4 @@ def _spin(low: float, high: float, decimals: int, suffix: str, tip: str) -> QDou
     box.setSuffix(suffix)
     box.setToolTip(tip)
     box.setKeyboardTracking(False)
-    box.setMinimumWidth(110)
     return box

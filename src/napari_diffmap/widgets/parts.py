@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QPushButton, QSizePolicy, QWidget
+
+#: Room for the buttons and margins of a box in napari's style, with a larger font besides.
+_SPIN_BUTTONS = 72
 
 
 class ElidedLabel(QLabel):
@@ -65,6 +68,11 @@ def tool_button(text: str, tip: str) -> QPushButton:
     button.setMinimumWidth(min(width + 16, 200))
     button.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
     return button
+
+
+def spin_width(box: QAbstractSpinBox, widest: str) -> int:
+    """Width at which a box shows its widest text: napari's buttons take room on both sides."""
+    return QFontMetrics(box.font()).horizontalAdvance(widest) + _SPIN_BUTTONS
 
 
 def swatch(color: str, size: int = 14) -> QIcon:
