@@ -81,7 +81,7 @@ def table() -> str:
         "patterns/s",
     )
     lines = [
-        f"{SCANS} scans of {PATTERNS} patterns a row; single crystals; right within {RIGHT_DEG:g}°.\n",
+        f"{SCANS} scans of {PATTERNS} patterns a row; single crystals within {RIGHT_DEG:g}°.\n",
         "| " + " | ".join(columns) + " |",
         "| --- " * len(columns) + "|",
     ]
