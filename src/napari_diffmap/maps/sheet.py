@@ -24,7 +24,7 @@ _TARGET, _LARGEST_FACTOR = 760, 32
 #: Map width (pixels) from which on text grows with the picture.
 _FULL_SIZE_TEXT = 900
 #: Sizes in pixels at that width.
-_PAD, _TITLE, _FOOT, _CAPTION, _SIDE = 18, 44, 46, 26, 250
+_PAD, _TITLE, _FOOT, _CAPTION, _SIDE = 18, 44, 46, 26, 290
 _TITLE_FONT, _FONT, _SMALL_FONT = 18, 14, 12
 _NO_ANSWER = (128, 128, 128)
 #: Points of a pixel at 100 dots an inch.
