@@ -215,18 +215,31 @@ def test_another_scan_ends_the_run(
 
 
 def test_saving_writes_what_others_open(
-    qtbot: Any, ready: Workbench, settle: Settle, tmp_path: Path
+    qtbot: Any,
+    ready: Workbench,
+    settle: Settle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from orix import io
+
+    from napari_diffmap.jobs import results
 
     ready.run.start(coarse())
     qtbot.waitUntil(lambda: ready.session.map is not None, timeout=60_000)
     settle(ready)
+    ready.maps.set_thresholds(0.5, 40.0)
+    drawn: list[Any] = []
+    draw = results.save_boundaries_png
+    monkeypatch.setattr(
+        results, "save_boundaries_png", lambda m, p, b: (drawn.append(b), draw(m, p, b))[1]
+    )
     saved: list[Any] = []
     ready.run.saved.connect(saved.append)
     ready.run.save(tmp_path / "new folder")
     qtbot.waitUntil(lambda: bool(saved), timeout=60_000)
     assert all(path.stat().st_size > 0 for path in saved[0])
+    assert [(b.low, b.high) for b in drawn] == [(0.5, 40.0)]
     assert io.load(tmp_path / "new folder" / "orientation.h5").shape == (2, 12)
     assert io.load(tmp_path / "new folder" / "orientation.ang").shape == (2, 12)
 

@@ -228,6 +228,10 @@ def test_the_whole_way(
     key_view = docks["Key"].widget()
     qtbot.waitUntil(lambda: set(key_view.keys) == {"LiNiO2", "NiO"})
     assert all(not label.pixmap().isNull() for label in key_view.keys.values())
+    assert "0.2–15°" in key_view.legend.text()
+    map_dock.low.setValue(2.0)
+    qtbot.waitUntil(lambda: len(viewer.layers["low-angle boundaries"].data) == before)
+    assert "2–15°" in key_view.legend.text()
     picture("5-key")
 
     # ----------------------------------------------- the answer of one pixel

@@ -1,4 +1,4 @@
-"""What a finished or interrupted orientation map leaves in a folder."""
+"""What an orientation map, finished or interrupted, leaves in a folder."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ from napari_diffmap.maps.figures import (
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
+    from napari_diffmap.maps import Boundaries, OrientationMap
 
 
-def write_results(run: OrientationRun, folder: Path) -> list[Path]:
-    """Write maps, pictures and ``summary.json``.
+def save_map(
+    found: OrientationMap, folder: Path, *, boundaries: Boundaries | None = None
+) -> list[Path]:
+    """Write orix HDF5, .ang, TIFF maps and pictures with scale bar and key.
 
     Parameters
     ----------
-    run
-        The run; one that was stopped writes what it has.
+    found
+        The map; with no answer in it, only what says so is written.
     folder
         Exists and can be written.
+    boundaries
+        Of this map, to be drawn; found with the usual thresholds without them.
 
     Returns
     -------
@@ -40,9 +45,8 @@ def write_results(run: OrientationRun, folder: Path) -> list[Path]:
     Raises
     ------
     ResourceError
-        If the disk is full.
+        If the folder cannot be written or the disk is full.
     """
-    found = run.map
     try:
         written = [save_orientation_h5(found, folder / "orientation.h5")]
         written += save_maps_tiff(found, folder)
@@ -51,16 +55,49 @@ def write_results(run: OrientationRun, folder: Path) -> list[Path]:
             for direction in ("x", "y", "z"):
                 written.append(save_ipf_png(found, folder / f"ipf-{direction}.png", direction))
             written.append(save_phase_png(found, folder / "phases.png"))
-            written.append(save_boundaries_png(found, folder / "boundaries.png"))
+            written.append(save_boundaries_png(found, folder / "boundaries.png", boundaries))
             written.append(save_scalar_png(found, folder / "score.png", "score"))
             written.append(save_scalar_png(found, folder / "reliability.png", "reliability"))
         written.append(save_ambiguity_png(found, folder / "ambiguity.png"))
-        written.append(write_summary(run, folder))
     except OSError as error:
-        raise ResourceError(
-            f"cannot write to {folder} ({error.strerror or error}): free some space and map again"
-        ) from error
+        raise _unwritable(folder, error) from error
     return written
+
+
+def write_results(
+    run: OrientationRun, folder: Path, *, boundaries: Boundaries | None = None
+) -> list[Path]:
+    """Write a run's maps and pictures as `save_map` does, and ``summary.json``.
+
+    Parameters
+    ----------
+    run
+        The run; one that was stopped writes what it has.
+    folder, boundaries
+        As for `save_map`.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    ResourceError
+        If the folder cannot be written or the disk is full.
+    """
+    written = save_map(run.map, folder, boundaries=boundaries)
+    try:
+        return [*written, write_summary(run, folder)]
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"cannot write to {folder} ({error.strerror or error}): free some space there or choose"
+        " another folder"
+    )
 
 
 def write_summary(run: OrientationRun, folder: Path) -> Path:

@@ -61,6 +61,8 @@ class MapLayers:
 
     #: The pictures of a new map are all shown.
     shown = Signal()
+    #: Low and high angle of the boundaries, degrees.
+    thresholds_changed = Signal(float, float)
 
     def __init__(self, session: Session, viewer: ViewerModel, runner: Runner) -> None:
         self.session = session
@@ -202,6 +204,7 @@ class MapLayers:
             Degrees: up to `low` is no boundary, up to `high` low-angle.
         """
         self.low, self.high = low, high
+        self.thresholds_changed.emit(low, high)
         found = self.session.map
         if found is None:
             return

@@ -56,6 +56,7 @@ class KeyView(QWidget):
         self._links: list[tuple[Any, Any]] = [
             (self.session.map_changed, self._on_map),
             (self.bench.maps.shown, self._on_shown),
+            (self.bench.maps.thresholds_changed, self._on_thresholds),
         ]
         for signal, slot in self._links:
             signal.connect(slot)
@@ -63,6 +64,10 @@ class KeyView(QWidget):
 
     def _on_shown(self) -> None:
         self._on_map(self.session.map)
+
+    def _on_thresholds(self, low: float, high: float) -> None:
+        if self.session.map is not None:
+            self.legend.setText(_legend(self.session.map, low, high))
 
     def _on_map(self, found: OrientationMap | None) -> None:
         while self.row.count():

@@ -11,7 +11,7 @@ from psygnal import Signal
 from napari_diffmap.errors import BadInputError, CancelledError
 from napari_diffmap.jobs.control import JobControl, Progress
 from napari_diffmap.viewer.map_layers import MapLayers
-from napari_diffmap.viewer.map_pictures import TilePicture, tile_picture
+from napari_diffmap.viewer.map_pictures import TilePicture, boundary_lines, tile_picture
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.widgets.bridge import JobWorker, report, report_error, start_job
 
@@ -207,14 +207,17 @@ class MapRun:
         if found is None:
             raise BadInputError("map the scan first: there is no map to save")
         target = Path(folder)
+        low, high = self.layers.low, self.layers.high  # the picture shows what the window does
 
         def work(_worker: JobWorker) -> list[Path]:
             from napari_diffmap.jobs.orient import output_folder
-            from napari_diffmap.jobs.results import write_results
-            from napari_diffmap.widgets.saving import save_map
+            from napari_diffmap.jobs.results import save_map, write_results
 
             output_folder(target)
-            return write_results(run, target) if run is not None else save_map(found, target)
+            lines = boundary_lines(found, low, high).boundaries
+            if run is not None and run.map is found:
+                return write_results(run, target, boundaries=lines)
+            return save_map(found, target, boundaries=lines)
 
         def done(files: list[Path]) -> None:
             report(f"saved {len(files)} files in {target}")
