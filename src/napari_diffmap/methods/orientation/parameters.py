@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationInfo,
+    field_validator,
+)
 
 
 class OrientationParameters(BaseModel):
@@ -37,7 +44,7 @@ class OrientationParameters(BaseModel):
         lt=10,
         json_schema_extra={"unit": "1/Å"},
     )
-    center: tuple[float, float] | None = Field(
+    center: tuple[FiniteFloat, FiniteFloat] | None = Field(
         default=None,
         title="Centre",
         description="Direct beam (row, column) in detector pixels; empty: from the scan's"
@@ -191,10 +198,14 @@ class OrientationParameters(BaseModel):
         """Accept a single phase without brackets."""
         return (value,) if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _limits_in_order(self) -> OrientationParameters:
-        if self.q_max is not None and self.q_max <= self.q_min:
+    @field_validator("q_min", "q_max")
+    @classmethod
+    def _limits_in_order(cls, value: float | None, info: ValidationInfo) -> float | None:
+        """A validator of the fields: one of the model would keep a refused assignment."""
+        limits = {**info.data, str(info.field_name): value}
+        inner, outer = limits.get("q_min"), limits.get("q_max")
+        if inner is not None and outer is not None and outer <= inner:
             raise ValueError(
-                f"the outer limit {self.q_max:g} 1/Å must lie beyond the inner {self.q_min:g} 1/Å"
+                f"the outer limit {outer:g} 1/Å must lie beyond the inner {inner:g} 1/Å"
             )
-        return self
+        return value
