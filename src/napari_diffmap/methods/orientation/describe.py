@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_diffmap.crystal.phases import CrystalPhase, load_phases
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.errors import CalibrationError
+from napari_diffmap.maps.quaternions import bunge
 from napari_diffmap.methods.orientation.geometry import Geometry, largest_circle
 from napari_diffmap.methods.orientation.method import OrientationMethod
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
@@ -65,7 +66,7 @@ class AnswerDescription:
     score
         Normalised correlation; NaN when not known.
     euler_deg
-        Bunge angles (φ1, Φ, φ2), degrees, as orix gives them (laboratory → crystal).
+        Bunge angles (φ1, Φ, φ2), degrees, as orix defines them (laboratory → crystal).
     zone_axis
         Low-index direction [u v w] nearest to the beam.
     zone_offset_deg
@@ -161,21 +162,28 @@ def _describe(
     parameters: OrientationParameters,
     center: NDArray[np.float64],
 ) -> AnswerDescription:
-    from orix.quaternion import Orientation
-
     unit = rotation / np.linalg.norm(rotation)
-    euler = np.rad2deg(Orientation(unit).to_euler())[0]
     zone, offset = nearest_zone_axis(phase, unit)
     return AnswerDescription(
         phase=phase,
         phase_id=number,
         score=score,
-        euler_deg=(float(euler[0]), float(euler[1]), float(euler[2])),
+        euler_deg=_euler_deg(unit),
         zone_axis=zone,
         zone_offset_deg=offset,
         rotation=unit,
         spots=predict_spots(phase, unit, geometry, parameters, center),
     )
+
+
+def _euler_deg(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Bunge angles in degrees; φ2 = 0 where only φ1 + φ2 or φ1 − φ2 is defined."""
+    first, tilt, second = np.rad2deg(bunge(rotation[None])[0])
+    if tilt < 1e-6:
+        first, second = (first + second) % 360, 0.0
+    elif tilt > 180 - 1e-6:
+        first, second = (first - second) % 360, 0.0
+    return float(first), float(tilt), float(second)
 
 
 def predict_spots(

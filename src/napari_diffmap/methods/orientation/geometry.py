@@ -103,6 +103,11 @@ def find_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
             # What the user entered is the centre of the mean pattern.
             middle = (np.array(scan.shape[:2]) - 1) / 2
             plane[0] += center - (plane[0] + plane[1] * middle[0] + plane[2] * middle[1])
+    if parameters.q_max is None and not _on_detector(center, scan.shape[-2:]):
+        raise CalibrationError(
+            f"the centre ({center[0]:g}, {center[1]:g}) lies off the detector of {scan.shape[-2]}"
+            f" × {scan.shape[-1]}: give (row, column) in pixels, or the outer limit too"
+        )
     q_max = parameters.q_max or largest_circle(scan.shape[-2:], center) * pixel_size
     if q_max <= parameters.q_min:
         raise CalibrationError(
@@ -233,6 +238,10 @@ def _mean_spot_radius(
     last = below[0]
     step = (profile[last - 1] - 0.5 * profile[0]) / (profile[last - 1] - profile[last])
     return float(last - 1 + step)
+
+
+def _on_detector(center: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
+    return all(-0.5 <= c <= size - 0.5 for c, size in zip(center, shape, strict=True))
 
 
 def largest_circle(shape: tuple[int, ...], center: NDArray[np.float64]) -> float:

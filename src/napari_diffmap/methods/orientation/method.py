@@ -128,8 +128,13 @@ class OrientationMethod:
         self.geometry = find_geometry(scan, self.parameters)
         self._peaks = scan.peaks
         self._finder = self._make_finder(scan, self.geometry)
+
+        def templates(done: int, total: int, what: str) -> None:
+            if progress is not None:
+                progress(done + 1, total + 1, what)
+
         self._search = OrientationSearch(
-            self.phases, self._settings(self.geometry), self._device, progress
+            self.phases, self._settings(self.geometry), self._device, templates
         )
 
     def _make_finder(self, scan: Scan, geometry: Geometry) -> SpotFinder:
