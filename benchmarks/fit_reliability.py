@@ -127,12 +127,40 @@ def judge(probability: NDArray[np.float32], right: NDArray[np.bool_]) -> dict:
     }
 
 
+def draw_diagram(held_out: dict, path: Path) -> None:
+    """What was said against what was so; the area of a dot is the number of patterns."""
+    from matplotlib.figure import Figure
+
+    rows = held_out["diagram"]
+    said, was, count = (np.array([row[n] for row in rows]) for n in ("said", "was", "patterns"))
+    figure = Figure(figsize=(5, 4.6), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot((0, 1), (0, 1), color="0.6", lw=1)
+    # Binomial standard error of what was so.
+    error = np.sqrt(was * (1 - was) / count)
+    axes.errorbar(said, was, error, fmt="none", ecolor="#0072B2", lw=1)
+    axes.scatter(said, was, s=count / 3, color="#0072B2")
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set_xlabel("reliability said")
+    axes.set_ylabel("share of answers that were right")
+    axes.set_title(
+        f"{held_out['patterns']} held-out patterns,"
+        f" calibration error {held_out['expected_calibration_error']:.3f}"
+    )
+    figure.savefig(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scans", type=int, default=96)
     parser.add_argument("--patterns", type=int, default=96)
     parser.add_argument("--out", type=Path, default=MODEL)
+    parser.add_argument("--draw", type=Path, help="only draw the diagram of the shipped model")
     arguments = parser.parse_args()
+    if arguments.draw:
+        shipped = ReliabilityModel.from_json(MODEL.read_text(encoding="utf-8"))
+        draw_diagram(shipped.provenance["held_out"], arguments.draw)
+        return
     sets = []
     for index in range(arguments.scans):
         found = collect(index, arguments.patterns)
