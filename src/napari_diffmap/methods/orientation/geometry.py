@@ -267,6 +267,8 @@ def sample_patterns(
         slice(min(step // 2, nx - 1), None, step),
     )
     frames = np.asarray(scan.data[rows, columns].compute()).reshape(-1, *scan.shape[-2:])
+    if np.iscomplexobj(frames):
+        frames = np.abs(frames)
     y, x = np.meshgrid(np.arange(ny)[rows], np.arange(nx)[columns], indexing="ij")
     places = np.stack((y.ravel(), x.ravel()), axis=1).astype(np.float64)
     frames = np.nan_to_num(frames.astype(np.float32), posinf=0.0, neginf=0.0)
