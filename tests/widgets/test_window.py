@@ -71,6 +71,8 @@ def test_the_standard_arrangement_fits(viewer: Any, qtbot: Any, settle: Settle, 
         assert not bars, name
     assert window.height() <= 900
     assert window.width() <= 1400
+    # The docks leave the sample its room.
+    assert docks["Pattern"].width() <= 640
 
 
 def test_the_pattern_does_not_float_without_shared_contexts(viewer: Any, qtbot: Any) -> None:
@@ -172,6 +174,32 @@ def test_the_reader_keeps_its_layer(
     assert layer.name == "BF"
 
 
+def test_a_broken_file_given_to_napari_is_one_line_of_ours(
+    viewer: Any,
+    qtbot: Any,
+    settle: Settle,
+    make_scan: Callable[..., Any],
+    tmp_path: Path,
+    notes: list[tuple[str, str]],
+) -> None:
+    from napari_diffmap.scan.open import save_scan
+
+    bench = arrange(viewer)
+    bench.opening.show(make_scan())
+    settle(bench)
+    path = tmp_path / "cut.hspy"
+    save_scan(make_scan(), path)
+    path.write_bytes(path.read_bytes()[:5000])
+    before, names = bench.session.scan, [layer.name for layer in viewer.layers]
+    assert not viewer.open(str(path), plugin="napari-diffmap")
+    settle(bench)
+    (line,) = [said for severity, said in notes if severity == "error"]
+    assert line.startswith("cut.hspy")
+    assert "\n" not in line
+    assert bench.session.scan is before
+    assert [layer.name for layer in viewer.layers] == names
+
+
 def test_a_sample_ends_in_the_workspace(
     viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, make_scan: Callable[..., Any]
 ) -> None:
@@ -228,6 +256,32 @@ def test_closing_the_pattern_dock_frees_its_canvas(viewer: Any, qtbot: Any, scan
     qtbot.waitUntil(lambda: "Pattern" not in bench.docks)
     arrange(viewer)
     assert bench.docks["Pattern"].canvas is not None
+
+
+def test_work_goes_on_without_the_pattern_dock(
+    viewer: Any, qtbot: Any, settle: Settle, scan: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = arrange(viewer)
+    bench.opening.show(scan)
+    settle(bench)
+    viewer.window.remove_dock_widget(docks_of(viewer)["Pattern"])
+    qtbot.waitUntil(lambda: "Pattern" not in bench.docks)
+    qtbot.wait(100)
+    caplog.clear()
+    bench.session.set_position(1, 2)
+    bench.desk.add_preset("ADF")
+    bench.desk.detectors.nudge(1, 1)
+    settle(bench)
+    bench.opening.show(scan)
+    settle(bench)
+    bench.session.set_position(2, 3)
+    settle(bench)
+    # A visual on a canvas that is gone is logged by vispy, not raised.
+    assert "has been deleted" not in caplog.text
+    arrange(viewer)
+    settle(bench)
+    assert bench.docks["Pattern"].canvas is not None
+    assert bench.desk.pattern.model.dims.current_step[:2] == (2, 3)
 
 
 def test_the_pattern_dock_shows_counts_and_spacings(

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_diffmap.viewer.display import Stretch
 from napari_diffmap.viewer.readout import calibration_line, pattern_line, position_line
 from napari_diffmap.viewer.views import detector_grid
+from napari_diffmap.widgets.canvas_end import end_canvas
 from napari_diffmap.widgets.parts import one_line_label, plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
@@ -186,8 +187,7 @@ class PatternDock(QWidget):
             self.spectrum.disconnect_session()
         canvas, self.canvas = self.canvas, None
         canvas.canvas.native.removeEventFilter(self)
-        canvas.close()
-        canvas.deleteLater()
+        end_canvas(canvas)
         self.bench.docks.pop("Pattern", None)
 
     # --------------------------------------------------------------- slots

@@ -53,8 +53,9 @@ def read(path: str) -> list[Any]:
     With a window, the layer is a placeholder for the virtual image that the
     workspace takes over at once; without one, it is the virtual image.
     """
-    from napari_diffmap.errors import ChooseDatasetError, NeedsShapeError
+    from napari_diffmap.errors import ChooseDatasetError, DiffmapError, NeedsShapeError
     from napari_diffmap.scan.open import open_scan
+    from napari_diffmap.widgets.bridge import report_error
 
     has_window = _current_window() is not None
     try:
@@ -64,6 +65,12 @@ def read(path: str) -> list[Any]:
             raise
         # The workspace asks the user.
         _soon(lambda bench: bench.opening.open(path))
+        return NOTHING
+    except DiffmapError as error:
+        if not has_window:
+            raise
+        # napari would tell that a plugin failed, and hide the line that helps.
+        report_error(error)
         return NOTHING
     return [layer_for(scan)]
 
