@@ -173,6 +173,30 @@ def test_a_deleted_layer_comes_with_the_next_map(
     assert names.index("phases") == names.index("IPF-Z") + 1
 
 
+def test_a_deleted_layer_comes_back_when_it_is_chosen(
+    desk: Desk, layers: MapLayers, found: OrientationMap, viewer: ViewerModel
+) -> None:
+    for name in ("phases", "ambiguity", "high-angle boundaries"):
+        viewer.layers.remove(name)
+    layers.show_overlay("ambiguity", False)
+    layers.show_base("IPF-X")
+    assert "ambiguity" not in viewer.layers
+    assert "phases" not in viewer.layers
+    layers.show_base("phases")
+    assert viewer.layers["phases"].visible
+    assert np.array_equal(viewer.layers["phases"].data, found.best_phase_ids + 1)
+    layers.show_overlay("ambiguity", True)
+    layers.show_overlay("boundaries", True)
+    assert viewer.layers["ambiguity"].visible
+    assert "high-angle boundaries" in viewer.layers
+    names = [layer.name for layer in viewer.layers]
+    assert names.index("phases") == names.index("IPF-Z") + 1
+    assert names[-1] == "position"
+    desk.session.set_map(None)
+    layers.show_base("phases")
+    assert "phases" not in viewer.layers
+
+
 def test_no_map_no_layers(desk: Desk, found: OrientationMap, viewer: ViewerModel) -> None:
     desk.session.set_map(None)
     assert [layer.name for layer in viewer.layers] == ["BF", "position"]

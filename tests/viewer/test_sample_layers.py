@@ -62,6 +62,16 @@ def test_contrast_that_the_user_set_is_kept(desk: Desk, viewer: ViewerModel) -> 
     assert tuple(layer.contrast_limits) == pytest.approx(chosen)
 
 
+def test_a_deleted_cursor_comes_back_with_the_next_position(
+    desk: Desk, viewer: ViewerModel
+) -> None:
+    viewer.layers.remove("position")
+    assert desk.sample.cursor is None
+    desk.session.set_position(2, 5)
+    assert np.array_equal(viewer.layers["position"].data, [[2, 5]])
+    assert viewer.layers.selection.active.name == "BF"
+
+
 def test_deleting_a_layer_closes_the_eye_and_opening_it_brings_it_back(
     desk: Desk, viewer: ViewerModel
 ) -> None:

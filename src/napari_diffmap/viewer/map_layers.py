@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
@@ -56,7 +57,7 @@ class MapLayers:
     """The layers of the session's map in the main viewer, updated in place.
 
     Layers are told by name and metadata; one that the user deleted is made
-    again with the next map.
+    again when it is chosen, and with the next map.
     """
 
     #: The pictures of a new map are all shown.
@@ -72,6 +73,7 @@ class MapLayers:
         self.low, self.high = 2.0, 15.0
         self._layers: dict[str, Layer] = {}
         self._live: NDArray[np.uint8] | None = None
+        self._pictures: MapPictures | None = None
         session.map_changed.connect(self._on_map)
         session.scan_changed.connect(self.clear)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -90,7 +92,7 @@ class MapLayers:
         viewer = self._viewer()
         layers = list(self._layers.values())
         self._layers.clear()
-        self._live = None
+        self._live = self._pictures = None
         self.boundaries = None
         if viewer is not None:
             for layer in layers:
@@ -135,22 +137,34 @@ class MapLayers:
         Each new layer costs napari a tenth of a second, so they come one by one.
         """
         self._live = None
+        self._pictures = pictures
+        self.boundaries = pictures.lines.boundaries
+        steps = [*self._makers(pictures).values(), self._all_shown]
+        self.runner.one_by_one([self._unless_gone(pictures.found, step) for step in steps])
+
+    def _makers(self, pictures: MapPictures) -> dict[str, Callable[[], None]]:
+        """What makes or updates each layer, by its name; what is seen first comes first."""
         found = pictures.found
         grey = {"colormap": "viridis", "visible": False}
         score = {**grey, "contrast_limits": contrast_limits(pictures.score)}
         reliability = {**grey, "contrast_limits": (0.0, 1.0)}
-        steps = [
-            lambda: self._image("IPF-Z", pictures.ipf["z"], rgb=True),
-            *self._line_steps(pictures.lines),
-            lambda: self._image("IPF-X", pictures.ipf["x"], rgb=True, visible=False),
-            lambda: self._image("IPF-Y", pictures.ipf["y"], rgb=True, visible=False),
-            lambda: self._image("score", pictures.score, **score),
-            lambda: self._image("reliability", found.reliability, **reliability),
-            lambda: self._show_phases(found),
-            lambda: self._show_ambiguity(found),
-            self._all_shown,
-        ]
-        self.runner.one_by_one([self._unless_gone(found, step) for step in steps])
+        return {
+            "IPF-Z": lambda: self._image("IPF-Z", pictures.ipf["z"], rgb=True),
+            **self._line_makers(pictures.lines),
+            "IPF-X": lambda: self._image("IPF-X", pictures.ipf["x"], rgb=True, visible=False),
+            "IPF-Y": lambda: self._image("IPF-Y", pictures.ipf["y"], rgb=True, visible=False),
+            "score": lambda: self._image("score", pictures.score, **score),
+            "reliability": lambda: self._image("reliability", found.reliability, **reliability),
+            "phases": lambda: self._show_phases(found),
+            AMBIGUITY_LAYER: lambda: self._show_ambiguity(found),
+        }
+
+    def _ensure(self, name: str) -> Layer | None:
+        """A layer of the shown map; made again where the user deleted it."""
+        pictures = self._pictures
+        if name not in self._layers and pictures is not None and self._viewer() is not None:
+            self._makers(pictures)[name]()
+        return self._layers.get(name)
 
     def _unless_gone(self, found: OrientationMap, step: Callable[[], None]) -> Callable[[], None]:
         """Another scan or map may have come between two steps."""
@@ -215,24 +229,25 @@ class MapLayers:
 
         self.runner.latest("boundaries", lambda _token: boundary_lines(found, low, high), done)
 
-    def _line_steps(self, lines: BoundaryLines) -> list[Callable[[], None]]:
-        self.boundaries = lines.boundaries
-
+    def _line_makers(self, lines: BoundaryLines) -> dict[str, Callable[[], None]]:
         def draw(style: BoundaryStyle) -> Callable[[], None]:
             name, vectors = boundary_layer(style.name), lines.vectors[style.name]
             return lambda: self._vectors(name, vectors, style.color, _WIDTHS[style.name])
 
-        return [draw(style) for style in BOUNDARY_TABLE]
+        return {boundary_layer(style.name): draw(style) for style in BOUNDARY_TABLE}
 
     def _show_lines(self, lines: BoundaryLines) -> None:
-        for step in self._line_steps(lines):
-            step()
+        self.boundaries = lines.boundaries
+        if self._pictures is not None:
+            self._pictures = replace(self._pictures, lines=lines)
+        for draw in self._line_makers(lines).values():
+            draw()
 
     # --------------------------------------------------------------- eyes
     def show_base(self, base: str | None) -> None:
         """Show one of `BASES` and hide the others; None hides all."""
         for name in BASES:
-            layer = self._layers.get(name)
+            layer = self._ensure(name) if name == base else self._layers.get(name)
             if layer is not None:
                 layer.visible = name == base
         viewer = self._viewer()
@@ -248,7 +263,7 @@ class MapLayers:
             else [boundary_layer(style.name) for style in BOUNDARY_TABLE]
         )
         for name in names:
-            layer = self._layers.get(name)
+            layer = self._ensure(name) if visible else self._layers.get(name)
             if layer is not None:
                 layer.visible = visible
 

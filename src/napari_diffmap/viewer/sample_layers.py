@@ -296,7 +296,10 @@ class SampleLayers:
             self.cursor.size = self._cursor_size()
 
     def _on_position(self, y: int, x: int) -> None:
-        if self.cursor is not None:
+        if self.cursor is None and self.images and self._viewer() is not None:
+            # The user deleted it: a click asks for it again.
+            self._ensure_cursor()
+        elif self.cursor is not None:
             self.cursor.data = np.array([[y, x]], dtype=float)
 
     # -------------------------------------------------------------- region
