@@ -147,5 +147,5 @@ def test_nothing_is_invented(sample):
 
 def test_an_output_that_is_a_file_is_refused_before_the_work(tmp_path):
     (tmp_path / "taken").write_text("x")
-    with pytest.raises(BadInputError, match="another --out"):
+    with pytest.raises(BadInputError, match="choose another folder"):
         output_folder(tmp_path / "taken")

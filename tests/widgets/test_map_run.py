@@ -153,6 +153,46 @@ def test_stop_acts_within_a_second_and_keeps_what_is_done(
     settle(ready)
 
 
+def test_a_run_that_maps_nothing_keeps_the_earlier_map(
+    qtbot: Any,
+    ready: Workbench,
+    settle: Settle,
+    notes: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_diffmap.methods.orientation import OrientationMethod
+
+    ready.run.start(coarse())
+    qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+    settle(ready)
+    first, run, method = ready.session.map, ready.run.last, ready.run.method
+    assert first is not None
+    assert method is not None
+
+    prepare = OrientationMethod.prepare
+
+    def stopping(self: Any, *args: Any, **options: Any) -> None:
+        ready.run._control.stop()  # type: ignore[union-attr]
+        prepare(self, *args, **options)
+
+    def broken(self: Any, *_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    for prepared, line in (
+        (stopping, "stopped before the first position was mapped; the earlier map is kept"),
+        (broken, "out of memory"),
+    ):
+        monkeypatch.setattr(OrientationMethod, "prepare", prepared)
+        ready.run.start(coarse())
+        assert ready.run.method is method
+        qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+        settle(ready)
+        assert any(line in said for _, said in notes)
+        assert (ready.session.map, ready.run.last, ready.run.method) == (first, run, method)
+        qtbot.waitUntil(lambda: ready.maps.layer("ambiguity") is not None)
+        assert np.asarray(ready.maps.layer("IPF-Z").data)[..., 3].any()  # type: ignore[union-attr]
+
+
 def test_an_error_is_one_line_and_leaves_what_was_done(
     qtbot: Any,
     ready: Workbench,
@@ -254,4 +294,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     blocked.write_text("in the way", encoding="utf-8")
     ready.run.save(blocked / "out")
     qtbot.waitUntil(lambda: any(severity == "error" for severity, _ in notes), timeout=60_000)
+    (line,) = [said for severity, said in notes if severity == "error"]
+    assert line.endswith("choose another folder")
+    assert "--" not in line
+    assert "\n" not in line
     assert ready.session.map is not None

@@ -208,6 +208,6 @@ def output_folder(out: str | Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise BadInputError(
-            f"cannot write to {out} ({error.strerror}): give another --out folder"
+            f"cannot write to {out} ({error.strerror}): choose another folder"
         ) from error
     return folder

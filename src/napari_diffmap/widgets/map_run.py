@@ -50,6 +50,7 @@ class MapRun:
         self._control: JobControl | None = None
         self._worker: JobWorker | None = None
         self._scan: object = None
+        self._coming: Any = None
         session.scan_changed.connect(self._on_scan)
 
     # --------------------------------------------------------------- asking
@@ -59,10 +60,7 @@ class MapRun:
         if session.scan is None:
             return "Open a scan first."
         if not session.scan.has_patterns:
-            return (
-                f"A {session.scan.kind} scan has no grid of patterns;"
-                " give it a scan shape in the Scan dock."
-            )
+            return _no_patterns(session.scan.kind)
         if not session.phases:
             return "Add a phase first: a CIF file or a bundled one."
         lacking = [word for word in session.calibration.missing() if word != "centre"]
@@ -99,7 +97,7 @@ class MapRun:
                 update={"phases": tuple(str(p.source or p.name) for p in phases)}
             )
             method = OrientationMethod(chosen, list(phases))
-            self.method = method
+            self._coming = method
             device = resolve_device("auto")
             tiles = _TileMail(worker, method)
             return submit(
@@ -172,25 +170,34 @@ class MapRun:
     def _on_returned(self, run: OrientationRun) -> None:
         if not self._current():
             return
-        self.last = run
-        error = run.result.error
-        if error is not None:
-            if isinstance(error, CancelledError):
-                report(str(error))
-            else:
-                report_error(error)
-        if run.result.done.any():
+        error, any_done = run.result.error, bool(run.result.done.any())
+        if isinstance(error, CancelledError):
+            report(str(error) if any_done else self._stopped_line())
+        elif error is not None:
+            report_error(error)
+        if any_done:
+            self.last, self.method = run, self._coming
             self.session.set_map(run.map)
         else:
-            self.last = None
-            self.layers.clear()
+            self._keep_earlier()
+
+    def _stopped_line(self) -> str:
+        kept = "" if self.session.map is None else "; the earlier map is kept"
+        return f"stopped before the first position was mapped{kept}"
+
+    def _keep_earlier(self) -> None:
+        """Nothing was mapped: show the map that was there before, if any."""
+        self.layers.clear()
+        if self.session.map is not None:
+            self.session.set_map(self.session.map)
 
     def _on_errored(self, error: Exception) -> None:
         report_error(error)
+        if self._current():
+            self._keep_earlier()
 
     def _on_finished(self) -> None:
-        self._control = None
-        self._worker = None
+        self._control = self._worker = self._coming = None
         self._set("idle")
         self.finished.emit(self.last)
 
@@ -227,6 +234,12 @@ class MapRun:
 
     #: The files of a save are written.
     saved = Signal(object)
+
+
+def _no_patterns(kind: str) -> str:
+    if kind == "pattern stack":
+        return "Press Scan shape in the Scan dock first: these patterns have no rows and columns."
+    return f"Orientations are mapped from 4D-STEM patterns; this scan ({kind}) has none."
 
 
 class _TileMail:
