@@ -125,6 +125,7 @@ def test_nothing_mapped_is_said() -> None:
     pixel = describe(empty_scan(), found, 0, 0)
     assert not pixel.answers
     assert "no data" in pixel.doubt
+    assert "in doubt" not in pixel.doubt
 
 
 def test_measured_spots_of_a_peak_list() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import DiffmapError
-from napari_diffmap.maps.ambiguity import AMBIGUITY
+from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
@@ -176,6 +176,8 @@ def doubt_line(found: OrientationMap, y: int, x: int) -> str:
     reliability = float(found.reliability[y, x])
     sure = "" if np.isnan(reliability) else f"reliability {100 * reliability:.0f} %"
     cause = "" if code == 0 else f"in doubt: {AMBIGUITY[code]}"
+    if code == Ambiguity.NO_DATA:
+        cause = "no data: no pattern was recorded here, or the run ended before it"
     return " · ".join(part for part in (sure, cause) if part)
 
 
