@@ -88,6 +88,24 @@ def test_axes_and_calibration_are_shown(
     assert "4D-STEM · uint16" in scan_dock.name.full_text()
 
 
+def test_what_was_said_of_a_scan_stays_until_the_next(
+    scan_dock: ScanDock, shown: Workbench, make_scan: Callable[..., Scan]
+) -> None:
+    shown.opening.show(make_scan(warnings=("half the frames are missing",)))
+    shown.session.message.emit("virtual image: the file is gone")
+    assert scan_dock.notes.text().splitlines() == [
+        "⚠ half the frames are missing",
+        "⚠ virtual image: the file is gone",
+    ]
+    assert scan_dock.notes.isVisibleTo(scan_dock)
+    for number in range(4):
+        shown.session.message.emit(f"line {number}")
+    assert scan_dock.notes.text().splitlines() == ["⚠ line 1", "⚠ line 2", "⚠ line 3"]
+    assert "half the frames are missing" in scan_dock.notes.toolTip()
+    shown.opening.show(make_scan())
+    assert not scan_dock.notes.isVisibleTo(scan_dock)
+
+
 def test_the_list_mirrors_the_detectors(
     qtbot: Any, scan_dock: ScanDock, shown: Workbench, settle: Callable[[Workbench], None]
 ) -> None:
@@ -163,7 +181,7 @@ def type_into(qtbot: Any, box: Any, text: str) -> None:
 
 def test_the_state_says_where_values_came_from(calibrate: CalibrateDock) -> None:
     assert {name: label.text() for name, label in calibrate.origins.items()} == {
-        "center": "measured on the mean pattern",
+        "center": "measured",
         "pixel_size": "from the file",
         "voltage": "from the file",
     }
@@ -242,6 +260,39 @@ def test_a_missing_voltage_is_named(
     assert not map_dock.map_button.isEnabled()
 
 
+@pytest.mark.parametrize(
+    ("kind", "names", "said"),
+    [
+        ("STXM", ("energy", "y", "x"), "this scan (STXM) has none"),
+        ("pattern stack", ("frame", "ky", "kx"), "Press Scan shape in the Scan dock"),
+    ],
+)
+def test_a_scan_without_a_grid_of_patterns_gets_advice_that_works(
+    map_dock: MapDock,
+    bench: Workbench,
+    settle: Callable[[Workbench], None],
+    kind: Any,
+    names: tuple[str, ...],
+    said: str,
+) -> None:
+    import dask.array as da
+
+    from napari_diffmap.scan.axes import Axis
+
+    axes = tuple(Axis(name, n) for name, n in zip(names, (3, 8, 9), strict=True))
+    bench.opening.show(Scan(da.ones((3, 8, 9)), axes, kind, "other"))
+    settle(bench)
+    assert said in map_dock.line.full_text()
+    assert not map_dock.map_button.isEnabled()
+
+
+def test_the_bar_and_the_line_agree(map_dock: MapDock, bench: Workbench) -> None:
+    from napari_diffmap.jobs.control import Progress
+
+    bench.run.progressed.emit(Progress(done=75, total=1000, seconds=1.0, message="mapping"))
+    assert map_dock.progress.text() == "8 %"
+
+
 def test_phases_are_added_and_removed(
     map_dock: MapDock, bench: Workbench, settle: Callable[[Workbench], None]
 ) -> None:
@@ -273,19 +324,6 @@ def test_a_broken_cif_is_one_line_and_leaves_the_list(
     assert len(errors) == 1
     assert "empty.cif" in errors[0]
     assert "\n" not in errors[0]
-
-
-def test_a_stack_without_patterns_is_explained(
-    map_dock: MapDock, bench: Workbench, settle: Callable[[Workbench], None]
-) -> None:
-    import dask.array as da
-
-    from napari_diffmap.scan.axes import Axis
-
-    axes = (Axis("energy", 4), Axis("y", 5), Axis("x", 6))
-    bench.opening.show(Scan(da.ones((4, 5, 6)), axes, "STXM", "stack"))
-    settle(bench)
-    assert "STXM scan has no grid of patterns" in map_dock.line.full_text()
 
 
 # --------------------------------------------------------------------- key

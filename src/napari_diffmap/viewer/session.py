@@ -69,7 +69,7 @@ class Session:
     calibration_changed(calibration), phases_changed(), map_changed(map)
         As they say.
     message(text)
-        One line for the user.
+        One line for the user; kept in `notes` until another scan is open.
     """
 
     scan_changed = Signal(object)
@@ -96,7 +96,9 @@ class Session:
         self.in_colors = False
         self.phases: tuple[CrystalPhase, ...] = ()
         self.map: OrientationMap | None = None
+        self.notes: tuple[str, ...] = ()
         self._keys = count(1)
+        self.message.connect(self._note)
 
     # ---------------------------------------------------------------- scan
     def set_scan(self, scan: Scan | None) -> None:
@@ -111,6 +113,7 @@ class Session:
         self.detectors = ()
         self.selected = None
         self.map = None
+        self.notes = ()
         self.scan_changed.emit(scan)
         self.map_changed.emit(None)
 
@@ -135,6 +138,11 @@ class Session:
         """The scan when its second canvas is a spectrum or a time trace."""
         scan = self.scan
         return scan if scan is not None and scan.kind in ("STXM", "image series") else None
+
+    def _note(self, text: str) -> None:
+        # napari's notifications go after seconds; what was said of a scan stays.
+        if text not in self.notes:
+            self.notes = (*self.notes, text)
 
     # ------------------------------------------------------------ position
     def set_position(self, y: int, x: int) -> None:

@@ -23,8 +23,8 @@ from napari_diffmap.widgets.workbench import workbench_of
 _ORIGINS = {
     "missing": "missing",
     "file": "from the file",
-    "fitted": "measured on the mean pattern",
-    "entered": "entered by you",
+    "fitted": "measured",
+    "entered": "entered",
 }
 
 

@@ -113,6 +113,7 @@ class MapDock(QWidget):
         self.progress = QProgressBar()
         self.progress.setToolTip("Share of the scan positions that are mapped")
         self.progress.setRange(0, 1000)
+        self._show_share(0.0)
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(
             "Save the map to a folder: orix HDF5, .ang, TIFF maps, PNG pictures with scale bar"
@@ -152,7 +153,7 @@ class MapDock(QWidget):
         self.high.setValue(self.bench.maps.high)
         for box in (self.low, self.high):
             box.valueChanged.connect(self._on_thresholds)
-        for widget in (QLabel("Show"), self.base, self.boundaries, QLabel("low"), self.low):
+        for widget in (self.base, self.boundaries, QLabel("low"), self.low):
             row.addWidget(widget)
         for widget in (QLabel("high"), self.high, self.ambiguity):
             row.addWidget(widget)
@@ -266,7 +267,12 @@ class MapDock(QWidget):
     def _on_progress(self, progress: Progress) -> None:
         if self.run.state == "running":
             self.line.setText(progress.text())
-        self.progress.setValue(round(1000 * progress.fraction))
+        self._show_share(progress.fraction)
+
+    def _show_share(self, share: float) -> None:
+        # The bar's own percentage is cut off where the line's is rounded.
+        self.progress.setValue(round(1000 * share))
+        self.progress.setFormat(f"{100 * share:.0f} %")
 
     def _on_finished(self, _run: Any) -> None:
         self.refresh()
@@ -311,7 +317,7 @@ class MapDock(QWidget):
         missing = self.run.missing()
         if idle:
             self.line.setText(_outcome(self.run.last) or missing or "Ready: press Map.")
-            self.progress.setValue(_share(self.run.last))
+            self._show_share(_share(self.run.last))
         self.map_button.setEnabled(idle and not missing)
         self.pause_button.setEnabled(self.run.state in ("running", "paused"))
         self.stop_button.setEnabled(self.run.state in ("running", "paused"))
@@ -331,8 +337,8 @@ class MapDock(QWidget):
         super().closeEvent(event)
 
 
-def _share(run: OrientationRun | None) -> int:
-    return 0 if run is None else round(1000 * float(run.result.done.mean()))
+def _share(run: OrientationRun | None) -> float:
+    return 0.0 if run is None else float(run.result.done.mean())
 
 
 def _outcome(run: OrientationRun | None) -> str:

@@ -32,9 +32,9 @@ class ElidedLabel(QLabel):
 
     def _fit(self) -> None:
         metrics = QFontMetrics(self.font())
-        super().setText(
-            metrics.elidedText(self._text, Qt.TextElideMode.ElideRight, max(self.width(), 20))
-        )
+        # The style's padding is no room for text; neither is the last letter's overhang.
+        room = max(self.contentsRect().width() - 4, 20)
+        super().setText(metrics.elidedText(self._text, Qt.TextElideMode.ElideRight, room))
 
     def resizeEvent(self, event: object) -> None:
         """Shorten again for the new width."""

@@ -25,10 +25,12 @@ from napari_diffmap.viewer.keys import help_text
 from napari_diffmap.viewer.readout import calibration_line, number
 from napari_diffmap.widgets.detector_list import DetectorList
 from napari_diffmap.widgets.dialogs import DialogAsker, ShapeDialog
-from napari_diffmap.widgets.parts import one_line_label, tool_button
+from napari_diffmap.widgets.parts import one_line_label, plain_label, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 _NOTHING = "Open a scan: drop a file on the window or press Open."
+#: Notes shown at once; a fourth would take the room of the axes.
+_NOTES = 3
 _HINT = "Sample: click or drag picks a position · arrows step · Shift-drag pans · wheel zooms"
 
 
@@ -58,6 +60,9 @@ class ScanDock(QWidget):
         self.detectors = DetectorList(self.bench.desk)
         middle.addWidget(self.detectors, 0, 1)
         layout.addLayout(middle, 1)
+        self.notes = plain_label("")
+        self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout.addWidget(self.notes)
         self.hint = one_line_label(help_text())
         self.hint.setText(_HINT)
         layout.addWidget(self.hint)
@@ -65,6 +70,7 @@ class ScanDock(QWidget):
             (self.session.scan_changed, self._on_scan),
             (self.session.calibration_changed, self._on_scan),
             (self.session.region_changed, self._on_region),
+            (self.session.message, self._on_message),
             (self.bench.opening.busy, self._on_busy),
         ]
         for signal, slot in self._links:
@@ -216,6 +222,14 @@ class ScanDock(QWidget):
         self.shape_button.setEnabled(flat and self.bench.opening.last is not None)
         self.detectors.setVisible(scan is None or self.session.patterns is not None)
         self._on_region(self.session.region)
+        self._on_message()
+
+    def _on_message(self, *_: object) -> None:
+        """What was said of this scan: the newest lines, all of them in the tooltip."""
+        notes = self.session.notes
+        self.notes.setText("\n".join(f"⚠ {line}" for line in notes[-_NOTES:]))
+        self.notes.setToolTip("\n".join(("What was noticed in this scan:", *notes)))
+        self.notes.setVisible(bool(notes))
 
     def _on_region(self, mask: object) -> None:
         for button in self.region_buttons.values():
