@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from napari_diffmap.crystal.phases import load_phase
 from napari_diffmap.crystal.reflections import reflections
@@ -157,6 +158,20 @@ def test_still_crystal_keeps_its_spots(bench: Any) -> None:
     images = bench.counted(bench.draw(load_phase("LiNiO2"), q)).astype(np.float32)
     bad = find_bad_pixels(images)
     assert bad is None or bad.sum() < 3
+
+
+@pytest.mark.parametrize(("sigma", "spot"), [(0.0, False), (0.4, True), (0.6, True)])
+def test_warm_pixel_is_told_from_a_sharp_spot(sigma: float, spot: bool) -> None:
+    """On a bright background, at 2.5 times its level, in every pattern."""
+    fine = np.zeros((32 * 9, 32 * 9))
+    fine[15 * 9 + 4, 17 * 9 + 4] = 3000
+    # A pixel integrates over its area.
+    binned = gaussian_filter(fine, 9 * sigma).reshape(32, 9, 32, 9).sum(axis=(1, 3))
+    y = np.arange(32)[:, None]
+    images = np.random.default_rng(4).poisson(1500 + 20 * y + binned, (40, 32, 32))
+    bad = find_bad_pixels(images.astype(np.float32))
+    found = [] if bad is None else np.argwhere(bad).tolist()
+    assert found == ([] if spot else [[15, 17]])
 
 
 @pytest.mark.parametrize("sigma", [0.95, 2.5])

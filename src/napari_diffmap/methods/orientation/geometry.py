@@ -300,8 +300,8 @@ def _beam(
 def find_bad_pixels(frames: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     """Pixels that stand out from all their neighbours in most patterns.
 
-    A Bragg spot is wider than a pixel; a hot pixel is not, and a dead one is
-    empty where its neighbours count.
+    A Bragg spot is wider than a pixel and lifts its neighbours; a hot pixel does
+    not, and a dead one is empty where its neighbours count.
     """
     middle = np.median(frames, axis=0)
     mean = frames.mean(axis=0)
@@ -321,7 +321,7 @@ def find_bad_pixels(frames: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     hot = (middle > 3 * top_middle + 3 * noise) & (mean > 3 * top_mean + 3 * noise)
     counted = around[8:].min(axis=0) * len(frames)
     dead = (mean < 0.05 * around[8:].min(axis=0)) & (counted > 25)
-    bad = hot | dead
+    bad = hot | dead | (_lone(middle) & _lone(mean))
     # A detector with this many is no detector with bad pixels but a sparse pattern.
     if bad.mean() > 0.02:
         bad[:] = False
@@ -330,6 +330,26 @@ def find_bad_pixels(frames: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         bad[:, lines] |= axis == 0
         bad[lines, :] |= axis == 1
     return bad if bad.any() else None
+
+
+def _lone(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels far above the ring two pixels away, whose next neighbours are level with it.
+
+    Even a spot of 0.4 pixels (sigma) puts a tenth of its height into its next
+    neighbours, since a pixel integrates over its area.
+    """
+    padded = np.pad(image.astype(np.float64), 2, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).reshape(*image.shape, 25)
+    at = np.abs(np.indices((5, 5)) - 2).reshape(2, 25)
+    ring = windows[..., at.max(axis=0) == 2]
+    level = np.median(ring, axis=-1)
+    spread = 1.4826 * np.median(np.abs(ring - level[..., None]), axis=-1)
+    height = image - level
+    near = windows[..., at.sum(axis=0) == 1] - level[..., None]
+    clear = height > 12 * spread + 3 * np.sqrt(np.maximum(level, 0) + 1)
+    return np.asarray(
+        clear & (near.mean(axis=-1) < 0.05 * height) & (near.max(axis=-1) < 0.12 * height)
+    )
 
 
 def bad_lines(mean: NDArray[np.float32], axis: int, frames: int) -> NDArray[np.int64]:
