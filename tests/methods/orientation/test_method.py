@@ -298,7 +298,7 @@ def test_constant_frames_hold_no_data() -> None:
     frames = np.random.default_rng(0).poisson(3, (5, 8, 8)).astype(np.float64)
     frames[1], frames[2], frames[3] = 0, np.nan, 65535
     assert no_data(frames).tolist() == [False, True, True, True, False]
-    assert no_data(frames.clip(0, 9).astype(np.uint8)[[0, 4]]).tolist() == [False, False]
+    assert no_data(frames[[0, 4]].astype(np.uint8)).tolist() == [False, False]
 
 
 def peak_scan(bench: Any, method: OrientationMethod, scan: Scan) -> Scan:
