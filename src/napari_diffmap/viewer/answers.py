@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
+from napari_diffmap.maps.quaternions import bunge
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
@@ -136,13 +137,11 @@ def describe(
 
 def _plain_answers(found: OrientationMap, y: int, x: int) -> tuple[Answer, ...]:
     """Angles and scores alone."""
-    from orix.quaternion import Orientation
-
     answers = []
     for rank in np.flatnonzero(found.phase_ids[y, x] >= 0):
         phase = found.phases[int(found.phase_ids[y, x, rank])]
         rotation = found.rotations[y, x, rank].astype(np.float64)
-        euler = Orientation(rotation[np.newaxis]).to_euler(degrees=True)[0]
+        euler = np.rad2deg(bunge(rotation[np.newaxis])[0])
         angles = (float(euler[0]), float(euler[1]), float(euler[2]))
         answers.append(Answer(phase.name, phase.color, angles, float(found.scores[y, x, rank])))
     return tuple(answers)
