@@ -332,3 +332,35 @@ def test_the_key_says_what_it_waits_for(qtbot: Any, model: ViewerModel, bench: W
     qtbot.addWidget(view)
     assert "Map orientations first" in view.message.text()
     assert not view.message.isHidden()
+
+
+# --------------------------------------------------------------------- key
+def test_shares_of_a_partial_map_are_of_what_was_mapped(
+    qtbot: Any, model: ViewerModel, bench: Workbench, settle: Callable[[Workbench], None]
+) -> None:
+    from napari_diffmap.crystal.phases import load_phases
+    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.widgets.key_view import KeyView
+
+    view = KeyView(model)
+    qtbot.addWidget(view)
+    rotations = np.zeros((4, 5, 1, 4), dtype=np.float32)
+    rotations[..., 0] = 1
+    ids = np.zeros((4, 5, 1), dtype=np.int16)
+    ambiguity = np.full((4, 5), 1, dtype=np.uint8)
+    # Half of the scan is mapped, all of that is in doubt.
+    ids[2:], ambiguity[2:] = -1, 6
+    found = OrientationMap(
+        rotations=rotations,
+        scores=np.ones((4, 5, 1), dtype=np.float32),
+        phase_ids=ids,
+        reliability=np.full((4, 5), 0.2, dtype=np.float32),
+        ambiguity=ambiguity,
+        phases=load_phases(["NiO"]),
+    )
+    bench.session.set_map(found)
+    qtbot.waitUntil(lambda: "NiO" in view.keys, timeout=20_000)
+    settle(bench)
+    assert "NiO 100.0 %" in view.legend.text()
+    assert "twin or coincidence 100.0 %" in view.legend.text()
+    assert found.ambiguous_fraction() == 1.0

@@ -54,8 +54,9 @@ def scan_file(truth: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         Axis("kx", counts.shape[3], k, 0.0, "1/Å"),
     )
     calibration = Calibration(None, k, sample.VOLTAGE_KV, "missing", "file", "file")
-    scan = Scan(da.from_array(counts), axes, "4D-STEM", "LiNiO2 polycrystal", calibration=calibration)
-    path = tmp_path_factory.mktemp("scan") / "LiNiO2 polycrystal.hspy"
+    name = "LiNiO2 polycrystal"
+    scan = Scan(da.from_array(counts), axes, "4D-STEM", name, calibration=calibration)
+    path = tmp_path_factory.mktemp("scan") / f"{name}.hspy"
     save_scan(scan, path)
     return path
 

@@ -129,6 +129,7 @@ def bunge(q: Quaternions) -> NDArray[np.float64]:
 
     From the half sum and half difference of φ1 and φ2, which are exact where
     the usual formulas are not: at Φ = 0 and at Φ = 180° (where orix 0.15 errs).
+    There only φ1 ± φ2 is defined, and φ2 is 0.
 
     Parameters
     ----------
@@ -145,6 +146,9 @@ def bunge(q: Quaternions) -> NDArray[np.float64]:
         ),
         axis=-1,
     )
+    flat = np.sin(euler[:, 1]) < 1e-7
+    euler[flat, 0] = 2 * np.where(euler[flat, 1] < 1, half_sum[flat], half_difference[flat])
+    euler[flat, 2] = 0.0
     euler[:, 0::2] %= 2 * np.pi
     # A tiny negative angle rounds up to 2π itself.
     euler[euler >= 2 * np.pi] = 0.0

@@ -135,14 +135,16 @@ def _legend(found: OrientationMap, low: float, high: float) -> str:
     for i, phase in enumerate(found.phases):
         share = 100 * float(found.phase_mask(i).sum()) / mapped
         text += _line(phase.color, f"{phase.name} {share:.1f} %")
+    # Of the positions that hold data, as the Map dock's line counts.
+    data = max(int((found.ambiguity != Ambiguity.NO_DATA).sum()), 1)
     text += "<b>Ambiguity</b><br>"
     for cause in AMBIGUITY_TABLE:
         if cause.code in (Ambiguity.NONE, Ambiguity.NO_DATA):
             continue
-        share = 100 * float((found.ambiguity == cause.code).mean())
+        share = 100 * float((found.ambiguity == cause.code).sum()) / data
         text += _line(cause.color, f"{cause.name} {share:.1f} %")
     text += "<b>Boundaries</b><br>"
-    words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"> {high:g}°, thick"}
+    words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"> {high:g}°, thick, black"}
     for style in BOUNDARY_TABLE:
         extra = words.get(style.name)
         color = "#888888" if style.color == "#000000" else style.color

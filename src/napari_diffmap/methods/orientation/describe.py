@@ -163,27 +163,18 @@ def _describe(
     center: NDArray[np.float64],
 ) -> AnswerDescription:
     unit = rotation / np.linalg.norm(rotation)
+    first, tilt, second = np.rad2deg(bunge(unit[None])[0])
     zone, offset = nearest_zone_axis(phase, unit)
     return AnswerDescription(
         phase=phase,
         phase_id=number,
         score=score,
-        euler_deg=_euler_deg(unit),
+        euler_deg=(float(first), float(tilt), float(second)),
         zone_axis=zone,
         zone_offset_deg=offset,
         rotation=unit,
         spots=predict_spots(phase, unit, geometry, parameters, center),
     )
-
-
-def _euler_deg(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Bunge angles in degrees; φ2 = 0 where only φ1 + φ2 or φ1 − φ2 is defined."""
-    first, tilt, second = np.rad2deg(bunge(rotation[None])[0])
-    if tilt < 1e-6:
-        first, second = (first + second) % 360, 0.0
-    elif tilt > 180 - 1e-6:
-        first, second = (first - second) % 360, 0.0
-    return float(first), float(tilt), float(second)
 
 
 def predict_spots(
