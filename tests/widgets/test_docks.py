@@ -340,7 +340,6 @@ def test_shares_of_a_partial_map_are_of_what_was_mapped(
 ) -> None:
     from napari_diffmap.crystal.phases import load_phases
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.widgets.key_view import KeyView
 
     view = KeyView(model)
     qtbot.addWidget(view)

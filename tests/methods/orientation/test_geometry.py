@@ -10,8 +10,8 @@ import pytest
 
 from napari_diffmap.crystal.phases import load_phase
 from napari_diffmap.errors import BadInputError, CalibrationError
+from napari_diffmap.methods.orientation.bad_pixels import bad_lines
 from napari_diffmap.methods.orientation.geometry import (
-    bad_lines,
     find_geometry,
     largest_circle,
     sample_patterns,

@@ -12,10 +12,9 @@ from scipy.ndimage import gaussian_filter
 from napari_diffmap.crystal.phases import load_phase
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import spots
+from napari_diffmap.methods.orientation.bad_pixels import bad_lines, find_bad_pixels
 from napari_diffmap.methods.orientation.geometry import (
-    bad_lines,
     beam_positions,
-    find_bad_pixels,
     find_geometry,
     fit_plane,
     measure_spot_sigma,
