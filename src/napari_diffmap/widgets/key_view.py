@@ -144,7 +144,7 @@ def _legend(found: OrientationMap, low: float, high: float) -> str:
         share = 100 * float((found.ambiguity == cause.code).sum()) / data
         text += _line(cause.color, f"{cause.name} {share:.1f} %")
     text += "<b>Boundaries</b><br>"
-    words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"> {high:g}°, thick, black"}
+    words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"> {high:g}°, black"}
     for style in BOUNDARY_TABLE:
         extra = words.get(style.name)
         color = "#888888" if style.color == "#000000" else style.color
