@@ -197,6 +197,21 @@ def test_a_deleted_layer_comes_back_when_it_is_chosen(
     assert "phases" not in viewer.layers
 
 
+def test_a_run_that_starts_while_a_map_is_being_shown_ends_the_showing(
+    desk: Desk, layers: MapLayers, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Any] = []
+    monkeypatch.setattr(layers.runner, "one_by_one", left.extend)
+    desk.session.set_map(two_grains())
+    left.pop(0)()
+    assert "IPF-Z" in viewer.layers
+    layers.begin()
+    for step in left:
+        step()
+    assert [layer.name for layer in viewer.layers] == ["BF", "IPF-Z", "position"]
+    assert not np.asarray(viewer.layers["IPF-Z"].data).any()
+
+
 def test_no_map_no_layers(desk: Desk, found: OrientationMap, viewer: ViewerModel) -> None:
     desk.session.set_map(None)
     assert [layer.name for layer in viewer.layers] == ["BF", "position"]

@@ -167,10 +167,11 @@ class MapLayers:
         return self._layers.get(name)
 
     def _unless_gone(self, found: OrientationMap, step: Callable[[], None]) -> Callable[[], None]:
-        """Another scan or map may have come between two steps."""
+        """Another scan, map or run may have come between two steps."""
 
         def act() -> None:
-            if self.session.map is found and self._viewer() is not None:
+            shown = self._pictures
+            if shown is not None and shown.found is found and self._viewer() is not None:
                 step()
 
         return act
