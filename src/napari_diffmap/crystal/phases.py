@@ -6,7 +6,6 @@ phase that had to be mended says so in `CrystalPhase.warnings`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.crystal import symmetry as sym
-from napari_diffmap.crystal.cif_file import CifCrystal, CifSite, read_cif
+from napari_diffmap.crystal.cell_atoms import (
+    CellAtoms,
+    check_composition,
+    check_distances,
+    fill_cell,
+    formula_text,
+)
+from napari_diffmap.crystal.cif_file import CifCrystal, read_cif
 from napari_diffmap.crystal.conventional import conventional_basis, transform_cell
 from napari_diffmap.errors import PhaseError
 
@@ -38,9 +44,6 @@ _ORIX_COLORS = dict(
         strict=True,
     )
 )
-
-#: B (Å²) where a file gives none: usual for inorganic solids at room temperature.
-DEFAULT_B = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,33 +216,6 @@ def load_phase(source: str | Path) -> CrystalPhase:
     return _build(crystal, path)
 
 
-@dataclass(frozen=True, eq=False)
-class _Atoms:
-    """All atoms of a cell while it is being built."""
-
-    elements: tuple[str, ...]
-    xyz: NDArray[np.float64]
-    occupancy: NDArray[np.float64]
-    b_iso: NDArray[np.float64]
-    disorder: tuple[str, ...]
-
-    def take(self, index: NDArray[np.int64], xyz: NDArray[np.float64]) -> _Atoms:
-        return _Atoms(
-            tuple(self.elements[i] for i in index),
-            xyz,
-            self.occupancy[index],
-            self.b_iso[index],
-            tuple(self.disorder[i] for i in index),
-        )
-
-    @property
-    def kinds(self) -> NDArray[np.int64]:
-        """A number for each kind of site: same atoms, same occupancy."""
-        keys = [(e, round(float(o), 2)) for e, o in zip(self.elements, self.occupancy, strict=True)]
-        order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        return np.array([order[key] for key in keys])
-
-
 def _build(crystal: CifCrystal, path: Path) -> CrystalPhase:
     name = path.name
     warnings: list[str] = []
@@ -248,9 +224,9 @@ def _build(crystal: CifCrystal, path: Path) -> CrystalPhase:
     except ValueError as error:
         raise PhaseError(f"{name}: {error}") from error
     operators, group, number = _operators(crystal, base, name, warnings)
-    atoms = _fill(crystal.sites, operators, base)
-    _check_distances(atoms, base, name)
-    _check_composition(atoms, crystal, name, warnings)
+    atoms = fill_cell(crystal.sites, operators, base)
+    check_distances(atoms, base, name)
+    check_composition(atoms, crystal, name, warnings)
     if len(operators) == 1 and len(atoms.elements) > 1:
         found = sym.find_operators(base, atoms.xyz, atoms.kinds)
         if len(np.unique([w for w, _ in found], axis=0)) > 1:
@@ -266,7 +242,7 @@ def _build(crystal: CifCrystal, path: Path) -> CrystalPhase:
     laue = sym.proper_rotations(rotations)
     return CrystalPhase(
         name=path.stem,
-        formula=_formula_text(atoms, tuple(crystal.formula)),
+        formula=formula_text(atoms, tuple(crystal.formula)),
         source=path,
         base=base,
         elements=atoms.elements,
@@ -332,110 +308,12 @@ def _number(names: Sequence[str]) -> int | None:
     return None
 
 
-def _fill(
-    sites: Sequence[CifSite], operators: Sequence[sym.Operator], base: NDArray[np.float64]
-) -> _Atoms:
-    elements: list[str] = []
-    xyz, occupancy, b_iso, disorder = [], [], [], []
-    for site in sites:
-        images = sym.expand(_on_thirds(site.xyz), operators, base)
-        xyz.append(images)
-        elements += [site.element] * len(images)
-        occupancy += [site.occupancy] * len(images)
-        b_iso += [DEFAULT_B if site.b_iso is None else site.b_iso] * len(images)
-        disorder += [site.disorder] * len(images)
-    return _Atoms(
-        tuple(elements),
-        np.concatenate(xyz),
-        np.array(occupancy),
-        np.array(b_iso),
-        tuple(disorder),
-    )
-
-
-def _on_thirds(xyz: tuple[float, float, float]) -> NDArray[np.float64]:
-    """Coordinates with 0.3333 and 0.1667 read as the sixths they stand for."""
-    place = np.array(xyz)
-    sixths = np.round(place * 6) / 6
-    return np.where(np.abs(place - sixths) < 1e-4, sixths, place)
-
-
-def _check_distances(atoms: _Atoms, base: NDArray[np.float64], name: str) -> None:
-    """Refuse atoms that sit in one another, unless they are never there together."""
-    if len(atoms.elements) < 2:
-        return
-    distances = sym.pair_distances(atoms.xyz, base)
-    hydrogen = np.array([e == "H" for e in atoms.elements])
-    limit = np.where(hydrogen[:, None] | hydrogen[None], 0.6, 1.0)
-    full = atoms.occupancy[:, None] + atoms.occupancy[None] > 1.02
-    groups = np.array([g if g not in (".", "?", "") else "" for g in atoms.disorder])
-    alternative = (groups[:, None] != groups[None]) & (groups[:, None] != "") & (groups != "")
-    bad = (distances < limit) & full & ~alternative
-    if bad.any():
-        i, j = np.argwhere(bad)[np.argmin(distances[bad])]
-        raise PhaseError(
-            f"{name}: {atoms.elements[i]} and {atoms.elements[j]} would lie"
-            f" {distances[i, j]:.2f} Å apart: check the symmetry operators, the origin choice"
-            " and the occupancies"
-        )
-
-
-def _counts(atoms: _Atoms) -> dict[str, float]:
-    counts: Counter[str] = Counter()
-    for element, occupancy in zip(atoms.elements, atoms.occupancy, strict=True):
-        counts[element] += float(occupancy)  # type: ignore[assignment]
-    return dict(counts)
-
-
-def _check_composition(atoms: _Atoms, crystal: CifCrystal, name: str, warnings: list[str]) -> None:
-    """Compare the atoms with the formula the file states."""
-    formula = {e: n for e, n in crystal.formula.items() if e not in ("H", "D") and n > 0}
-    if not formula:
-        return
-    counts = {e: n for e, n in _counts(atoms).items() if e != "H"}
-    share = {e: counts.get(e, 0.0) / sum(counts.values()) for e in {*formula, *counts}}
-    stated = {e: formula.get(e, 0.0) / sum(formula.values()) for e in share}
-    worst = max(share, key=lambda e: abs(share[e] - stated[e]))
-    gap = abs(share[worst] - stated[worst])
-    said = " ".join(f"{e}{n:g}" for e, n in crystal.formula.items())
-    if gap > 0.1:
-        raise PhaseError(
-            f"{name}: the atoms make {_formula_text(atoms)}, the file says {said}: check the"
-            " symmetry operators and the occupancies"
-        )
-    if gap > 0.02:
-        warnings.append(f"{name}: the atoms make {_formula_text(atoms)}, the file says {said}")
-    elif crystal.formula_units:
-        # Some programs state the formula of the whole cell beside Z.
-        cells = sum(counts.values()) / sum(formula.values())
-        if min(abs(cells / crystal.formula_units - 1), abs(cells - 1)) > 0.05:
-            warnings.append(
-                f"{name}: the cell holds {cells:.3g} formula units {said},"
-                f" the file says Z = {crystal.formula_units:g}"
-            )
-
-
-def _formula_text(atoms: _Atoms, order: Sequence[str] = ()) -> str:
-    """Composition of the atoms, elements in the order the file's formula has them."""
-    counts = _counts(atoms)
-    ranks = {e: i for i, e in enumerate(order)}
-    counts = dict(sorted(counts.items(), key=lambda item: ranks.get(item[0], len(ranks))))
-    smallest = min(n for n in counts.values() if n > 0)
-    scaled = {e: n / smallest for e, n in counts.items()}
-    for factor in (1, 2, 3, 4, 5, 6):
-        tried = {e: n * factor for e, n in scaled.items()}
-        if all(abs(n - round(n)) < 0.02 for n in tried.values()):
-            scaled = tried
-            break
-    return "".join(e + ("" if abs(n - 1) < 0.01 else f"{n:.3g}") for e, n in scaled.items())
-
-
 def _set_axes(
     base: NDArray[np.float64],
-    atoms: _Atoms,
+    atoms: CellAtoms,
     operators: Sequence[sym.Operator],
     warnings: list[str],
-) -> tuple[NDArray[np.float64], _Atoms, NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], CellAtoms, NDArray[np.float64]]:
     """Keep the file's axes where orix has a group for them, else take conventional ones."""
     rotations = sym.cartesian_rotations(operators, base)
     _, named = sym.orix_point_group(rotations)

@@ -158,6 +158,8 @@ def _bent_grains(
     rng: np.random.Generator, y: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Orientation of every grain at every position, ``(grain, y, x, 4)``; about 1° of bending."""
+    from orix.quaternion import Quaternion
+
     mean = _random_rotations(rng, _GRAINS)
     slope = np.deg2rad(rng.normal(0, 0.045, (_GRAINS, 3, 2)))  # degrees per position
     place = np.stack((y - SHAPE[0] / 2, x - SHAPE[1] / 2), axis=-1)
@@ -166,22 +168,8 @@ def _bent_grains(
     bend += np.deg2rad(0.35) * np.moveaxis(ripple / ripple.std(), 0, -1)
     angle = np.linalg.norm(bend, axis=-1, keepdims=True)
     turn = np.concatenate((np.cos(angle / 2), bend * np.sinc(angle / (2 * np.pi)) / 2), axis=-1)
-    return multiply(np.broadcast_to(mean[:, None, None], turn.shape), turn)
-
-
-def multiply(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Product of quaternions (a, b, c, d): first q, then p."""
-    a, b, c, d = np.moveaxis(p, -1, 0)
-    e, f, g, h = np.moveaxis(q, -1, 0)
-    return np.stack(
-        (
-            a * e - b * f - c * g - d * h,
-            a * f + b * e + c * h - d * g,
-            a * g - b * h + c * e + d * f,
-            a * h + b * g - c * f + d * e,
-        ),
-        axis=-1,
-    )
+    turned = Quaternion(mean[:, None, None]) * Quaternion(turn)
+    return np.asarray(turned.data, dtype=np.float64)
 
 
 def simulate_rows(truth: SampleTruth, rows: slice, seed: int = 1) -> NDArray[np.uint16]:
