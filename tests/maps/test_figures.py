@@ -178,6 +178,16 @@ def test_words_are_large_inside_and_apart(make_map, tmp_path, monkeypatch, name,
     assert texts[0][0].get_fontsize() / 0.72 >= width / 90  # the title grows with the picture
 
 
+@pytest.mark.parametrize("name", ["ipf", "phase"])
+def test_a_picture_of_answers_says_how_many_are_in_doubt(make_map, tmp_path, monkeypatch, name):
+    found = make_map((20, 30), seed=4).map
+    doubted = np.isin(found.ambiguity[found.indexed], range(1, 6)).mean()
+    _, texts = drawn_texts(monkeypatch, lambda: WRITERS[name](found, tmp_path / "p.png"))
+    words = [text.get_text() for text, _ in texts]
+    assert words[words.index("of the answers in doubt") + 1] == f"{100 * doubted:.1f} %"
+    assert words[words.index("no answer") + 1] == f"{100 * (~found.indexed).mean():.1f} %"
+
+
 def test_long_names_are_cut_not_spilled(make_map, tmp_path, monkeypatch):
     found = make_map((40, 50)).map
     phase = found.phases[0]

@@ -70,7 +70,7 @@ def save_ipf_png(found: OrientationMap, path: str | Path, direction: Direction =
     size = _KEY if len(keys) == 1 else _SMALL_KEY
     blocks = [_key_block(name, phase, size) for name, phase in keys.items()]
     title = f"IPF-{direction.upper()}: crystal direction along {_DIRECTION_WORDS[direction]}"
-    return _save(found, image, path, title, [*blocks, *_no_answer(found)])
+    return _save(found, image, path, title, [*blocks, *_trust(found)])
 
 
 def save_phase_png(found: OrientationMap, path: str | Path) -> Path:
@@ -80,7 +80,7 @@ def save_phase_png(found: OrientationMap, path: str | Path) -> Path:
         Sample(phase.color, phase.name, _percent(found.phase_mask(i), total))
         for i, phase in enumerate(found.phases)
     ]
-    blocks = [legend("Phase", samples), *_no_answer(found)]
+    blocks = [legend("Phase", samples), *_trust(found)]
     return _save(found, on_grey(phase_colors(found)), path, "Phases", blocks)
 
 
@@ -254,11 +254,16 @@ def _key_block(name: str, phase: PhaseLike, size: int) -> Block:
     return Block(size + 34, draw)
 
 
-def _no_answer(found: OrientationMap) -> list[Block]:
-    missing = ~found.indexed
-    if not missing.any():
-        return []
-    return [legend("", [Sample(_GREY, "no answer", _percent(missing, missing.size))])]
+def _trust(found: OrientationMap) -> list[Block]:
+    """How much of a picture of answers is none, and how much of the rest is in doubt."""
+    missing, doubtful = ~found.indexed, found.ambiguous & found.indexed
+    samples = []
+    if missing.any():
+        samples.append(Sample(_GREY, "no answer", _percent(missing, missing.size)))
+    if doubtful.any():
+        share = _percent(doubtful, int(found.indexed.sum()))
+        samples.append(Sample("none", "of the answers in doubt", share, "text"))
+    return [legend("", samples)] if samples else []
 
 
 def _percent(mask: NDArray[np.bool_], total: int) -> str:

@@ -52,8 +52,8 @@ class Block:
 class Sample:
     """One line of a legend.
 
-    ``kind`` is ``area``, ``line``, ``thin`` or ``dashed``: lines are told apart
-    without colour, too.  ``value`` stands at the right edge of the column.
+    ``kind`` is ``area``, ``line``, ``thin``, ``dashed`` or ``text`` (words only): lines
+    are told apart without colour, too.  ``value`` stands at the right edge of the column.
     """
 
     color: str
@@ -91,7 +91,7 @@ def legend(title: str, samples: Sequence[Sample]) -> Block:
                     (x, y - 8 * f), 24 * f, 16 * f, fc=sample.color, ec="black", lw=0.7 * f
                 )
                 pen.axes.add_patch(box)
-            else:
+            elif sample.kind != "text":
                 width, style = {"line": (4, "-"), "thin": (1.6, "-"), "dashed": (4, (0, (1.5, 1)))}[
                     sample.kind
                 ]
