@@ -68,6 +68,10 @@ def test_the_comparison_can_fail(run, sample):
     assert compare_with_truth(run.map, other_phase)["phase_right"] == 0.0
 
 
+def test_phases_differ_in_colour(run):
+    assert len({phase.color for phase in run.map.phases}) == 2
+
+
 def test_the_folder_holds_everything(run, tmp_path):
     from orix.io import load
 

@@ -149,7 +149,7 @@ def make_method(
     BadInputError
         If no phase is given.
     """
-    from napari_diffmap.crystal.phases import load_phase
+    from napari_diffmap.crystal.phases import load_phases
     from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 
     if not phases:
@@ -157,7 +157,7 @@ def make_method(
     parameters = (parameters or OrientationParameters()).model_copy(
         update={"phases": tuple(phases)}
     )
-    return OrientationMethod(parameters, [load_phase(name) for name in phases])
+    return OrientationMethod(parameters, load_phases(phases))
 
 
 def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str) -> dict[str, Any]:
