@@ -143,7 +143,7 @@ def test_nothing_is_invented(sample):
     with pytest.raises(CalibrationError, match="1/Å"):
         calibrated(bare, voltage_kv=200)
     found = calibrated(bare, voltage_kv=200, pixel_size=0.0225).calibration
-    assert found.center_origin == "fitted"
+    assert found.center_origin == "measured"
     assert found.voltage_origin == found.pixel_size_origin == "entered"
     with pytest.raises(BadInputError, match="phase first"):
         make_method([])

@@ -47,6 +47,6 @@ def test_impossible_voltage(value):
 
 def test_summary_names_what_is_missing():
     assert Calibration().missing() == ("centre", "pixel size", "voltage")
-    full = Calibration((1, 2), 0.01, 200, "fitted", "entered", "file")
+    full = Calibration((1, 2), 0.01, 200, "measured", "entered", "file")
     assert full.complete
-    assert "fitted" in full.summary()
+    assert "measured" in full.summary()

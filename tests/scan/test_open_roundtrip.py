@@ -129,7 +129,7 @@ def scan():
             Axis("ky", 16, 0.01, -0.075, "1/Å"), Axis("kx", 16, 0.01, -0.08, "1/Å"))  # fmt: skip
     missing = np.zeros((3, 4), bool)
     missing[2, 3] = True
-    calibration = Calibration((7.5, 8.0), 0.01, 200.0, "fitted", "entered", "file")
+    calibration = Calibration((7.5, 8.0), 0.01, 200.0, "measured", "entered", "file")
     return Scan(da.from_array(data, chunks=(1, 4, 16, 16)), axes, "4D-STEM", "two grains",
                 calibration=calibration, missing=missing)  # fmt: skip
 
@@ -147,7 +147,7 @@ def test_calibration_and_missing_frames_survive(tmp_path, scan, extension):
 
 def test_center_and_pixel_size_without_calibrated_axes_survive(tmp_path, scan):
     plain = replace(scan, axes=(*scan.axes[:2], Axis("ky", 16), Axis("kx", 16)), missing=None)
-    only_center = replace(plain, calibration=Calibration((3.0, 4.0), center_origin="fitted"))
+    only_center = replace(plain, calibration=Calibration((3.0, 4.0), center_origin="measured"))
     again = open_scan(save_scan(only_center, tmp_path / "a.hspy"))
     assert again.calibration.center == (3.0, 4.0)
     assert again.calibration.pixel_size is None

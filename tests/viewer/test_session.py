@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_diffmap.crystal.phases import load_phases
 from napari_diffmap.errors import BadInputError
+from napari_diffmap.maps import OrientationMap, Provenance
+from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.detectors import Detector, Disk
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.viewer.session import Session, per_viewer, unwrap
+from napari_diffmap.viewer.session import Session, calibration_of, per_viewer, unwrap
 
 
 @pytest.fixture
@@ -102,3 +106,39 @@ def test_one_session_a_viewer() -> None:
     assert per_viewer(viewer, lambda _: Session()) is made
     assert per_viewer(other, lambda _: Session()) is not made
     assert unwrap(viewer) is viewer
+
+
+def a_map(rows: int, columns: int, used: dict[str, Any] | None = None) -> OrientationMap:
+    return OrientationMap(
+        rotations=np.tile([1.0, 0, 0, 0], (rows, columns, 1, 1)),
+        scores=np.ones((rows, columns, 1)),
+        phase_ids=np.zeros((rows, columns, 1)),
+        reliability=np.ones((rows, columns)),
+        ambiguity=np.zeros((rows, columns)),
+        phases=load_phases(["Si"]),
+        provenance=Provenance.collect(
+            inputs=[], method="test", parameters={"used": used} if used else {}
+        ),
+    )
+
+
+def test_a_map_of_another_scan_is_refused(session: Session) -> None:
+    with pytest.raises(BadInputError, match=r"open the scan with scan shape 6,20"):
+        session.set_map(a_map(6, 20))
+    assert session.map is None
+    session.set_map(a_map(*session.grid))
+    assert session.map is not None
+
+
+def test_a_map_brings_the_calibration_it_was_made_with() -> None:
+    plane = [[20.0, 30.0], [0.1, 0.0], [0.0, -0.2]]
+    used = {"voltage_kv": 120.0, "pixel_size": 0.02, "beam_plane": plane}
+    opened = Calibration(None, 0.05, None, "missing", "file", "missing")
+    found = calibration_of(a_map(5, 11, used), opened)
+    # The beam in the middle of the scan, row 2, column 5.
+    assert found.center == pytest.approx((20.2, 29.0))
+    assert (found.pixel_size, found.pixel_size_origin) == (0.02, "entered")
+    assert (found.voltage_kv, found.voltage_origin) == (120.0, "entered")
+    assert calibration_of(a_map(5, 11), opened) == opened
+    same = calibration_of(a_map(5, 11, {"pixel_size": 0.05}), opened)
+    assert same.pixel_size_origin == "file"

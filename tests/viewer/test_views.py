@@ -51,7 +51,7 @@ def test_patterns_of_a_rocking_scan_are_those_of_its_angle() -> None:
 
 
 def test_the_beam_is_at_zero(scan: Scan) -> None:
-    centered = scan.with_calibration(scan.calibration.with_center((18.0, 21.0), "fitted"))
+    centered = scan.with_calibration(scan.calibration.with_center((18.0, 21.0), "measured"))
     ky, kx = detector_grid(centered)
     assert ky.offset + 18 * ky.scale == pytest.approx(0)
     assert kx.offset + 21 * kx.scale == pytest.approx(0)

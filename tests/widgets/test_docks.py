@@ -83,7 +83,7 @@ def test_axes_and_calibration_are_shown(
         ["ky", "32", "0.04", "1/Å"],
         ["kx", "32", "0.04", "1/Å"],
     ]
-    assert "(fitted)" in scan_dock.calibration.text()
+    assert "(measured)" in scan_dock.calibration.text()
     assert "200 kV (file)" in scan_dock.calibration.text()
     assert "4D-STEM · uint16" in scan_dock.name.full_text()
 

@@ -89,7 +89,7 @@ def calibrated(
         )
     if calibration.center is None:
         cy, cx, _ = find_direct_beam(mean_pattern(scan))
-        calibration = calibration.with_center((cy, cx), "fitted")
+        calibration = calibration.with_center((cy, cx), "measured")
     return scan.with_calibration(calibration)
 
 

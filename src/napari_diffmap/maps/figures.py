@@ -144,9 +144,13 @@ def save_ambiguity_png(found: OrientationMap, path: str | Path) -> Path:
         for cause in AMBIGUITY_TABLE
         if cause.code != Ambiguity.NO_DATA
     ]
-    if (found.ambiguity == Ambiguity.NO_DATA).any():
-        samples.append(Sample(AMBIGUITY_TABLE[Ambiguity.NO_DATA].color, "no data"))
-    title = f"Doubt by cause: {_percent(found.ambiguous, data)} of the positions"
+    gaps, whose = found.ambiguity == Ambiguity.NO_DATA, "the positions"
+    if gaps.any():
+        share = _percent(gaps, gaps.size)
+        color = AMBIGUITY_TABLE[Ambiguity.NO_DATA].color
+        samples.append(Sample(color, "no data or not mapped", share))
+        whose = f"{data} mapped positions"
+    title = f"Doubt by cause: {_percent(found.ambiguous, data)} of {whose}"
     return _save(found, table[found.ambiguity], path, title, [legend("Cause", samples)])
 
 

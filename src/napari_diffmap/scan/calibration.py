@@ -9,7 +9,7 @@ from typing import Literal
 from napari_diffmap.errors import CalibrationError
 
 #: Where a calibrated value came from; shown beside it in every form.
-Origin = Literal["missing", "file", "fitted", "entered"]
+Origin = Literal["missing", "file", "measured", "entered"]
 
 
 def electron_wavelength(voltage_kv: float) -> float:
@@ -101,7 +101,7 @@ class Calibration:
         )
 
     def summary(self) -> str:
-        """One line for the panel, e.g. ``centre 63.5, 63.5 px (fitted) · …``."""
+        """One line for the panel, e.g. ``centre 63.5, 63.5 px (measured) · …``."""
         center = (
             f"centre {self.center[0]:.1f}, {self.center[1]:.1f} px ({self.center_origin})"
             if self.center

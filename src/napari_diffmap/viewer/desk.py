@@ -138,7 +138,7 @@ class Desk:
             session.beam_radius = found[2]
             self._compare(found, first)
             if session.calibration.center is None or not first:
-                session.set_calibration(session.calibration.with_center(found[:2], "fitted"))
+                session.set_calibration(session.calibration.with_center(found[:2], "measured"))
         if first and not session.detectors:
             self._add_first()
         self.beam_found.emit()

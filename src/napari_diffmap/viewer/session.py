@@ -274,9 +274,46 @@ class Session:
         self.phases_changed.emit()
 
     def set_map(self, orientation_map: OrientationMap | None) -> None:
-        """Show another orientation map."""
+        """Show another orientation map.
+
+        Raises
+        ------
+        BadInputError
+            If it is not of this scan's shape.
+        """
+        other = orientation_map is not None and orientation_map.shape != self.grid
+        if orientation_map is not None and self.scan is not None and other:
+            rows, columns = orientation_map.shape
+            raise BadInputError(
+                f"the map has {rows} × {columns} positions, the scan {self.grid[0]} ×"
+                f" {self.grid[1]}: open the scan with scan shape {rows},{columns}, or another map"
+            )
         self.map = orientation_map
         self.map_changed.emit(orientation_map)
+
+
+def calibration_of(found: OrientationMap, calibration: Calibration) -> Calibration:
+    """A scan's calibration with what a map of it was made with, where the map says so.
+
+    Parameters
+    ----------
+    found
+        A map whose provenance holds the values used.
+    calibration
+        Of the scan as it was opened.
+    """
+    used: dict[str, Any] = (found.provenance.parameters or {}).get("used") or {}
+    voltage, size, plane = (used.get(name) for name in ("voltage_kv", "pixel_size", "beam_plane"))
+    if voltage and voltage != calibration.voltage_kv:
+        calibration = calibration.with_voltage(float(voltage), "entered")
+    if size and size != calibration.pixel_size:
+        calibration = calibration.with_pixel_size(float(size), "entered")
+    if plane:
+        # The beam in the middle of the scan.
+        middle = [(n - 1) / 2 for n in found.shape]
+        cy, cx = (a + b * middle[0] + c * middle[1] for a, b, c in zip(*plane, strict=True))
+        calibration = calibration.with_center((float(cy), float(cx)), "measured")
+    return calibration
 
 
 _SESSIONS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()

@@ -23,7 +23,7 @@ from napari_diffmap.widgets.workbench import workbench_of
 _ORIGINS = {
     "missing": "missing",
     "file": "from the file",
-    "fitted": "measured",
+    "measured": "measured",
     "entered": "entered",
 }
 

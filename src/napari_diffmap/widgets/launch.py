@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.errors import BadInputError
+from napari_diffmap.errors import BadInputError, DiffmapError, RunError
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -29,11 +32,53 @@ def share_contexts() -> None:
         QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
 
 
+def has_display() -> bool:
+    """Whether a window can be shown; Qt ends the process where it cannot."""
+    if sys.platform.startswith("linux"):
+        names = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+        return any(os.environ.get(name) for name in names)
+    return True
+
+
+def check_before_opening(
+    files: Sequence[str | Path],
+    results: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse what no window can show, before one is made.
+
+    Parameters
+    ----------
+    files, results, options
+        As for `open_window`.
+
+    Raises
+    ------
+    BadInputError
+        If a file or a map is not there, a file is clearly no scan, or there is no display.
+    """
+    from napari_diffmap.scan.open.sniff import family
+
+    given = options or {}
+    raw = given.get("shape") is not None and given.get("dtype") is not None
+    for file in files:
+        path = Path(file).expanduser().absolute()
+        if not (raw and path.is_file()):
+            family(path)
+    if results is not None:
+        _map_file(Path(results))
+    if not has_display():
+        raise BadInputError(
+            "there is no display to open a window on: set DISPLAY, or run under xvfb-run"
+        )
+
+
 def open_window(
     files: Sequence[str | Path] = (),
     *,
     results: str | Path | None = None,
     screenshot: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
     block: bool = True,
 ) -> Viewer:
     """Open napari with the workspace.
@@ -46,13 +91,22 @@ def open_window(
         Folder of an earlier run whose map is shown on the first scan.
     screenshot
         Save a picture of the window there once everything is shown, and close it.
+    options
+        Keyword arguments of ``open_scan`` for the files that do not say everything themselves.
     block
         Run the event loop until the window is closed.
 
     Returns
     -------
     napari.Viewer
+
+    Raises
+    ------
+    DiffmapError
+        If a file, a map or the display is not there; and, with `screenshot` and
+        `block`, if the scan or its map cannot be shown.
     """
+    check_before_opening(files, results, options)
     share_contexts()
     import napari
 
@@ -61,34 +115,74 @@ def open_window(
     viewer = napari.Viewer(title="napari-diffmap")
     viewer.window.resize(*SIZE)
     bench = arrange(viewer)
+    outcome = _Outcome(wants_scan=bool(files), wants_map=bool(files) and results is not None)
+    bench.opening.failed.connect(outcome.fail)
     if results is not None:
-        _load_map_once_open(bench, Path(results))
+        _load_map_once_open(bench, Path(results), outcome)
+    given = dict(options or {})
+    viewers = [viewer]
     for i, file in enumerate(files):
         if i == 0:
-            bench.opening.open(file)
+            bench.opening.open(file, **given)
         else:
-            open_window([file], block=False)
+            viewers.append(open_window([file], options=given, block=False))
     if screenshot is not None:
-        _picture_when_ready(viewer, bench, Path(screenshot), wants_map=results is not None)
+        _picture_when_ready(viewers, bench, Path(screenshot), outcome)
     if block:
         napari.run()
+        if screenshot is not None and outcome.error is not None:
+            raise outcome.error
     return viewer
 
 
-def _load_map_once_open(bench: Workbench, folder: Path) -> None:
+@dataclass
+class _Outcome:
+    """What the window was asked to show, and what kept it from that."""
+
+    wants_scan: bool
+    wants_map: bool
+    error: DiffmapError | None = None
+
+    def fail(self, error: Exception) -> None:
+        """Keep the first error, in the words of `errors`."""
+        from napari_diffmap.widgets.bridge import one_line
+
+        if self.error is None:
+            self.error = error if isinstance(error, DiffmapError) else RunError(one_line(error))
+
+
+def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
     """Show the map of an earlier run, and its phases, as soon as its scan is open."""
+    from napari_diffmap.widgets.bridge import report_error
 
     def load(_scan: object) -> None:
         bench.opening.opened.disconnect(load)
-        bench.runner.latest("load map", lambda _token: load_results(folder), show)
+        bench.runner.latest("load map", lambda _token: load_results(folder), show, failed=failed)
+
+    def failed(error: Exception) -> None:
+        outcome.fail(error)
+        report_error(error)
 
     def show(loaded: tuple[OrientationMap, tuple[CrystalPhase, ...]]) -> None:
         found, phases = loaded
-        if phases:
-            bench.session.set_phases(phases)
-        bench.session.set_map(found)
+        before = bench.session.phases
+        try:
+            if phases:
+                bench.session.set_phases(phases)
+            bench.session.set_map(found)
+        except BadInputError as error:  # a map of other positions than the scan's
+            bench.session.set_phases(before)
+            failed(error)
 
     bench.opening.opened.connect(load)
+
+
+def _map_file(folder: Path) -> Path:
+    """The map in a folder of results, or the file itself."""
+    path = folder / "orientation.h5" if folder.is_dir() else folder
+    if not path.is_file():
+        raise BadInputError(f"{folder}: there is no map; give the folder of a finished run")
+    return path
 
 
 def load_results(folder: Path) -> tuple[OrientationMap, tuple[CrystalPhase, ...]]:
@@ -107,32 +201,42 @@ def load_results(folder: Path) -> tuple[OrientationMap, tuple[CrystalPhase, ...]
     from napari_diffmap.crystal.phases import load_phases
     from napari_diffmap.maps.export import load_orientation_h5
 
-    path = folder / "orientation.h5" if folder.is_dir() else folder
-    if not path.is_file():
-        raise BadInputError(f"{folder}: there is no map; give the folder of a finished run")
-    found = load_orientation_h5(path)
+    found = load_orientation_h5(_map_file(folder))
     files = [Path(item.path) for item in found.provenance.inputs if item.format == "CIF"]
     if len(files) == len(found.phases) and all(file.is_file() for file in files):
         return found, load_phases(files)
     return found, ()
 
 
-def _picture_when_ready(viewer: Viewer, bench: Workbench, path: Path, *, wants_map: bool) -> None:
-    """Save a picture of the window once nothing changes any more, then close it."""
+def _picture_when_ready(
+    viewers: Sequence[Viewer], bench: Workbench, path: Path, outcome: _Outcome
+) -> None:
+    """Save a picture of the first window once nothing changes any more, then close all.
+
+    What could not be shown leaves no picture; `outcome` holds the reason.
+    """
     from qtpy.QtCore import QTimer
 
-    state = {"ticks": 0, "still": 0, "map": not wants_map}
+    window = viewers[0].window
+    state = {"ticks": 0, "still": 0, "map": not outcome.wants_map}
     bench.maps.shown.connect(lambda: state.update(map=True))
-    timer = QTimer(viewer.window.file_menu)
+    timer = QTimer(window.file_menu)
 
     def look() -> None:
         state["ticks"] += 1
-        shown = state["map"] and bool(bench.desk.sample.images) and not bench.runner.busy
-        state["still"] = state["still"] + 1 if shown else 0
-        if state["still"] >= _STILL or state["ticks"] > _MOST_TICKS:
-            timer.stop()
+        there = state["map"] and (bool(bench.desk.sample.images) or not outcome.wants_scan)
+        state["still"] = state["still"] + 1 if there and not bench.runner.busy else 0
+        late = state["ticks"] > _MOST_TICKS
+        if late and not there:
+            waited = _MOST_TICKS * _TICK // 1000
+            outcome.fail(RunError(f"nothing was shown within {waited} s: no picture was written"))
+        if outcome.error is None and (late or state["still"] >= _STILL):
             path.parent.mkdir(parents=True, exist_ok=True)
-            viewer.window.screenshot(str(path), flash=False, canvas_only=False)
+            window.screenshot(str(path), flash=False, canvas_only=False)
+        elif outcome.error is None:
+            return
+        timer.stop()
+        for viewer in viewers:
             viewer.close()
 
     timer.timeout.connect(look)

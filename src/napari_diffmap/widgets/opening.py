@@ -72,10 +72,13 @@ class Opening:
         A file is being opened; None when done.
     opened(scan)
         A scan was opened and is shown.
+    failed(error)
+        A file could not be opened as it was asked for.
     """
 
     busy = Signal(object)
     opened = Signal(object)
+    failed = Signal(object)
 
     def __init__(self, desk: Desk, asker: Asker | None = None) -> None:
         self.desk = desk
@@ -115,6 +118,7 @@ class Opening:
 
         def failed(error: Exception) -> None:
             self.busy.emit(None)
+            self.failed.emit(error)
             self._ask(request, error)
 
         self.desk.runner.latest("open", work, done, failed=failed)
