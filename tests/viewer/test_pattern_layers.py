@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.desk import Desk
 from napari_diffmap.viewer.display import Stretch
+from napari_diffmap.viewer.pattern_layers import whole_bar
 
 LAYERS = ["pattern", "mean of region", "measured spots", "simulated spots", "direct beam"]
 
@@ -131,3 +132,18 @@ def test_another_scan_shows_its_own_patterns(desk: Desk, make_scan: Callable[...
     desk.show_scan(make_scan(data))
     desk.pattern.set_stretch(Stretch("linear"))
     assert np.array_equal(shown_pattern(desk), data[6, 5])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "length"), [(400, None), (300, 1), (150, 1), (70, 2), (20, 5), (0.4, 200)]
+)
+def test_scale_bar_is_in_whole_units(pixels: float, length: float | None) -> None:
+    """napari would call half a reciprocal Å 500 1/kÅ."""
+    assert whole_bar(pixels) == length
+
+
+def test_scale_bar_follows_the_zoom(desk: Desk) -> None:
+    model = desk.pattern.model
+    for zoom, length in ((120.0, 1), (900.0, None), (30.0, 5)):
+        model.scene.camera.zoom = zoom
+        assert model.canvas.overlays.scale_bar.length == length

@@ -32,6 +32,8 @@ _LABELLED = 16
 _RING = 0.12
 #: Patterns looked at for black and white levels.
 _LEVEL_SAMPLES = 9
+#: Screen pixels of a scale bar, and of the longest that is taken to have whole units.
+_BAR, _LONG_BAR = 150.0, 320.0
 
 
 class PatternLayers:
@@ -67,6 +69,7 @@ class PatternLayers:
         self._hkl: list[str] = []
         self._fitted_zoom = 0.0
         self.model.canvas.overlays.scale_bar.visible = True
+        self.model.scene.camera.events.zoom.connect(self._fit_scale_bar)
         session.scan_changed.connect(self._on_scan)
         session.position_changed.connect(self._on_position)
         session.region_changed.connect(self._on_region)
@@ -196,6 +199,16 @@ class PatternLayers:
         """Show the whole pattern, with room for the names of detectors at its edge."""
         self.model.reset_view(margin=0.1)
         self._fitted_zoom = self.model.scene.camera.zoom
+        self._fit_scale_bar()
+
+    def _fit_scale_bar(self, _event: object = None) -> None:
+        """A bar of 1, 2, 5 … 1/Å where one fits: napari calls 0.5 1/Å 500 1/kÅ."""
+        pixels = self.model.scene.camera.zoom
+        scan = self.session.patterns
+        length = None
+        if scan is not None and scan.axes[-1].unit == "1/Å":
+            length = whole_bar(pixels)
+        self.model.canvas.overlays.scale_bar.length = length
 
     def refit(self) -> None:
         """Fit again after the canvas changed its size, unless the user zoomed since."""
@@ -353,6 +366,16 @@ class PatternLayers:
 
 
 @lru_cache(maxsize=32)
+def whole_bar(pixels: float) -> float | None:
+    """Length of a scale bar in whole units, of `pixels` screen pixels each; None when 1 is long."""
+    if pixels > _LONG_BAR:
+        return None
+    tens = 10.0 ** np.arange(0, 7)
+    lengths = np.sort(np.outer((1, 2, 5), tens).ravel())
+    fitting = lengths[lengths * pixels <= _BAR]
+    return float(fitting[-1]) if fitting.size else 1.0
+
+
 def _unit_names(units: tuple[str, ...]) -> tuple[str, ...]:
     """Units as napari spells them."""
     import pint
