@@ -14,6 +14,7 @@ from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
 from napari_diffmap.jobs.pipeline import OnProgress
 from napari_diffmap.jobs.results import write_results
+from napari_diffmap.maps.ambiguity import Ambiguity
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.sample import SampleTruth
@@ -83,7 +84,8 @@ def compare_with_truth(found: OrientationMap, truth: SampleTruth) -> dict[str, A
     dict
         ``positions``, ``median_deg`` (right phase), ``within_3_deg``,
         ``within_3_deg_or_turned_180`` (the turn about the beam allowed),
-        ``phase_right``, ``overlap_within_3_deg`` (the stronger crystal), and of
+        ``phase_right``, ``overlap_within_3_deg`` (the stronger crystal),
+        ``overlap_marked`` (as overlap), and of
         the positions called reliable (probability at least 0.9): their share and
         how many of them are right.
     """
@@ -111,6 +113,7 @@ def compare_with_truth(found: OrientationMap, truth: SampleTruth) -> dict[str, A
         "within_3_deg_or_turned_180": _share(turned[single] <= 3),
         "phase_right": _share(phase_right[single]),
         "overlap_within_3_deg": _share(right[overlap]),
+        "overlap_marked": _share(found.ambiguity[overlap] == Ambiguity.OVERLAP),
         "called_reliable": _share(sure[single]),
         "reliable_and_right": _share(right[sure]),
     }

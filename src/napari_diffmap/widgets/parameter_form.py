@@ -83,7 +83,7 @@ class ParameterForm(QWidget):
         for i, (name, field) in enumerate(fields.items()):
             column, row = divmod(i, max(rows, 1))
             control = _control(field)
-            tip = f"{field.description or ''}"
+            tip = f"{field.description or ''}\nName in recipes and on the command line: {name}"
             label = QLabel(field.title or name)
             label.setToolTip(tip)
             control.setToolTip(tip)

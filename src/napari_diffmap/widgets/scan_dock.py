@@ -82,7 +82,7 @@ class ScanDock(QWidget):
         row = QHBoxLayout()
         self.open_button = tool_button("Open…", "Open a scan file (4D-STEM, STXM, image series)")
         self.open_button.clicked.connect(self.ask_file)
-        self.folder_button = tool_button("Folder…", "Open a zarr folder or a folder of frames")
+        self.folder_button = tool_button("Folder…", "Open a Zarr folder (.zspy, .zarr)")
         self.folder_button.clicked.connect(self.ask_folder)
         self.name = one_line_label("What is open")
         self.kind = QComboBox()
