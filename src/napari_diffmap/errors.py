@@ -37,11 +37,16 @@ class ChooseDatasetError(ScanFileError):
     ----------
     candidates
         The arrays found, with name, shape and dtype.
+    in_full
+        The message with every array named, however long that is.
     """
 
-    def __init__(self, message: str, candidates: Sequence[Candidate]) -> None:
+    def __init__(
+        self, message: str, candidates: Sequence[Candidate], in_full: str | None = None
+    ) -> None:
         super().__init__(message)
         self.candidates = tuple(candidates)
+        self.in_full = message if in_full is None else in_full
 
 
 class NeedsShapeError(ScanFileError):

@@ -73,7 +73,7 @@ def test_blockfile_header_says_too_many_columns(tmp_path):
     scan = open_scan(path)
     assert scan.shape[:2] == (3, 7)
     assert int(scan.missing.sum()) == 15
-    assert any("doubtful, give scan_shape" in w for w in scan.warnings)
+    assert any("doubtful, give the scan shape" in w for w in scan.warnings)
     mended = open_scan(path, scan_shape=(3, 2))
     assert mended.missing is None
     assert np.array_equal(mended.data.compute(), frames.reshape(3, 2, 20, 20))
@@ -279,7 +279,7 @@ def test_complex_arrays_open_as_their_modulus(tmp_path):
 
 def test_number_of_axes(tmp_path):
     np.save(tmp_path / "five.npy", counts(3, 2, 2, 8, 8))
-    with pytest.raises(BadInputError, match="give kind='nanodiffraction'"):
+    with pytest.raises(BadInputError, match="give the kind 'nanodiffraction'"):
         open_scan(tmp_path / "five.npy")
     rocking = open_scan(tmp_path / "five.npy", kind="nanodiffraction")
     assert [a.name for a in rocking.axes] == ["angle", "y", "x", "qy", "qx"]

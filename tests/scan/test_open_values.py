@@ -473,7 +473,7 @@ def test_blockfile_with_frames_missing(broken):
     wide = open_scan(broken / "blo_header_NX7_data_for_2.blo")
     assert wide.shape == (3, 7, 144, 144)
     assert int(wide.missing.sum()) == 15
-    assert any("doubtful, give scan_shape" in w for w in wide.warnings)
+    assert any("doubtful, give the scan shape" in w for w in wide.warnings)
     right = open_scan(broken / "blo_header_NX7_data_for_2.blo", scan_shape=(3, 2))
     assert right.missing is None
     assert right.axes[0].scale == 12.8
@@ -526,7 +526,7 @@ def test_two_datasets_ask(broken):
     path = broken / "two_candidate_4d_datasets.h5"
     with pytest.raises(ChooseDatasetError, match=r"a/data \(2 x 2 x 256 x 256\)") as caught:
         open_scan(path)
-    assert "dataset='a/data'" in str(caught.value)
+    assert "dataset 'a/data'" in str(caught.value)
     assert [c.shape for c in caught.value.candidates] == [(2, 2, 256, 256), (2, 2, 128, 128)]
     assert caught.value.candidates == tuple(list_datasets(path))
     assert open_scan(path, dataset="b/data").shape == (2, 2, 128, 128)

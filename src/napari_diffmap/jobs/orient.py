@@ -69,11 +69,7 @@ def calibrated(
     CalibrationError
         If the voltage or the pixel size is unknown.
     """
-    if not scan.has_patterns:
-        raise BadInputError(
-            f"{scan.name} is a {scan.kind} scan: orientations need patterns on scan positions"
-            " (lay a flat stack out with a scan shape ROWS,COLUMNS)"
-        )
+    scan.need_patterns("orientations need")
     calibration = scan.calibration
     if voltage_kv is not None:
         calibration = calibration.with_voltage(voltage_kv, "entered")

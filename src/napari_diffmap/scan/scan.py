@@ -38,6 +38,17 @@ AXIS_NAMES: dict[Kind, tuple[str, ...]] = {
     "nanodiffraction": ("angle", "y", "x", "qy", "qx"),
     "Bragg CDI": ("angle", "qy", "qx"),
 }
+#: Each kind in a sentence.
+_IN_WORDS: dict[Kind, str] = {
+    "4D-STEM": "a 4D-STEM scan",
+    "pattern stack": "a pattern stack",
+    "pattern": "a single pattern",
+    "STXM": "an STXM scan",
+    "image series": "an image series",
+    "image": "an image",
+    "nanodiffraction": "a nanodiffraction scan",
+    "Bragg CDI": "a Bragg CDI scan",
+}
 _SAMPLE = frozenset({"y", "x", "frame"})
 
 
@@ -84,7 +95,8 @@ class Scan:
         names = tuple(axis.name for axis in self.axes)
         if names != AXIS_NAMES[self.kind]:
             raise BadInputError(
-                f"a {self.kind} scan needs axes {AXIS_NAMES[self.kind]}, not {names}"
+                f"{_IN_WORDS[self.kind]} has axes {', '.join(AXIS_NAMES[self.kind])},"
+                f" not {', '.join(names)}"
             )
         if tuple(axis.size for axis in self.axes) != self.data.shape:
             raise BadInputError(
@@ -123,6 +135,29 @@ class Scan:
         """Whether this is a 4D-STEM scan, ready for virtual detectors and maps."""
         return self.kind == "4D-STEM"
 
+    def need_patterns(self, purpose: str) -> None:
+        """Refuse a scan without patterns on scan positions.
+
+        Parameters
+        ----------
+        purpose
+            What needs them, with its verb, e.g. ``"orientations need"``.
+
+        Raises
+        ------
+        BadInputError
+            If this is no 4D-STEM scan; a flat stack is told how to become one.
+        """
+        if self.has_patterns:
+            return
+        advice = ""
+        if self.kind == "pattern stack":
+            advice = f": {self.shape[0]} frames; give the scan shape (rows, columns)"
+        raise BadInputError(
+            f"{self.name} is {_IN_WORDS[self.kind]}, and {purpose} patterns on scan positions"
+            f"{advice}"
+        )
+
     def with_calibration(self, calibration: Calibration) -> Scan:
         """The same scan with another calibration; k-axes follow it."""
         axes = list(self.axes)
@@ -150,7 +185,7 @@ class Scan:
         elif self.kind == "pattern stack":
             frames = self.shape[0]
         else:
-            raise BadInputError(f"a {self.kind} scan cannot be laid out on scan positions")
+            raise BadInputError(f"{_IN_WORDS[self.kind]} cannot be laid out on scan positions")
         if min(scan_shape) < 1 or scan_shape[0] * scan_shape[1] != frames:
             raise NeedsShapeError(
                 f"{frames} frames cannot be laid out as {scan_shape[0]} x {scan_shape[1]}"
@@ -172,7 +207,7 @@ class Scan:
     def pattern(self, y: int, x: int) -> NDArray[Any]:
         """One pattern ``(ky, kx)`` as numpy, float with NaN where no frame was recorded."""
         if not self.has_patterns:
-            raise BadInputError(f"a {self.kind} scan has no patterns")
+            raise BadInputError(f"{_IN_WORDS[self.kind]} has no patterns on scan positions")
         frame = np.asarray(self.data[y, x].compute(scheduler="synchronous"))
         if self.missing is not None and self.missing[y, x]:
             return np.full(frame.shape, np.nan, dtype=np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_diffmap.errors import BadInputError, RunError
+from napari_diffmap.errors import RunError
 from napari_diffmap.scan.scan import Scan
 
 #: Default size of a decoded block; large enough to hide per-block overhead,
@@ -90,10 +90,7 @@ def plan_blocks(scan: Scan, max_bytes: int = BLOCK_BYTES) -> list[tuple[slice, s
     BadInputError
         If the scan has no scan positions.
     """
-    if not scan.has_patterns:
-        raise BadInputError(
-            f"a {scan.kind} scan has no grid of patterns: open it with a scan shape (rows,columns)"
-        )
+    scan.need_patterns("tiles need")
     ny, nx = scan.shape[:2]
     pattern_bytes = scan.nbytes // (ny * nx)
     patterns = max(1, max_bytes // max(1, pattern_bytes))

@@ -74,10 +74,7 @@ def find_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
     CalibrationError
         If voltage or pixel size is unknown, or no direct beam is found.
     """
-    if not scan.has_patterns:
-        raise BadInputError(
-            f"{scan.name} is a {scan.kind} scan: orientations need patterns on scan positions"
-        )
+    scan.need_patterns("orientations need")
     calibration = scan.calibration
     voltage = parameters.voltage_kv or calibration.voltage_kv
     if voltage is None:

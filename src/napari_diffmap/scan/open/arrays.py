@@ -270,16 +270,16 @@ def raw(path: Path, request: Request) -> list[Offer]:
         if known is not None:
             return [offer_of(known)]
         raise NeedsShapeError(
-            f"{path.name}: {size:,} bytes without a header: give shape=(y, x, ky, kx), dtype"
-            f" and offset{_suggestion(size)}"
+            f"{path.name}: {size:,} bytes without a header: give its shape (y, x, ky, kx),"
+            f" its number type and offset{_suggestion(size)}"
         )
     if request.dtype is None:
-        raise NeedsShapeError(f"{path.name}: give the dtype of its values, e.g. dtype='uint16'")
+        raise NeedsShapeError(f"{path.name}: give the number type of its values, e.g. 'uint16'")
     try:
         dtype = np.dtype(request.dtype)
     except TypeError as error:
         raise NeedsShapeError(
-            f"{path.name}: dtype '{request.dtype}' is not known: give e.g. 'uint16' or '>u2'"
+            f"{path.name}: number type '{request.dtype}' is not known: give e.g. 'uint16' or '>u2'"
         ) from error
     shape = tuple(int(n) for n in request.shape)
     if dtype.kind not in "biufc" or min(shape, default=0) < 1 or request.offset < 0:

@@ -95,7 +95,7 @@ def _say_missing(found: Found, there: int, shape: tuple[int, int], image_bytes: 
     if image_bytes < rows * columns:
         found.notes.append(
             f"its bright-field image has room for {image_bytes} positions only: the header's"
-            f" {rows} x {columns} is doubtful, give scan_shape"
+            f" {rows} x {columns} is doubtful, give the scan shape"
         )
 
 

@@ -105,7 +105,7 @@ def _refuse_impossible(found: Found) -> None:
     if len(shape) < 2:
         raise ScanFileError(
             f"{name}: a list of {shape_text(shape) if shape else 'one'} values is no scan:"
-            " give shape=(y, x, ky, kx) if it is one unrolled"
+            " give its shape (y, x, ky, kx) if it is one unrolled"
         )
 
 

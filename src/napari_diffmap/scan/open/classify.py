@@ -129,7 +129,7 @@ def decide(found: Found, axes: list[RawAxis], kind: Kind | None) -> Decision:
         if classes[0] == "a" or [a.name.lower() for a in axes[-2:]] == ["qy", "qx"]:
             return Decision("nanodiffraction", same)
         raise UnclearError(
-            "has 5 axes: give kind='nanodiffraction' if they are angle, y, x, qy, qx"
+            "has 5 axes: give the kind 'nanodiffraction' if they are angle, y, x, qy, qx"
         )
     if ndim == 4:
         return _four(found, axes, classes, units)
@@ -143,7 +143,7 @@ def decide(found: Found, axes: list[RawAxis], kind: Kind | None) -> Decision:
 def _as_wanted(kind: Kind, axes: list[RawAxis]) -> Decision:
     names = AXIS_NAMES[kind]
     if len(names) != len(axes):
-        what = {3: "a flat stack needs scan_shape=(rows, columns) to become 4D-STEM"}
+        what = {3: "a flat stack needs a scan shape (rows, columns) to become 4D-STEM"}
         hint = what.get(len(axes), "choose another kind") if kind == "4D-STEM" else (
             f"{kind} has axes {', '.join(names)}"
         )  # fmt: skip
@@ -194,7 +194,7 @@ def _four(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decisi
     if roles.count("detector") in (1, 3) and None not in roles:
         raise UnclearError(
             f"has {roles.count('scan')} scan and {roles.count('detector')} detector axes:"
-            " give kind='4D-STEM' if they are y, x, ky, kx"
+            " give the kind '4D-STEM' if they are y, x, ky, kx"
         )
     if "e" in classes:
         raise UnclearError("has an energy axis and four dimensions: choose one part of it")
@@ -205,7 +205,7 @@ def _four(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decisi
     if len(shape) == 4 and min(shape[:2]) >= 32 and shape[0] * shape[1] > 64 * shape[2] * shape[3]:
         note += (
             f" although a detector of {shape[2]} x {shape[3]} pixels is unusual:"
-            " give axes='ky,kx,y,x' if the detector comes first"
+            " give the axes 'ky,kx,y,x' if the detector comes first"
         )
     return Decision("4D-STEM", same, note)
 
@@ -232,7 +232,7 @@ def _three(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decis
         "pattern stack",
         same,
         "the file does not say what its frames are; taken as a stack of patterns"
-        " (else give kind='STXM' or 'image series')",
+        " (else give the kind 'STXM' or 'image series')",
     )
 
 
@@ -249,4 +249,4 @@ def _two(found: Found, axes: list[RawAxis], classes: str, units: str) -> Decisio
         return Decision("image", same, "complex values are taken as an object wave")
     guess: Kind = "pattern" if looks_like_pattern(np.asarray(found.data[:, :])) else "image"
     other = "image" if guess == "pattern" else "pattern"
-    return Decision(guess, same, f"taken as {guess} by its contrast (else give kind='{other}')")
+    return Decision(guess, same, f"taken as {guess} by its contrast (else give the kind '{other}')")

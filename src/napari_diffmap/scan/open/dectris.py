@@ -84,7 +84,7 @@ def _lay_out(found: Found, frames: Region, settings: dict[str, Any]) -> None:
             rows = columns = side
             found.notes.append(
                 f"the scan shape is not in the file; {count} frames taken as {side} x {side}"
-                " (else give scan_shape)"
+                " (else give the scan shape)"
             )
         else:
             return

@@ -140,7 +140,7 @@ def _request(
     if kind is not None and kind not in AXIS_NAMES:
         raise ScanFileError(f"kind '{kind}' is not known: give one of {', '.join(AXIS_NAMES)}")
     if scan_shape is not None and len(scan_shape) != 2:
-        raise ScanFileError("scan_shape needs two numbers: rows, columns")
+        raise ScanFileError("a scan shape has two numbers: rows, columns")
     words = axes.replace(",", " ").split() if isinstance(axes, str) else axes
     return Request(
         dataset,
@@ -160,7 +160,7 @@ def _offers(path: Path, request: Request) -> list[Offer]:
     name = family(path)
     if request.shape is not None and name not in ("raw", "npy"):
         raise ScanFileError(
-            f"{path.name}: has its own shape: leave shape away, or give dtype to read raw bytes"
+            f"{path.name}: has its own shape: leave the shape away, or give its number type as well"
         )
     return _reader(name)(path, request)
 
@@ -174,25 +174,24 @@ def _choose(path: Path, offers: list[Offer], request: Request) -> Offer:
         for hits in (exact, tail):
             if len(hits) == 1:
                 return hits[0]
-        raise ChooseDatasetError(
-            _listing(f"{path.name}: has no array '{wanted}'; it has ", candidates, ""),
-            candidates,
-        )
+        raise _choice(f"{path.name}: has no array '{wanted}'; it has ", candidates, "")
     if len(offers) == 1:
         return offers[0]
-    raise ChooseDatasetError(
-        _listing(
-            f"{path.name}: {len(offers)} arrays could be the scan: ",
-            candidates,
-            f"; choose one, e.g. dataset='{candidates[0].path}'",
-        ),
+    raise _choice(
+        f"{path.name}: {len(offers)} arrays could be the scan: ",
         candidates,
+        f"; choose one, e.g. dataset '{candidates[0].path}'",
     )
 
 
-def _listing(before: str, candidates: list[Candidate], after: str) -> str:
-    """One line that names as many candidates, with their shapes, as fit."""
+def _choice(before: str, candidates: list[Candidate], after: str) -> ChooseDatasetError:
     parts = [f"{c.path} ({shape_text(c.shape)})" for c in candidates]
+    in_full = f"{before}{', '.join(parts)}{after}"
+    return ChooseDatasetError(_listing(before, parts, after), candidates, in_full)
+
+
+def _listing(before: str, parts: list[str], after: str) -> str:
+    """One line that names as many arrays as fit."""
     for count in range(min(len(parts), _NAMED), 0, -1):
         rest = len(parts) - count
         more = f" and {rest} more" if rest else ""
