@@ -11,7 +11,9 @@ import click
 
 from napari_diffmap import __version__
 from napari_diffmap.cli import scans
-from napari_diffmap.errors import DiffmapError
+from napari_diffmap.cli.options import as_keywords, scan_options
+from napari_diffmap.cli.words import on_the_command_line
+from napari_diffmap.errors import ChooseDatasetError, DiffmapError
 
 OpenWindow = Callable[..., Any]
 
@@ -47,19 +49,24 @@ def cli(ctx: click.Context) -> None:
         ctx.obj["open_window"](())
 
 
-@cli.command(name="open", hidden=True)
+@cli.command(name="open")
 @click.argument("files", nargs=-1)
 @click.option("--results", help="Folder of a finished map to show with the scan.")
 @click.option("--screenshot", help="Write a picture of the window and close it.")
+@scan_options
 @click.pass_obj
 def open_files(
     obj: Mapping[str, OpenWindow],
     files: tuple[str, ...],
     results: str | None,
     screenshot: str | None,
+    **options: Any,
 ) -> None:
-    """Open napari with the docks and these files."""
-    obj["open_window"](files, results=results, screenshot=screenshot)
+    """Open napari with the docks and FILES.
+
+    The first file is shown in the window, each further one in a window of its own.
+    """
+    obj["open_window"](files, results=results, screenshot=screenshot, options=as_keywords(options))
 
 
 def add_commands() -> None:
@@ -98,6 +105,9 @@ def run(arguments: Sequence[str], open_window: OpenWindow) -> int:
             standalone_mode=False,
             obj={"open_window": open_window},
         )
+    except ChooseDatasetError as error:
+        _complain(error.in_full)
+        return error.exit_status
     except DiffmapError as error:
         _complain(str(error))
         return error.exit_status
@@ -118,4 +128,4 @@ def run(arguments: Sequence[str], open_window: OpenWindow) -> int:
 
 
 def _complain(message: str) -> None:
-    click.echo(f"napari-diffmap: {' '.join(message.split())}", err=True)
+    click.echo(f"napari-diffmap: {on_the_command_line(message)}", err=True)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Kinds of scan, as `scan.AXIS_NAMES` has them: importing that takes longer than a help text may.
+KINDS = (
+    "4D-STEM",
+    "pattern stack",
+    "pattern",
+    "STXM",
+    "image series",
+    "image",
+    "nanodiffraction",
+    "Bragg CDI",
+)
 
 
 class Numbers(click.ParamType[Any]):
@@ -33,6 +46,8 @@ class Numbers(click.ParamType[Any]):
             numbers = tuple(self.kind(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not {self.names}", param, ctx)
+        if not all(math.isfinite(number) for number in numbers):
+            self.fail(f"{value!r} is not {self.names}: every number must be finite", param, ctx)
         if len(numbers) != len(self.names.split(",")):
             self.fail(f"{value!r} has {len(numbers)} numbers, not {self.names}", param, ctx)
         return numbers
@@ -54,9 +69,33 @@ def scan_options(command: F) -> F:
         ),
         click.option("--dtype", help="Number type of a raw binary file, e.g. uint16."),
         click.option("--raw-offset", type=int, default=0, help="Header bytes of a raw file."),
+        click.option(
+            "--kind", type=click.Choice(KINDS), help="What the scan is, where the guess is wrong."
+        ),
+        click.option("--axes", help="Axis order in the file, e.g. ky,kx,y,x."),
     ):
         command = option(command)
     return command
+
+
+def as_keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """The shared options as keyword arguments of ``open_scan``; only those that were given.
+
+    Parameters
+    ----------
+    options
+        Values of `scan_options` by name.
+    """
+    keywords = {
+        "dataset": options.get("dataset"),
+        "scan_shape": options.get("scan_shape"),
+        "shape": options.get("raw_shape"),
+        "dtype": options.get("dtype"),
+        "offset": options.get("raw_offset") or None,
+        "kind": options.get("kind"),
+        "axes": options.get("axes"),
+    }
+    return {name: value for name, value in keywords.items() if value is not None}
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from napari_diffmap.cli.options import Numbers, json_option, scan_options
+from napari_diffmap.cli.options import Numbers, as_keywords, json_option, scan_options
+from napari_diffmap.cli.words import on_the_command_line
 from napari_diffmap.errors import BadInputError, CalibrationError
 
 if TYPE_CHECKING:
@@ -20,14 +21,7 @@ def open_from_options(file: str, options: dict[str, Any]) -> Scan:
     """Open a scan as the shared options say."""
     from napari_diffmap.scan.open import open_scan
 
-    return open_scan(
-        file,
-        dataset=options.get("dataset"),
-        scan_shape=options.get("scan_shape"),
-        shape=options.get("raw_shape"),
-        dtype=options.get("dtype"),
-        offset=options.get("raw_offset") or 0,
-    )
+    return open_scan(file, **as_keywords(options))
 
 
 def import_dask_quickly() -> None:
@@ -89,7 +83,7 @@ def _size(nbytes: int) -> str:
 def warn(scan: Scan) -> None:
     """Say on stderr what was caught while opening."""
     for warning in scan.warnings:
-        click.echo(f"warning: {' '.join(warning.split())}", err=True)
+        click.echo(f"warning: {on_the_command_line(warning)}", err=True)
 
 
 @click.command()
@@ -154,11 +148,7 @@ def virtual(
         raise BadInputError("give one detector: --annulus CY,CX,R0,R1 or --disk CY,CX,R")
     scan = open_from_options(file, options)
     warn(scan)
-    if not scan.has_patterns:
-        raise BadInputError(
-            f"{Path(file).name} is a {scan.kind} scan: a virtual detector needs patterns on scan"
-            " positions (lay a flat stack out with --scan-shape ROWS,COLUMNS)"
-        )
+    scan.need_patterns("a virtual detector needs")
     shape = Annulus(*annulus) if annulus else Annulus(disk[0], disk[1], 0.0, disk[2])  # type: ignore[index]
     if not pixels:
         shape = _to_pixels(scan, shape)
