@@ -69,8 +69,6 @@ def test_no_map_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.viewer
 def test_the_command_opens_draws_and_closes(results: Path, tmp_path: Path) -> None:
     """In a process of its own: one napari application a process."""
-    if not os.environ.get("DISPLAY") and shutil.which("xvfb-run") is None:
-        pytest.skip("no display and no xvfb-run: install the package xvfb")
     counts = np.random.default_rng(0).poisson(3, (*SHAPE, 64, 64)).astype(np.uint16)
     counts[..., 30:34, 30:34] += 300
     axes = (
@@ -83,12 +81,7 @@ def test_the_command_opens_draws_and_closes(results: Path, tmp_path: Path) -> No
     scan = Scan(da.from_array(counts), axes, "4D-STEM", "scan", calibration=calibration)
     save_scan(scan, tmp_path / "scan.hspy")
     picture = tmp_path / "window.png"
-    command: list[Any] = [
-        *([] if os.environ.get("DISPLAY") else ["xvfb-run", "-a"]),
-        *(sys.executable, "-m", "napari_diffmap", "open", tmp_path / "scan.hspy"),
-        *("--results", results, "--screenshot", picture),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = on_a_display(tmp_path / "scan.hspy", "--results", results, "--screenshot", picture)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     from PIL import Image
@@ -98,3 +91,79 @@ def test_the_command_opens_draws_and_closes(results: Path, tmp_path: Path) -> No
     # The map is drawn: LiNiO2 along [0001] and NiO along [001] are both red.
     red = (image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] < 60)
     assert red.sum() > 20_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothere.blo", "--screenshot", "w.png"], "nothere.blo: no such file"),
+        (["{scan}", "--results", "nofolder", "--screenshot", "w.png"], "there is no map"),
+        (["{scan}", "{text}"], "notes.txt"),
+        (["{scan}"], "no display"),
+    ],
+)
+def test_what_cannot_open_is_refused_before_qt_starts(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    """No display is set here: Qt would end the process with a signal."""
+    np.save(tmp_path / "scan.npy", np.ones((2, 3, 8, 8), np.uint8))
+    (tmp_path / "notes.txt").write_text("no scan\n" * 200)
+    places = {"scan": tmp_path / "scan.npy", "text": tmp_path / "notes.txt"}
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "napari_diffmap", "open"),
+            *(argument.format(**places) for argument in arguments),
+        ],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in hidden},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+    assert not (tmp_path / "w.png").exists()
+
+
+def on_a_display(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    """``napari-diffmap open`` in a process of its own: one napari application a process."""
+    if not os.environ.get("DISPLAY") and shutil.which("xvfb-run") is None:
+        pytest.skip("no display and no xvfb-run: install the package xvfb")
+    command = [
+        *([] if os.environ.get("DISPLAY") else ["xvfb-run", "-a"]),
+        *(sys.executable, "-m", "napari_diffmap", "open", *map(str, arguments)),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.viewer
+def test_a_map_of_another_grid_says_the_scan_shape_and_draws_nothing(
+    results: Path, tmp_path: Path
+) -> None:
+    """The flat stack of a scan, with the map of the scan laid out."""
+    stack = np.random.default_rng(0).poisson(3, (6 * 7, 16, 16)).astype(np.uint16)
+    np.save(tmp_path / "stack.npy", stack)
+    picture = tmp_path / "window.png"
+    options = ("--results", results, "--screenshot", picture)
+    done = on_a_display(tmp_path / "stack.npy", *options)
+    assert done.returncode == 2, done.stderr
+    assert "--scan-shape 6,7" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not picture.exists()
+    done = on_a_display(tmp_path / "stack.npy", "--scan-shape", "6,7", *options)
+    assert done.returncode == 0, done.stderr
+    assert picture.exists()
+
+
+@pytest.mark.viewer
+def test_a_scan_that_fails_to_open_ends_the_wait_for_a_picture(tmp_path: Path) -> None:
+    """Plain bytes without a shape: it is a file, but nobody is there to say the shape."""
+    (tmp_path / "plain.raw").write_bytes(bytes(range(256)) * 7)
+    picture = tmp_path / "window.png"
+    done = on_a_display(tmp_path / "plain.raw", "--screenshot", picture)
+    assert done.returncode == 2, done.stderr
+    assert "--raw-shape" in done.stderr.strip().splitlines()[-1]
+    assert not picture.exists()
