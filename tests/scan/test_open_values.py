@@ -544,7 +544,7 @@ def test_headerless_raw_asks_for_a_shape(broken):
     assert np.array_equal(scan.data.compute().ravel(), np.fromfile(path, "<u2"))
     with pytest.raises(NeedsShapeError, match="524,288 are there"):
         open_scan(path, shape=(2, 2, 256, 256), dtype="uint32")
-    with pytest.raises(NeedsShapeError, match="give the dtype"):
+    with pytest.raises(NeedsShapeError, match="give the number type"):
         open_scan(path, shape=(2, 2, 256, 256))
 
 
