@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from napari_diffmap.crystal.sample import SampleTruth, sample_scan
 from napari_diffmap.errors import BadInputError, CalibrationError
@@ -106,7 +107,10 @@ def test_summary_is_honest_json(run, tmp_path):
     record = json.loads((tmp_path / "summary.json").read_text())
     assert record["patterns"] == 100
     assert record["engine"] == "templates"
-    assert record["device"].startswith("cpu")
+    threads = torch.get_num_threads()
+    assert record["device"] == f"cpu ({threads} thread{'s' if threads > 1 else ''})"
+    assert record["used"] == run.map.provenance.parameters["used"]
+    assert record["used"]["voltage_kv"] == 200
     assert record["patterns_per_second"] == pytest.approx(100 / record["seconds"], rel=0.02)
     assert 0 <= record["ambiguous_fraction"] <= 1
     assert record["complete"]

@@ -178,6 +178,7 @@ def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str)
         "device": device_label(device),
         "engine": ENGINE,
         "calibration": scan.calibration.summary(),
+        "used": (found.provenance.parameters or {}).get("used"),
         "mean_reliability": float(np.nanmean(reliability)) if reliability.size else None,
         "ambiguous_fraction": found.ambiguous_fraction(),
         "complete": result.complete,
