@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from napari_diffmap.cli.options import json_option
-from napari_diffmap.cli.orient import ProgressLine, StopOnInterrupt, one_line
+from napari_diffmap.cli.orient import NewFolder, ProgressLine, StopOnInterrupt, one_line
 from napari_diffmap.jobs.control import JobControl
 
 _XVFB = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24 +extension GLX")
@@ -32,13 +32,13 @@ def demo(obj: dict[str, Any], headless: bool, out: str, device: str, as_json: bo
     """
     from napari_diffmap.cli.main import finish
     from napari_diffmap.jobs.demo import run_demo
-    from napari_diffmap.jobs.orient import output_folder
 
-    folder = output_folder(out)
     control = JobControl()
-    with StopOnInterrupt(control):
+    with NewFolder(out) as folder, StopOnInterrupt(control):
         outcome = run_demo(folder, device=device, control=control, on_progress=ProgressLine())
     if outcome.error is not None:
+        if as_json:
+            finish("", outcome.summary, as_json)
         raise outcome.error
     truth = outcome.summary["truth"]
     line = (

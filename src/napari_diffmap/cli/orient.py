@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import click
 
 from napari_diffmap.cli.options import Numbers, json_option, scan_options
 from napari_diffmap.cli.scans import open_from_options, warn
+from napari_diffmap.cli.settings import parse_settings
+from napari_diffmap.cli.words import on_the_command_line
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl, Progress
 
@@ -49,27 +52,30 @@ def orient(
 ) -> None:
     """Orientation and phase map of FILE."""
     from napari_diffmap.cli.main import finish
-    from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations, output_folder
+    from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
     from napari_diffmap.jobs.results import write_results
+    from napari_diffmap.models.device import resolve_device
 
     if engine != "templates":
         raise BadInputError(f"no engine {engine!r}: the one there is so far is 'templates'")
     scan = open_from_options(file, options)
     warn(scan)
-    folder = output_folder(out)
     method = make_method(phases, parse_settings(settings))
     for phase in method.phases:
         for warning in phase.warnings:
-            click.echo(f"warning: {phase.name}: {' '.join(warning.split())}", err=True)
+            click.echo(f"warning: {phase.name}: {on_the_command_line(warning)}", err=True)
     scan = calibrated(scan, voltage_kv=voltage, pixel_size=pixel_size, center=center)
+    device = resolve_device(device)
     control = JobControl()
-    with StopOnInterrupt(control):
+    with NewFolder(out) as folder, StopOnInterrupt(control):
         run = map_orientations(
             scan, method, device=device, control=control, on_progress=ProgressLine()
         )
     written = write_results(run, folder)
     record = {**run.summary, "out": str(folder), "files": [path.name for path in written]}
     if run.result.error is not None:
+        if as_json:
+            finish("", record, as_json)
         raise run.result.error
     finish(one_line(run.summary, folder), record, as_json)
 
@@ -84,30 +90,25 @@ def one_line(summary: dict[str, Any], folder: Path) -> str:
     )
 
 
-def parse_settings(settings: tuple[str, ...]) -> Any:
-    """``NAME=VALUE`` pairs as the matcher's parameters."""
-    import json
+class NewFolder:
+    """The folder that results go to; a run that is refused leaves none behind."""
 
-    from pydantic import ValidationError
+    def __init__(self, out: str) -> None:
+        self._out = out
+        self._made: list[Path] = []
 
-    from napari_diffmap.methods.orientation import OrientationParameters
+    def __enter__(self) -> Path:
+        from napari_diffmap.jobs.orient import output_folder
 
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or name not in OrientationParameters.model_fields:
-            known = ", ".join(OrientationParameters.model_fields)
-            raise BadInputError(f"--set {setting}: give NAME=VALUE with a NAME of {known}")
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = text
-    try:
-        return OrientationParameters(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "parameters"
-        raise BadInputError(f"--set {where}: {first['msg']}") from error
+        path = Path(self._out)
+        self._made = [part for part in (path, *path.parents) if not part.exists()]
+        return output_folder(path)
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        if isinstance(error, BadInputError):
+            for part in self._made:
+                with contextlib.suppress(OSError):
+                    part.rmdir()
 
 
 class ProgressLine:

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from napari_diffmap.jobs.control import Progress
     from napari_diffmap.jobs.orient import OrientationRun
 
-#: Fields that the phase list and the Calibrate dock ask for.
-_ELSEWHERE = frozenset({"phases", "voltage_kv", "pixel_size", "center"})
-
 
 class MapDock(QWidget):
     """Say what the sample may be, map it, look at the result, save it.
@@ -89,9 +86,12 @@ class MapDock(QWidget):
         return row
 
     def _make_form(self) -> QScrollArea:
-        from napari_diffmap.methods.orientation.parameters import OrientationParameters
+        from napari_diffmap.methods.orientation.parameters import (
+            GIVEN_ELSEWHERE,
+            OrientationParameters,
+        )
 
-        self.form = ParameterForm(OrientationParameters, skip=_ELSEWHERE)
+        self.form = ParameterForm(OrientationParameters, skip=GIVEN_ELSEWHERE)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)

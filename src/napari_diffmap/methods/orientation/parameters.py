@@ -13,6 +13,9 @@ from pydantic import (
     field_validator,
 )
 
+#: Fields that the user gives with the phases and the calibration, not among the settings.
+GIVEN_ELSEWHERE = frozenset({"phases", "voltage_kv", "pixel_size", "center"})
+
 
 class OrientationParameters(BaseModel):
     """How orientations and phases are matched.
@@ -129,7 +132,7 @@ class OrientationParameters(BaseModel):
         default=None,
         title="Spot radius",
         description="Radius of a diffraction spot or disk in detector pixels; empty: measured"
-        " on the direct beam.",
+        " on the clearest spots.",
         gt=0,
         le=64,
         json_schema_extra={"unit": "pixel"},
