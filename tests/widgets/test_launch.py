@@ -96,10 +96,12 @@ def test_the_command_opens_draws_and_closes(results: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nothere.blo", "--screenshot", "w.png"], "nothere.blo: no such file"),
-        (["{scan}", "--results", "nofolder", "--screenshot", "w.png"], "there is no map"),
-        (["{scan}", "{text}"], "notes.txt"),
+        (["open", "nothere.blo", "--screenshot", "w.png"], "nothere.blo: no such file"),
+        (["open", "{scan}", "--results", "no", "--screenshot", "w.png"], "no: there is no map"),
+        (["open", "{scan}", "{text}"], "notes.txt"),
+        (["open", "{scan}"], "no display"),
         (["{scan}"], "no display"),
+        ([], "no display"),
     ],
 )
 def test_what_cannot_open_is_refused_before_qt_starts(
@@ -112,7 +114,7 @@ def test_what_cannot_open_is_refused_before_qt_starts(
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "napari_diffmap", "open"),
+            *(sys.executable, "-m", "napari_diffmap"),
             *(argument.format(**places) for argument in arguments),
         ],
         cwd=tmp_path,

@@ -57,6 +57,7 @@ def cli(ctx: click.Context) -> None:
 @click.pass_obj
 def open_files(
     obj: Mapping[str, OpenWindow],
+    /,
     files: tuple[str, ...],
     results: str | None,
     screenshot: str | None,

@@ -55,7 +55,7 @@ class Numbers(click.ParamType[Any]):
 
 def scan_options(command: F) -> F:
     """How to open a file that does not say everything itself."""
-    for option in (
+    options = (
         click.option("--dataset", help="Which array inside an HDF5 or Zarr file (see `info`)."),
         click.option(
             "--scan-shape",
@@ -73,7 +73,8 @@ def scan_options(command: F) -> F:
             "--kind", type=click.Choice(KINDS), help="What the scan is, where the guess is wrong."
         ),
         click.option("--axes", help="Axis order in the file, e.g. ky,kx,y,x."),
-    ):
+    )
+    for option in reversed(options):  # decorators apply from below
         command = option(command)
     return command
 
