@@ -123,3 +123,20 @@ def test_no_message_of_a_scan_speaks_python():
                         seen += 1
                         assert not PYTHON.search(part.value), f"{path.name}: {part.value}"
     assert seen > 100
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "says"),
+    [
+        ((4, 8, 8), "STXM", "is an STXM scan"),
+        ((4, 8, 8), "image series", "is an image series"),
+        ((4, 8, 8), "pattern stack", "is a pattern stack"),
+        ((8, 8), "image", "is an image,"),
+        ((2, 3, 4, 8, 8), "nanodiffraction", "is a nanodiffraction scan"),
+    ],
+)
+def test_every_kind_has_its_article(shape, kind, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.ones(shape, np.uint8))
+    options = ("--disk", "4,4,2", "--pixels", "--out", "v.tif", "--kind", kind)
+    assert says in complaint(capsys, "virtual", "a.npy", *options)

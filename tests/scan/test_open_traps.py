@@ -322,7 +322,7 @@ def test_axis_order_can_be_given(tmp_path):
 
 def test_large_leading_axes_are_doubted(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((64, 64, 3, 3), np.uint8))
-    assert any("give axes='ky,kx,y,x'" in w for w in open_scan(tmp_path / "a.npy").warnings)
+    assert any("give the axes 'ky,kx,y,x'" in w for w in open_scan(tmp_path / "a.npy").warnings)
 
 
 def test_scan_shape_of_a_flat_stack(tmp_path):
@@ -358,7 +358,7 @@ def test_raw_bytes(tmp_path):
         options = {"shape": (3, 4, 8, 8), "dtype": ">u2", "offset": 20} | wrong
         with pytest.raises(NeedsShapeError, match="check shape, dtype and offset"):
             open_scan(path, **options)
-    with pytest.raises(NeedsShapeError, match="dtype 'uint17' is not known"):
+    with pytest.raises(NeedsShapeError, match="number type 'uint17' is not known"):
         open_scan(path, shape=(3, 4, 8, 8), dtype="uint17")
     with pytest.raises(NeedsShapeError, match="is impossible"):
         open_scan(path, shape=(3, 0, 8, 8), dtype="u2")

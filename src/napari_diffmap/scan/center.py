@@ -27,7 +27,7 @@ def mean_pattern(scan: Scan, max_patterns: int = 256) -> NDArray[np.float64]:
     if scan.kind == "pattern":
         return np.asarray(scan.data.compute(), dtype=np.float64)
     if scan.kind not in ("4D-STEM", "pattern stack"):
-        raise BadInputError(f"a {scan.kind} scan has no patterns to average")
+        raise BadInputError(f"{scan.in_words} has no patterns to average")
     grid = scan.shape[:-2]
     step = max(1, int(np.ceil((np.prod(grid) / max_patterns) ** (1 / len(grid)))))
     picks = tuple(slice(min(step // 2, n - 1), None, step) for n in grid)

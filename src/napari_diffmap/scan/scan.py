@@ -95,7 +95,7 @@ class Scan:
         names = tuple(axis.name for axis in self.axes)
         if names != AXIS_NAMES[self.kind]:
             raise BadInputError(
-                f"{_IN_WORDS[self.kind]} has axes {', '.join(AXIS_NAMES[self.kind])},"
+                f"{self.in_words} has axes {', '.join(AXIS_NAMES[self.kind])},"
                 f" not {', '.join(names)}"
             )
         if tuple(axis.size for axis in self.axes) != self.data.shape:
@@ -135,6 +135,11 @@ class Scan:
         """Whether this is a 4D-STEM scan, ready for virtual detectors and maps."""
         return self.kind == "4D-STEM"
 
+    @property
+    def in_words(self) -> str:
+        """The kind in a sentence, e.g. ``an STXM scan``."""
+        return _IN_WORDS[self.kind]
+
     def need_patterns(self, purpose: str) -> None:
         """Refuse a scan without patterns on scan positions.
 
@@ -154,8 +159,7 @@ class Scan:
         if self.kind == "pattern stack":
             advice = f": {self.shape[0]} frames; give the scan shape (rows, columns)"
         raise BadInputError(
-            f"{self.name} is {_IN_WORDS[self.kind]}, and {purpose} patterns on scan positions"
-            f"{advice}"
+            f"{self.name} is {self.in_words}, and {purpose} patterns on scan positions{advice}"
         )
 
     def with_calibration(self, calibration: Calibration) -> Scan:
@@ -185,7 +189,7 @@ class Scan:
         elif self.kind == "pattern stack":
             frames = self.shape[0]
         else:
-            raise BadInputError(f"{_IN_WORDS[self.kind]} cannot be laid out on scan positions")
+            raise BadInputError(f"{self.in_words} cannot be laid out on scan positions")
         if min(scan_shape) < 1 or scan_shape[0] * scan_shape[1] != frames:
             raise NeedsShapeError(
                 f"{frames} frames cannot be laid out as {scan_shape[0]} x {scan_shape[1]}"
@@ -207,7 +211,7 @@ class Scan:
     def pattern(self, y: int, x: int) -> NDArray[Any]:
         """One pattern ``(ky, kx)`` as numpy, float with NaN where no frame was recorded."""
         if not self.has_patterns:
-            raise BadInputError(f"{_IN_WORDS[self.kind]} has no patterns on scan positions")
+            raise BadInputError(f"{self.in_words} has no patterns on scan positions")
         frame = np.asarray(self.data[y, x].compute(scheduler="synchronous"))
         if self.missing is not None and self.missing[y, x]:
             return np.full(frame.shape, np.nan, dtype=np.float32)

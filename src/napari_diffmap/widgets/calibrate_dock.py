@@ -111,7 +111,7 @@ class CalibrateDock(QWidget):
             self.state.setText(
                 "Open a scan first."
                 if self.session.scan is None
-                else f"A {self.session.scan.kind} scan has no patterns to calibrate."
+                else f"No patterns to calibrate: this is {self.session.scan.in_words}."
             )
             self.facts.setText("")
             return
