@@ -71,7 +71,12 @@ def test_the_standard_arrangement_fits(viewer: Any, qtbot: Any, settle: Settle, 
         assert not bars, name
     assert window.height() <= 900
     assert window.width() <= 1400
-    # The docks leave the sample its room.
+    # The docks leave the sample its room, whatever is said in them.
+    assert docks["Pattern"].width() <= 640
+    pattern = docks["Pattern"].widget()
+    pattern.answer.setText("a note of a line that is much longer than the dock is wide " * 12)
+    pattern.answer.show()
+    qtbot.waitUntil(lambda: pattern.answer.height() > 3 * pattern.readout.height())
     assert docks["Pattern"].width() <= 640
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from napari_diffmap.cli import scans
 from napari_diffmap.cli.options import as_keywords, scan_options
 from napari_diffmap.cli.words import on_the_command_line
 from napari_diffmap.errors import ChooseDatasetError, DiffmapError
+from napari_diffmap.jobs.record import json_text
 
 OpenWindow = Callable[..., Any]
 
@@ -80,7 +80,7 @@ def add_commands() -> None:
 
 def finish(line: str, record: Mapping[str, Any], as_json: bool) -> None:
     """Print the one line of summary, or the record as JSON."""
-    click.echo(json.dumps(record, ensure_ascii=False) if as_json else line)
+    click.echo(json_text(dict(record)) if as_json else line)
 
 
 def run(arguments: Sequence[str], open_window: OpenWindow) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_diffmap.errors import ResourceError
+from napari_diffmap.jobs.record import json_text
 from napari_diffmap.maps.export import save_ang, save_maps_tiff, save_orientation_h5
 from napari_diffmap.maps.figures import (
     save_ambiguity_png,
@@ -103,17 +101,5 @@ def _unwritable(folder: Path, error: OSError) -> ResourceError:
 def write_summary(run: OrientationRun, folder: Path) -> Path:
     """Write ``summary.json``; numbers that do not exist are null."""
     path = folder / "summary.json"
-    text = json.dumps(_finite(run.summary), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(json_text(run.summary, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def _finite(value: object) -> object:
-    """JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -152,7 +152,8 @@ class _Outcome:
 
 
 def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
-    """Show the map of an earlier run, and its phases, as soon as its scan is open."""
+    """Show the map of an earlier run, its phases and calibration, as soon as its scan is open."""
+    from napari_diffmap.viewer.session import calibration_of
     from napari_diffmap.widgets.bridge import report_error
 
     def load(_scan: object) -> None:
@@ -170,6 +171,7 @@ def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> No
             if phases:
                 bench.session.set_phases(phases)
             bench.session.set_map(found)
+            bench.session.set_calibration(calibration_of(found, bench.session.calibration))
         except BadInputError as error:  # a map of other positions than the scan's
             bench.session.set_phases(before)
             failed(error)

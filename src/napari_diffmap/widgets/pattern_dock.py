@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QSizePolicy,
     QSlider,
     QStackedWidget,
     QVBoxLayout,
@@ -62,6 +63,8 @@ class PatternDock(QWidget):
         self.bench.docks["Pattern"] = self
         layout.addLayout(self._make_bar())
         self.pages = QStackedWidget()
+        # napari's canvas asks for 800 pixels; the dock is as wide as it is made.
+        self.pages.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         layout.addWidget(self.pages, 1)
         self._make_canvas()
         self.spectrum: Any = None
@@ -69,6 +72,8 @@ class PatternDock(QWidget):
         self.state = one_line_label("Calibration of the patterns and where each value came from")
         self.answer = QLabel()
         self.answer.setTextFormat(Qt.TextFormat.RichText)
+        # A long note must not widen the window.
+        self.answer.setWordWrap(True)
         self.answer.setToolTip(
             "Best and competing answers of the map at this position:"
             " Bunge Euler angles, zone axis along the beam, score, reliability, cause of doubt"

@@ -131,6 +131,8 @@ def answers_html(answers: Sequence[Answer], line: str) -> str:
             f"score {answer.score:.3f}",
         )
         weight = "bold" if rank == 1 else "normal"
-        inner = "".join(f'<td style="padding-right:8px">{cell}</td>' for cell in cells)
+        inner = "".join(
+            f'<td style="padding-right:8px; white-space:nowrap">{cell}</td>' for cell in cells
+        )
         rows += f'<tr style="font-weight:{weight}">{inner}</tr>'
     return f"<table>{rows}</table><span>{escape(line)}</span>"
