@@ -95,7 +95,7 @@ def test_scan_without_patterns_is_refused(bench: Any) -> None:
         kind="pattern stack",
         axes=(Axis("frame", 1), *scan.axes[2:]),
     )
-    with pytest.raises(BadInputError, match="pattern stack scan: orientations need patterns"):
+    with pytest.raises(BadInputError, match="pattern stack, and orientations need patterns"):
         find_geometry(stack, OrientationParameters())
 
 
