@@ -16,8 +16,8 @@ from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import Spots, render, spots
 from napari_diffmap.maps.quaternions import disorientation, multiply
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
-from napari_diffmap.methods.orientation.preprocess import PeakBatch
 from napari_diffmap.methods.orientation.zones import zone_rotations
+from napari_diffmap.methods.registration.spots import PeakBatch
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan

@@ -10,13 +10,13 @@ import pytest
 
 from napari_diffmap.crystal.phases import load_phase
 from napari_diffmap.errors import BadInputError, CalibrationError
-from napari_diffmap.methods.orientation.bad_pixels import bad_lines
 from napari_diffmap.methods.orientation.geometry import (
     find_geometry,
     largest_circle,
     sample_patterns,
 )
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
+from napari_diffmap.methods.registration.bad_pixels import bad_lines
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.peaks import PeakTable
 

@@ -12,7 +12,6 @@ from scipy.ndimage import gaussian_filter
 from napari_diffmap.crystal.phases import load_phase
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import spots
-from napari_diffmap.methods.orientation.bad_pixels import bad_lines, find_bad_pixels
 from napari_diffmap.methods.orientation.geometry import (
     beam_positions,
     find_geometry,
@@ -20,7 +19,8 @@ from napari_diffmap.methods.orientation.geometry import (
     measure_spot_sigma,
 )
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
-from napari_diffmap.methods.orientation.preprocess import Detector, SpotFinder
+from napari_diffmap.methods.registration.bad_pixels import bad_lines, find_bad_pixels
+from napari_diffmap.methods.registration.spots import Detector, SpotFinder
 
 
 def finder(bench: Any, **changes: Any) -> SpotFinder:

@@ -16,8 +16,8 @@ from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.errors import CancelledError
 from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.orientation import search as module
-from napari_diffmap.methods.orientation.preprocess import PeakBatch
 from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
+from napari_diffmap.methods.registration.spots import PeakBatch
 
 SETTINGS = SearchSettings(
     voltage_kv=200.0,

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_diffmap.methods.orientation.preprocess import MOST_PEAKS, PeakBatch
 from napari_diffmap.methods.orientation.spotmap import SpotMap, build_spot_map
+from napari_diffmap.methods.registration.spots import MOST_PEAKS, PeakBatch
 
 REACH = 0.06
 

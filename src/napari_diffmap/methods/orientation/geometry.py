@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, CalibrationError
-from napari_diffmap.methods.orientation.bad_pixels import find_bad_pixels
-from napari_diffmap.methods.orientation.preprocess import (
+from napari_diffmap.methods.registration.bad_pixels import find_bad_pixels
+from napari_diffmap.methods.registration.spots import (
     Detector,
     PeakBatch,
     SpotFinder,

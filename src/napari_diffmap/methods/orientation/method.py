@@ -23,17 +23,17 @@ from napari_diffmap.methods.orientation.doubt import (
 )
 from napari_diffmap.methods.orientation.geometry import Geometry, beam_positions, find_geometry
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
-from napari_diffmap.methods.orientation.preprocess import (
+from napari_diffmap.methods.orientation.search import (
+    Answers,
+    OrientationSearch,
+    SearchSettings,
+)
+from napari_diffmap.methods.registration.spots import (
     MOST_PEAKS,
     Detector,
     PeakBatch,
     SpotFinder,
     smallest_step,
-)
-from napari_diffmap.methods.orientation.search import (
-    Answers,
-    OrientationSearch,
-    SearchSettings,
 )
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from napari_diffmap.methods.orientation.library import (
 )
 from napari_diffmap.methods.orientation.match import correlate
 from napari_diffmap.methods.orientation.polar import PolarGrid, peak_spectra, phase_table
-from napari_diffmap.methods.orientation.preprocess import PeakBatch
 from napari_diffmap.methods.orientation.refine import (
     FOLLOWED,
     Candidates,
@@ -41,6 +40,7 @@ from napari_diffmap.methods.orientation.rotations import (
     template_matrices,
 )
 from napari_diffmap.methods.orientation.spotmap import SpotMap, build_spot_map
+from napari_diffmap.methods.registration.spots import PeakBatch
 from napari_diffmap.scan.calibration import electron_wavelength
 
 #: Zone axes taken from the coarse search, each with its half turn about the beam.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_diffmap.methods.orientation.preprocess import MOST_PEAKS, PeakBatch
+from napari_diffmap.methods.registration.spots import MOST_PEAKS, PeakBatch
 
 _FAR = torch.iinfo(torch.int32).max
 #: Room for the peak's number below its quantised distance.

@@ -1,0 +1,1 @@
+"""Diffraction spots: found in patterns, kept as a table."""
