@@ -205,4 +205,4 @@ def measured_spots(
     kept = (peaks.intensity[0] > 0).cpu().numpy()
     k = np.stack((peaks.ky[0].cpu().numpy(), peaks.kx[0].cpu().numpy()), axis=1)[kept]
     center_here = method.geometry.centers(slice(y, y + 1), slice(x, x + 1))[0, 0]
-    return np.asarray(k, dtype=np.float64) / size + center_here
+    return method.geometry.to_pixels(k, center_here)

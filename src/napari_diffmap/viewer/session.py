@@ -6,6 +6,7 @@ The session holds state and tells who listens; it knows no layer and no widget.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_diffmap.errors import BadInputError
+from napari_diffmap.errors import BadInputError, CalibrationError
 from napari_diffmap.scan.calibration import Calibration
+from napari_diffmap.scan.calibration_file import from_record, merged
 from napari_diffmap.scan.detectors import Detector
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.scan.tiles import BlockReader
@@ -303,6 +305,10 @@ def calibration_of(found: OrientationMap, calibration: Calibration) -> Calibrati
         Of the scan as it was opened.
     """
     used: dict[str, Any] = (found.provenance.parameters or {}).get("used") or {}
+    if isinstance(used.get("calibration"), dict):
+        with suppress(CalibrationError):
+            calibration = merged(calibration, from_record(used["calibration"], "the map"))
+            used = {**used, "beam_plane": None}
     voltage, size, plane = (used.get(name) for name in ("voltage_kv", "pixel_size", "beam_plane"))
     if voltage and voltage != calibration.voltage_kv:
         calibration = calibration.with_voltage(float(voltage), "entered")

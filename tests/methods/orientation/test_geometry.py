@@ -13,12 +13,12 @@ from napari_diffmap.errors import BadInputError, CalibrationError
 from napari_diffmap.methods.orientation.geometry import (
     find_geometry,
     largest_circle,
-    sample_patterns,
 )
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.registration.bad_pixels import bad_lines
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.peaks import PeakTable
+from napari_diffmap.scan.sampling import sample_patterns
 
 
 @pytest.mark.parametrize("turn", [0.0, np.pi / 4])

@@ -12,15 +12,13 @@ from scipy.ndimage import gaussian_filter
 from napari_diffmap.crystal.phases import load_phase
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import spots
-from napari_diffmap.methods.orientation.geometry import (
-    beam_positions,
-    find_geometry,
-    fit_plane,
-    measure_spot_sigma,
-)
+from napari_diffmap.methods.orientation.geometry import find_geometry
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.registration.bad_pixels import bad_lines, find_bad_pixels
+from napari_diffmap.methods.registration.spot_size import measure_spot_sigma
 from napari_diffmap.methods.registration.spots import Detector, SpotFinder
+from napari_diffmap.scan.beam import beam_positions
+from napari_diffmap.scan.descan import fit_descan
 
 
 def finder(bench: Any, **changes: Any) -> SpotFinder:
@@ -201,8 +199,12 @@ def test_drift_plane_shrugs_off_bragg_disks() -> None:
     positions = truth[0] + places @ truth[1:] + rng.normal(0, 0.05, (len(places), 2))
     positions[rng.choice(len(places), 30, replace=False)] += (9, -12)
     positions[3] = np.nan
-    plane = fit_plane(positions, places, np.zeros((3, 2)))
-    np.testing.assert_allclose(plane, truth, atol=0.05)
+    fit = fit_descan(positions, places, (12, 14))
+    middle = truth[0] + np.array([5.5, 6.5]) @ truth[1:]
+    assert fit.order == 1
+    np.testing.assert_allclose(fit.center, middle, atol=0.05)
+    np.testing.assert_allclose(fit.coefficients, truth[1:], atol=0.01)
+    assert fit.inlier_share == pytest.approx(137 / 168, abs=0.03)
 
 
 def test_beam_positions_are_subpixel(bench: Any) -> None:

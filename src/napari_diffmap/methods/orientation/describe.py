@@ -15,6 +15,7 @@ from napari_diffmap.crystal.phases import CrystalPhase, load_phases
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.errors import CalibrationError
 from napari_diffmap.maps.quaternions import bunge
+from napari_diffmap.methods.orientation.frames import in_detector_frame
 from napari_diffmap.methods.orientation.geometry import Geometry, largest_circle
 from napari_diffmap.methods.orientation.method import OrientationMethod
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
@@ -147,10 +148,12 @@ def _plain_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
     center = parameters.center or calibration.center
     if center is None:
         center = find_direct_beam(mean_pattern(scan))[:2]
-    plane = np.zeros((3, 2))
-    plane[0] = center
-    q_max = parameters.q_max or largest_circle(scan.shape[-2:], plane[0]) * pixel_size
-    return Geometry(plane, False, 1.5, voltage, pixel_size, parameters.q_min, q_max, 1.0)
+    used = calibration.with_center((float(center[0]), float(center[1])), "measured")
+    if scan.peaks is not None and scan.peaks.calibrated:
+        used = used.without("ellipse").without("descan")
+    shape = (int(scan.shape[0]), int(scan.shape[1]))
+    q_max = parameters.q_max or largest_circle(scan.shape[-2:], np.array(center)) * pixel_size
+    return Geometry(used, shape, False, 1.5, voltage, pixel_size, parameters.q_min, q_max, 1.0)
 
 
 def _describe(
@@ -173,7 +176,7 @@ def _describe(
         zone_axis=zone,
         zone_offset_deg=offset,
         rotation=unit,
-        spots=predict_spots(phase, unit, geometry, parameters, center),
+        spots=predict_spots(phase, in_detector_frame(unit, geometry), geometry, parameters, center),
     )
 
 
@@ -184,7 +187,10 @@ def predict_spots(
     parameters: OrientationParameters,
     center: NDArray[np.float64],
 ) -> PredictedSpots:
-    """Simulated spots of one orientation, strongest first, in detector pixels."""
+    """Simulated spots of one orientation, strongest first, in detector pixels.
+
+    The orientation is the detector's (see `frames`); ellipse and transposition are drawn in.
+    """
     from napari_diffmap.crystal.simulate import spots
 
     found = reflections(phase, geometry.q_max)
@@ -202,9 +208,10 @@ def predict_spots(
     strongest = float(intensity[inside].max()) if inside.any() else 0.0
     chosen = np.flatnonzero(inside & (intensity > _FAINTEST * max(strongest, 1e-30)))
     chosen = chosen[np.argsort(-intensity[chosen], kind="stable")]
+    pixels = geometry.to_pixels(np.stack((ky, kx), axis=1)[chosen], center)
     return PredictedSpots(
-        ky=ky[chosen] / geometry.pixel_size + center[0],
-        kx=kx[chosen] / geometry.pixel_size + center[1],
+        ky=pixels[:, 0],
+        kx=pixels[:, 1],
         intensity=intensity[chosen] / max(strongest, 1e-30),
         hkl=found.hkl[chosen],
         excitation=simulated.excitation[0].numpy().astype(float)[chosen],

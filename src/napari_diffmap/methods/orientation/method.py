@@ -21,7 +21,8 @@ from napari_diffmap.methods.orientation.doubt import (
     causes,
     reliability_model,
 )
-from napari_diffmap.methods.orientation.geometry import Geometry, beam_positions, find_geometry
+from napari_diffmap.methods.orientation.frames import in_scan_frame, undistorted
+from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.orientation.search import (
     Answers,
@@ -35,6 +36,7 @@ from napari_diffmap.methods.registration.spots import (
     SpotFinder,
     smallest_step,
 )
+from napari_diffmap.scan.beam import beam_positions
 
 if TYPE_CHECKING:
     from napari_diffmap.scan.peaks import PeakTable
@@ -198,9 +200,10 @@ class OrientationMethod:
             raise BadInputError("prepare the method on a scan before it is run")
         missing = np.asarray(tile.missing).reshape(-1)
         if self._peaks is not None and self._peaks.calibrated:
-            return peaks_of_block(
+            listed = peaks_of_block(
                 self._peaks, tile.rows, tile.columns, self.geometry, self._device
-            ), missing
+            )
+            return undistorted(listed, self.geometry), missing
         frames = np.asarray(tile.patterns).reshape(-1, *tile.patterns.shape[-2:])
         centers = self.geometry.centers(tile.rows, tile.columns).reshape(-1, 2)
         finder, geometry = self._finder, self.geometry
@@ -212,9 +215,10 @@ class OrientationMethod:
                 own = beam_positions(chunk, middle, geometry.beam_radius, geometry.bad)
                 middle = np.where(np.isfinite(own), own, middle)
             images = torch.from_numpy(chunk).to(self._device)
-            return finder.find(
+            found = finder.find(
                 images, torch.as_tensor(middle, dtype=torch.float32, device=self._device)
             )
+            return undistorted(found, geometry)
 
         empty = missing | no_data(frames)
         pieces = self._spread(work, len(frames), 32)
@@ -297,7 +301,7 @@ class OrientationMethod:
         n = self.parameters.n_best
         phase = answers.phase.cpu().numpy().astype(np.int16)
         score = answers.score.cpu().numpy().astype(np.float32)
-        rotations = self.search.rotations(answers)
+        rotations = in_scan_frame(self.search.rotations(answers), self.geometry)
         void = evidence.empty | (evidence.spots < FEWEST_SPOTS)
         phase[void] = -1
         nothing = phase < 0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.maps import InputFile, OrientationMap, Provenance
+from napari_diffmap.scan.calibration_file import to_record
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.orientation.method import OrientationMethod
@@ -53,10 +54,13 @@ def assemble(
     }
     if method.geometry is not None:
         used = method.geometry
+        listed = scan.peaks is not None and scan.peaks.calibrated
         parameters["used"] = {
             "voltage_kv": used.voltage_kv,
             "pixel_size": used.pixel_size,
             "beam_plane": used.plane.tolist(),
+            # A calibrated peak list keeps what its file says.
+            "calibration": to_record(scan.calibration if listed else used.calibration),
             "q_min": used.q_min,
             "q_max": used.q_max,
             "spot_sigma": used.spot_sigma,
