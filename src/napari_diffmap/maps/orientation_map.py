@@ -69,8 +69,8 @@ class OrientationMap:
     provenance
         Where the map came from.
     extra
-        Further scalar maps ``(Y, X)`` float32 by name, e.g. columns of an
-        imported file.
+        Further scalar maps ``(Y, X)`` by name, e.g. columns of an imported file:
+        float32, or uint8 for counts and flags.
     warnings
         Lines the user must see: what was caught and corrected on reading.
 
@@ -89,7 +89,7 @@ class OrientationMap:
     step: tuple[float, float] = (1.0, 1.0)
     step_unit: str = "pixel"
     provenance: Provenance = field(default_factory=Provenance)
-    extra: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class OrientationMap:
             object.__setattr__(self, name, _as_dtype(name, getattr(self, name), dtype))
         object.__setattr__(self, "phases", tuple(self.phases))
         object.__setattr__(self, "step", (float(self.step[0]), float(self.step[1])))
-        extra = {key: _as_dtype(key, value, np.float32) for key, value in self.extra.items()}
+        extra = {key: _extra(key, value) for key, value in self.extra.items()}
         object.__setattr__(self, "extra", extra)
         self._check_shapes()
         self._check_values()
@@ -297,6 +297,12 @@ class OrientationMap:
             raise BadInputError(f"a step of {self.step} {self.step_unit} is impossible")
         if self.step_unit not in ("nm", "pixel"):
             raise BadInputError(f"the step must be in nm or pixel, not {self.step_unit!r}")
+
+
+def _extra(name: str, values: Any) -> NDArray[Any]:
+    array = np.asarray(values)
+    small = array.dtype in (np.dtype(np.uint8), np.dtype(bool))
+    return array.astype(np.uint8) if small else _as_dtype(name, array, np.float32)
 
 
 def _as_dtype(name: str, values: Any, dtype: type[Any]) -> NDArray[Any]:

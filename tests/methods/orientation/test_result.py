@@ -41,7 +41,7 @@ def test_map_holds_the_answers(mapped: Run, bench: Any) -> None:
     assert (off < 3).mean() > 0.9
     assert found.phases == method.phases
     assert (found.step, found.step_unit) == ((2.0, 2.0), "nm")
-    assert set(found.extra) == {"spots", "explained", "found", "margin"}
+    assert set(found.extra) == {"spots", "explained", "found", "margin", "crystals"}
     assert (found.extra["spots"] > 4).all()
 
 
@@ -74,7 +74,7 @@ def test_map_of_a_run_that_never_began(mapped: Run) -> None:
     found = assemble(scan, empty, idle)
     assert (found.phase_ids == -1).all()
     assert (found.ambiguity == 6).all()
-    assert set(found.extra) == {"explained", "found"}
+    assert set(found.extra) == {"explained", "found", "crystals"}
     assert "used" not in found.provenance.parameters
 
 

@@ -60,6 +60,8 @@ class Evidence:
         Share of the measured amplitude the second crystal explains.
     empty
         True where the pattern holds no data.
+    crystals
+        Crystals believed; None where they were not counted.
     """
 
     score: NDArray[np.float32]
@@ -71,6 +73,7 @@ class Evidence:
     second: NDArray[np.float32]
     second_share: NDArray[np.float32]
     empty: NDArray[np.bool_]
+    crystals: NDArray[np.int64] | None = None
 
     def features(self) -> dict[str, NDArray[np.float64]]:
         """``(b, n)`` features of each factor, columns as in `FACTORS`."""

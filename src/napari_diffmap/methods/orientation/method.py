@@ -23,6 +23,7 @@ from napari_diffmap.methods.orientation.doubt import (
 )
 from napari_diffmap.methods.orientation.frames import in_scan_frame, undistorted
 from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
+from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.orientation.search import (
     Answers,
@@ -43,13 +44,6 @@ if TYPE_CHECKING:
     from napari_diffmap.scan.scan import Scan
 
 _T = TypeVar("_T")
-
-#: A second crystal is looked for where so much of the amplitude, in so many
-#: spots, is left; and believed from this score on.
-_LEFT_SHARE = 0.25
-_LEFT_SPOTS = 6
-_SECOND_SCORE = 0.5
-_SECOND_EXPLAINED = 0.6
 
 
 class OrientationMethod:
@@ -101,6 +95,7 @@ class OrientationMethod:
             MapSpec("explained", "float32", "", np.nan),
             MapSpec("found", "float32", "", np.nan),
             MapSpec("margin", "float32", "", np.nan),
+            MapSpec("crystals", "uint8", "", 0),
         )
 
     # ------------------------------------------------------------ preparing
@@ -225,18 +220,20 @@ class OrientationMethod:
         return join_peaks(pieces), empty
 
     def answer(self, peaks: PeakBatch, empty: NDArray[np.bool_]) -> tuple[Answers, Evidence]:
-        """The n best answers for spots, second crystals put in second place."""
+        """The n best answers for spots; where there are several crystals, first one each."""
         search = self.search
         n_best = max(self.parameters.n_best, 1)
 
-        def work(part: slice) -> tuple[Answers, NDArray[np.float32]]:
+        def work(part: slice) -> tuple[Answers, Crystals]:
             chosen = peaks.take(torch.arange(part.start, part.stop, device=self._device))
             first = search.match(chosen, n_best)
-            return first, self._second_crystals(chosen, first)
+            p = self.parameters
+            return first, further_crystals(
+                search, chosen, first, p.most_crystals, p.intensity_power
+            )
 
         pieces = self._spread(work, len(peaks), search.batch)
         answers = Answers.joined([piece[0] for piece in pieces])
-        second = np.concatenate([piece[1] for piece in pieces])
 
         def numbers(values: torch.Tensor) -> NDArray[np.float32]:
             return np.asarray(values.cpu().numpy(), dtype=np.float32)
@@ -248,40 +245,12 @@ class OrientationMethod:
             explained=numbers(answers.explained[:, 0]),
             found=numbers(answers.found[:, 0]),
             spots=np.where(empty, 0, peaks.count.cpu().numpy()).astype(np.int64),
-            second=second[:, 0],
-            second_share=second[:, 1],
+            second=numbers(torch.cat([piece[1].score for piece in pieces])),
+            second_share=numbers(torch.cat([piece[1].share for piece in pieces])),
+            crystals=numbers(torch.cat([piece[1].count for piece in pieces])).astype(np.int64),
             empty=empty,
         )
         return answers, evidence
-
-    def _second_crystals(self, peaks: PeakBatch, first: Answers) -> NDArray[np.float32]:
-        """Match what the best answer leaves; ``(b, 2)`` score and share of the second crystal.
-
-        Where one is believed it takes the second place among the answers.
-        Source of the idea: Ophus et al., *Microsc. Microanal.* 28 (2022) 390
-        (iterative deletion of matched peaks).
-        """
-        search = self.search
-        result = np.zeros((len(peaks), 2), dtype=np.float32)
-        amplitude = peaks.clear * search.amplitudes(peaks, self.parameters.intensity_power)
-        left = first.unexplained[:, : amplitude.shape[1]]
-        share = (amplitude * left).sum(1) / amplitude.sum(1).clamp_min(1e-9)
-        rows = torch.nonzero((left.sum(1) >= _LEFT_SPOTS) & (share >= _LEFT_SHARE)).reshape(-1)
-        if not len(rows):
-            return result
-        rest = peaks.take(rows).keep(left[rows])
-        other = search.match(rest, 1)
-        believed = (other.score[:, 0] >= _SECOND_SCORE) & (
-            other.explained[:, 0] >= _SECOND_EXPLAINED
-        )
-        believed &= ~search.same(first, rows, other)
-        rows, index = rows[believed], torch.nonzero(believed).reshape(-1)
-        result[rows.cpu().numpy(), 0] = other.score[index, 0].cpu().numpy()
-        part = other.explained[index, 0] * share[rows]
-        result[rows.cpu().numpy(), 1] = part.cpu().numpy()
-        if self.parameters.n_best > 1:
-            first.put_second(rows, other, index)
-        return result
 
     def _spread(self, work: Callable[[slice], _T], total: int, size: int) -> list[_T]:
         """Run `work` over slices of at most `size`, on a CPU one torch thread each.
@@ -311,6 +280,7 @@ class OrientationMethod:
         reliability = np.where(nothing[:, 0], 0.0, reliability).astype(np.float32)
         ambiguity = causes(evidence, reliability, self.parameters.reliability_threshold)
         reliability[evidence.empty] = np.nan
+        crystals = 1 if evidence.crystals is None else evidence.crystals
         margin = evidence.score - np.maximum(evidence.rival, evidence.rival_phase)
         return {
             "rotations": rotations[:, :n],
@@ -322,6 +292,7 @@ class OrientationMethod:
             "explained": evidence.explained,
             "found": evidence.found,
             "margin": margin.astype(np.float32),
+            "crystals": np.where(nothing[:, 0], 0, crystals).astype(np.uint8),
         }
 
 

@@ -164,6 +164,14 @@ class OrientationParameters(BaseModel):
         ge=1,
         le=10,
     )
+    most_crystals: int = Field(
+        default=3,
+        title="Crystals at most",
+        description="Crystals sought in one pattern: the spots of one are faded and the rest is"
+        " matched again; 1 looks for no second.",
+        ge=1,
+        le=6,
+    )
     refine: bool = Field(
         default=True,
         title="Refine",

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_diffmap.crystal.phases import CrystalPhase
-from napari_diffmap.crystal.simulate import precession_widened, rotation_matrices
+from napari_diffmap.crystal.simulate import (
+    excitation_errors,
+    precession_widened,
+    rotation_matrices,
+)
 from napari_diffmap.methods.orientation.library import (
     TemplateLibrary,
     build_library,
@@ -117,14 +121,9 @@ class Answers:
     unexplained: Tensor
     number: Tensor
 
-    def put_second(self, rows: Tensor, other: Answers, index: Tensor) -> None:
-        """Insert best answers of another set as second ones; the last ones fall off."""
-        for name in ("matrices", "phase", "score", "explained", "found"):
-            mine = getattr(self, name)
-            moved = mine[rows]
-            moved[:, 2:] = mine[rows, 1:-1]
-            moved[:, 1] = getattr(other, name)[index, 0]
-            mine[rows] = moved
+    def take(self, index: Tensor) -> Answers:
+        """Those of some of the patterns."""
+        return Answers(*(getattr(self, field.name)[index] for field in fields(self)))
 
     @staticmethod
     def joined(pieces: Sequence[Answers]) -> Answers:
@@ -406,12 +405,57 @@ class OrientationSearch:
             )
             answers.matrices[rows, places] = climbed.matrices[:, 0]
 
-    def same(self, first: Answers, rows: Tensor, other: Answers) -> Tensor:
-        """Whether the best answers of `rows` of one set are those of the other, ``(r,)``."""
-        matrices = torch.cat((other.matrices[:, :1], first.matrices[rows, :1]), dim=1)
-        phase = torch.cat((other.phase[:, :1], first.phase[rows, :1]), dim=1)
-        reference = torch.ones(len(rows), 1, dtype=torch.long, device=self.device)
-        return self._same(matrices, phase, reference, self.settings.distinct_deg)[:, 0]
+    def same_as(self, first: Answers, rows: Tensor, places: int, other: Answers) -> Tensor:
+        """Whether the best answer of another set is among the first `places` of `rows`."""
+        return self._repeats(first, rows, other)[:, :places].any(dim=1)
+
+    def _repeats(self, first: Answers, rows: Tensor, other: Answers) -> Tensor:
+        """Which answers of `rows` are the best answer of the other set, ``(r, n)``."""
+        matrices = torch.cat((other.matrices[:, :1], first.matrices[rows]), dim=1)
+        phase = torch.cat((other.phase[:, :1], first.phase[rows]), dim=1)
+        reference = torch.zeros(len(rows), 1, dtype=torch.long, device=self.device)
+        return self._same(matrices, phase, reference, self.settings.distinct_deg)[:, 1:]
+
+    def put(self, first: Answers, rows: Tensor, place: int, other: Answers, index: Tensor) -> None:
+        """Insert best answers of another set at a place; what they repeat, or the last, goes."""
+        n = first.phase.shape[1]
+        if place >= n:
+            return
+        chosen = other.take(index)
+        repeats = self._repeats(first, rows, chosen)[:, place:]
+        gone = torch.where(repeats.any(dim=1), place + repeats.int().argmax(dim=1), n - 1)
+        places = torch.arange(n, device=self.device)
+        shifted = (places > place) & (places <= gone[:, None])
+        source = places - shifted.long()
+        for name in ("matrices", "phase", "score", "explained", "found", "number"):
+            mine = getattr(first, name)
+            wanted = source.reshape(*source.shape, *([1] * (mine.dim() - 2)))
+            moved = mine[rows].gather(1, wanted.expand(*source.shape, *mine.shape[2:]))
+            moved[:, place] = getattr(chosen, name)[:, 0]
+            mine[rows] = moved
+
+    def predicted(self, answers: Answers, least: float) -> tuple[Tensor, Tensor]:
+        """Where the best answers show spots of more than `least` of their strongest height.
+
+        Returns
+        -------
+        kx, ky
+            ``(b, s)`` places, 1/Å; far away where there is none.
+        """
+        far = torch.full(answers.number[:, 0].shape, 1e3, device=self.device)
+        kx, ky, optics = far, far.clone(), self._optics
+        for i, phase in enumerate(self._phases):
+            rows = torch.nonzero(answers.phase[:, 0] == i).reshape(-1)
+            model, number = phase.model, answers.number[rows, 0]
+            k = torch.matmul(model.g[number], answers.matrices[rows, 0].transpose(-1, -2))
+            s = excitation_errors(k, optics.wavelength)
+            height = model.height[number] * torch.exp(-0.5 * (s / model.sigma[number]) ** 2)
+            q = torch.hypot(k[..., 0], k[..., 1])
+            height = height * ((q >= optics.q_min) & (q <= optics.q_max))
+            seen = height > least * height.amax(dim=1, keepdim=True)
+            kx[rows] = torch.where(seen, k[..., 0], 1e3)
+            ky[rows] = torch.where(seen, k[..., 1], 1e3)
+        return kx, ky
 
     def _shares(self, fit: Fit, spots: SpotMap, clear: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Explained and found shares ``(b, k)``, and clear spots left ``(b, k, p)`` bool."""

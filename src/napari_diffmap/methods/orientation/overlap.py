@@ -1,0 +1,134 @@
+"""Several crystals in one pattern: the spots of one are faded, the rest is matched again.
+
+Source of the idea: Ophus et al., *Microsc. Microanal.* 28 (2022) 390.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from napari_diffmap.methods.registration.spots import PeakBatch
+
+if TYPE_CHECKING:
+    from napari_diffmap.methods.orientation.search import Answers, OrientationSearch
+
+#: A further crystal is looked for where so much of the amplitude, in so many clear
+#: spots, is left: with fewer no pattern has an answer.
+_LEFT_SHARE = 0.12
+_LEFT_SPOTS = 4
+#: It is believed from this score on, and the better the fewer spots speak for it:
+#: score times spots, of which so many count.  Measured by ``benchmarks/mixtures.py``.
+_SCORE = 0.4
+_SCORE_SPOTS = 1.8
+_MOST_COUNTED = 8
+#: Spots a crystal may show: those of more than this share of its strongest height.
+_SEEN = 0.05
+
+
+@dataclass(eq=False)
+class Crystals:
+    """How many crystals the patterns of a batch show.
+
+    Attributes
+    ----------
+    count
+        ``(b,)`` crystals believed, the first included; 0 without an answer.
+    score
+        ``(b,)`` score of the second in what the first leaves; 0 without one.
+    share
+        ``(b,)`` share of the measured amplitude that the second explains.
+    """
+
+    count: Tensor
+    score: Tensor
+    share: Tensor
+
+
+def fade(weight: Tensor, peaks: PeakBatch, kx: Tensor, ky: Tensor, edge: float) -> Tensor:
+    """Weights of the spots once those of a crystal are taken away.
+
+    Parameters
+    ----------
+    weight
+        ``(b, p)`` present weights.
+    peaks
+        Measured spots.
+    kx, ky
+        ``(b, s)`` places where the crystal shows spots, 1/Å.
+    edge
+        Edge of the kernel, 1/Å: a spot nearer than half of it goes, one farther
+        out than all of it stays, between them the weight rises linearly.
+    """
+    dx = peaks.kx[:, :, None] - kx[:, None]
+    dy = peaks.ky[:, :, None] - ky[:, None]
+    nearest = torch.sqrt((dx * dx + dy * dy).amin(dim=2))
+    return weight * ((nearest - 0.5 * edge) / (0.5 * edge)).clamp(0, 1)
+
+
+def further_crystals(
+    search: OrientationSearch, peaks: PeakBatch, first: Answers, most: int, power: float
+) -> Crystals:
+    """Look for further crystals in what the answers so far leave.
+
+    The k-th crystal takes the k-th place among the answers of `first`, in place.
+
+    Parameters
+    ----------
+    search
+        The prepared search.
+    peaks
+        Spots of a batch.
+    first
+        Its answers.
+    most
+        Most crystals of a pattern.
+    power
+        Exponent put on intensities when shares are told.
+    """
+    amplitude = peaks.clear * search.amplitudes(peaks, power)
+    total = amplitude.sum(1).clamp_min(1e-9)
+    weight = torch.ones_like(amplitude)
+    found = Crystals((first.phase[:, 0] >= 0).long(), torch.zeros_like(total), total * 0)
+    rows, answer = torch.nonzero(found.count).reshape(-1), first
+    index = rows
+    for crystal in range(1, most):
+        kx, ky = search.predicted(answer, _SEEN)
+        weight[rows] = fade(weight[rows], peaks.take(rows), kx[index], ky[index], search.widths[1])
+        rest = faded(peaks, weight)
+        share = (amplitude * weight).sum(1) / total
+        tried = (rest.count[rows] >= _LEFT_SPOTS) & (share[rows] >= _LEFT_SHARE)
+        rows = rows[tried]
+        if not len(rows):
+            break
+        rest = rest.take(rows)
+        answer = search.match(rest, 1)
+        known = search.same_as(first, rows, crystal, answer)
+        index = torch.nonzero(_believed(answer, rest) & ~known).reshape(-1)
+        rows = rows[index]
+        if not len(rows):
+            break
+        search.put(first, rows, crystal, answer, index)
+        found.count[rows] += 1
+        if crystal == 1:
+            found.score[rows] = answer.score[index, 0]
+            found.share[rows] = answer.explained[index, 0] * share[rows]
+    return found
+
+
+def faded(peaks: PeakBatch, weight: Tensor) -> PeakBatch:
+    """The spots with less weight; those of weight 0 are gone."""
+    kept = torch.where(weight > 0, peaks.intensity, 0.0)
+    return replace(peaks, intensity=kept, trust=peaks.trust * weight)
+
+
+def _believed(answer: Answers, rest: PeakBatch) -> Tensor:
+    """Whether the best answers to what was left are crystals, ``(r,)`` bool."""
+    clear = rest.clear
+    met = (clear & ~answer.unexplained[:, : clear.shape[1]]).sum(dim=1)
+    score = answer.score[:, 0]
+    enough = score * met.clamp_max(_MOST_COUNTED) >= _SCORE_SPOTS
+    return enough & (met >= _LEFT_SPOTS) & (score >= _SCORE)
