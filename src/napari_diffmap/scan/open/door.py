@@ -34,6 +34,7 @@ _READERS = {
     "prz": ("rosetta", "prz"),
     "app5": ("rosetta", "app5"),
     "rosetta": ("rosetta", "rosetta"),
+    "peaktable": ("peaktable", "peaktable"),
 }
 #: Candidates named in the message of a ChooseDatasetError.
 _NAMED = 5

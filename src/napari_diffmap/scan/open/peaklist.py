@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_diffmap.errors import ScanFileError
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis
 from napari_diffmap.scan.open.h5 import Walk, opened
-from napari_diffmap.scan.open.regions import Index, Region
+from napari_diffmap.scan.open.rendered import RenderedPeaks
 from napari_diffmap.scan.peaks import PeakTable
 
 #: Rendered pattern: pixels along an edge, Gaussian sigma and free margin (pixels).
@@ -22,85 +22,6 @@ MARGIN = 4
 _FIELDS = ("qx", "qy", "intensity")
 #: No electron pattern reaches this far from the beam (1/Å); detector pixels do.
 _MAX_Q = 8.0
-
-
-class RenderedPeaks(Region):
-    """Patterns drawn from a peak list: a Gaussian of the peak's intensity at each position.
-
-    Parameters
-    ----------
-    path
-        The peak list.
-    peaks
-        Positions relative to the direct beam.
-    pixel_size
-        Unit of `peaks` per detector pixel.
-    size
-        Pixels along an edge; the direct beam falls on ``(size - 1) / 2``.
-    sigma
-        Width of the Gaussian in pixels.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        peaks: PeakTable,
-        pixel_size: float,
-        size: int = SIZE,
-        sigma: float = SIGMA,
-    ) -> None:
-        self.path = path
-        self._peaks = peaks
-        self._pixel = pixel_size
-        self._sigma = sigma
-        self.shape = (*peaks.shape, size, size)
-        self.dtype = np.dtype(np.float32)
-
-    def __dask_tokenize__(self) -> Any:
-        return (str(self.path), len(self._peaks), self.shape, self._pixel, self._sigma)
-
-    def read(self, index: Index) -> NDArray[Any]:
-        """Draw the patterns asked for, then cut the detector."""
-        columns = self.shape[1]
-        rows = np.arange(self.shape[0])[index[0]]
-        across = np.arange(columns)[index[1]]
-        wanted = np.add.outer(rows * columns, across)
-        patterns = self.draw(np.atleast_1d(wanted).ravel())
-        patterns = patterns.reshape((*wanted.shape, *self.shape[2:]))
-        return patterns[(..., *index[2:])]
-
-    def draw(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Patterns ``(n, size, size)`` of the given scan positions (row-major)."""
-        size, offsets = self.shape[-1], self._peaks.offsets
-        starts, stops = offsets[positions], offsets[positions + 1]
-        counts = stops - starts
-        rows = np.repeat(starts - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
-        rows = rows + np.arange(int(counts.sum()))
-        pattern = np.repeat(np.arange(len(positions)), counts)
-        middle = (size - 1) / 2
-        y = self._peaks.ky[rows] / self._pixel + middle
-        x = self._peaks.kx[rows] / self._pixel + middle
-        reach = int(np.ceil(4 * self._sigma))
-        window = np.arange(-reach, reach + 1)
-        at_y = np.round(y).astype(np.int64)[:, None] + window
-        at_x = np.round(x).astype(np.int64)[:, None] + window
-        weight_y = np.exp(-0.5 * ((at_y - y[:, None]) / self._sigma) ** 2)
-        weight_x = np.exp(-0.5 * ((at_x - x[:, None]) / self._sigma) ** 2)
-        # Each peak adds its own intensity: sampled weights sum to one inside the frame.
-        weight_y *= self._peaks.intensity[rows, None] / (2 * np.pi * self._sigma**2)
-        weight_y[(at_y < 0) | (at_y >= size)] = 0
-        weight_x[(at_x < 0) | (at_x >= size)] = 0
-        out = np.zeros((len(positions), size, size), dtype=np.float64)
-        np.add.at(
-            out,
-            (
-                pattern[:, None, None],
-                np.clip(at_y, 0, size - 1)[:, :, None],
-                np.clip(at_x, 0, size - 1)[:, None, :],
-            ),
-            weight_y[:, :, None] * weight_x[:, None, :],
-        )
-        return out.astype(np.float32)
 
 
 def offers(path: Path, file: Any, tree: Walk) -> list[Offer]:
@@ -153,7 +74,7 @@ def _load(path: Path, name: str) -> Found:
 def _rendered(path: Path, name: str, peaks: PeakTable, notes: list[str]) -> Found:
     reach = float(max(np.abs(peaks.ky).max(), np.abs(peaks.kx).max(), 1e-6))
     pixel = 2 * reach / (SIZE - 1 - 2 * MARGIN)
-    region = RenderedPeaks(path, peaks, pixel)
+    region = RenderedPeaks(path, peaks, pixel, (SIZE, SIZE), SIGMA)
     middle = (SIZE - 1) / 2
     notes.append(
         f"patterns of {SIZE} x {SIZE} are drawn from {len(peaks):,} measured peaks"

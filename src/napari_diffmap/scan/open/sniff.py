@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.peak_file import is_peak_file
 
 #: Families and the extensions that lead to them.
 _BY_EXTENSION = {
@@ -25,6 +26,7 @@ _BY_EXTENSION = {
     "emi": "tia",
     "tvips": "tvips",
     "app5": "app5",
+    "parquet": "peaktable",
 }
 _HDF5_EXTENSIONS = ("hspy", "h5", "hdf5", "hdf", "he5", "emd", "de5", "nxs", "cxi", "mat")
 #: Read through RosettaSciIO as they are.
@@ -71,7 +73,7 @@ def family(path: Path) -> str:
     -------
     str
         ``hdf5 npy npz prz zarr tiff merlin blockfile mrc als empad tia tvips app5
-        rosetta raw``.
+        rosetta peaktable raw``.
 
     Raises
     ------
@@ -100,6 +102,8 @@ def family(path: Path) -> str:
 
 
 def _folder(path: Path) -> str:
+    if is_peak_file(path):
+        return "peaktable"
     if any((path / marker).exists() for marker in (".zgroup", ".zarray", ".zmetadata")):
         return "zarr"
     if (path / "zarr.json").exists():
@@ -116,6 +120,8 @@ def _of_file(path: Path, extension: str, head: bytes) -> str:
         raise ScanFileError(
             f"{path.name}: is HDF4, an older format that is not read: convert it to HDF5 (h4toh5)"
         )
+    if head.startswith(b"PAR1"):
+        return "peaktable"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith(b"PK\x03\x04") and extension in ("npz", "prz", "zspy", "zarr"):
