@@ -100,6 +100,33 @@ class Detector:
     quantum: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Detected:
+    """Spots of a batch, one row each, at their brightest pixels.
+
+    Attributes
+    ----------
+    which, row, column
+        ``(n,)`` pattern and pixel.
+    significance
+        ``(n,)`` times the noise.
+    height
+        ``(n,)`` response above that of the ring.
+    response
+        ``(b, ky, kx)`` spot response of the patterns.
+    noise
+        ``(b, rings)`` spread of the response in each ring.
+    """
+
+    which: Tensor
+    row: Tensor
+    column: Tensor
+    significance: Tensor
+    height: Tensor
+    response: Tensor
+    noise: Tensor
+
+
 def smallest_step(dtype: np.dtype[Any]) -> float:
     """Smallest step of values of a type: 1 for integers, which may be counts."""
     return 1.0 if np.issubdtype(dtype, np.integer) else 0.0
@@ -133,7 +160,8 @@ class SpotFinder:
         self._spot = _gaussian(detector.spot_sigma)
         self._around = _gaussian(2.0 * detector.spot_sigma)
         # What one quantum adds to the variance and the skewness of the response.
-        kernel = _response_kernel(self._spot, self._around)
+        #: The zero-sum kernel of the response as an image.
+        self.kernel = kernel = _response_kernel(self._spot, self._around)
         self._variance = detector.quantum * float((kernel**2).sum())
         self._step = detector.quantum * float((kernel**3).sum() / (kernel**2).sum())
 
@@ -162,17 +190,17 @@ class SpotFinder:
         centers
             ``(b, 2)`` direct beam (ky, kx), pixels.
         """
-        which, y, x, significance, height, response = self._detect(images, centers)
+        found = self._detect(self.clean(images), centers)
+        which, y, x, response = found.which, found.row, found.column, found.response
         middle = response[which, y, x]
         dy = _vertex(response[which, y - 1, x], middle, response[which, y + 1, x])
         dx = _vertex(response[which, y, x - 1], middle, response[which, y, x + 1])
         ky = (y + dy - centers[which, 0]) * self.detector.pixel_size
         kx = (x + dx - centers[which, 1]) * self.detector.pixel_size
-        return _pack(len(images), which, significance, ky, kx, height)
+        return _pack(len(images), which, found.significance, ky, kx, found.height)
 
-    def _detect(self, images: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
-        """Pattern, row, column, significance and height of every spot, and the response."""
-        images = self.clean(images)
+    def _detect(self, images: Tensor, centers: Tensor) -> Detected:
+        """Every spot of clean patterns."""
         response = self.response(images)
         level, noise = self._ring_statistics(images, response, centers)
         lowest = (level + self.detector.threshold * noise).amin(dim=1)
@@ -187,7 +215,9 @@ class SpotFinder:
         d = self.detector
         keep = (significance > d.threshold) & (q * d.pixel_size >= d.q_min)
         keep &= (q * d.pixel_size <= d.q_max) & _is_spot(images, which, y, x)
-        return which[keep], y[keep], x[keep], significance[keep], height[keep], response
+        return Detected(
+            which[keep], y[keep], x[keep], significance[keep], height[keep], response, noise
+        )
 
     def _ring_statistics(
         self, images: Tensor, response: Tensor, centers: Tensor

@@ -1,0 +1,71 @@
+"""From the number of false spots a user accepts to the height a spot must have."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+#: Maxima of a smooth field that are maxima of its pixels too, and pass for a spot.
+#: Measured on pure noise (normal and counts from 0.4 a pixel on, spots of 1 to 3 pixels).
+_ON_PIXELS = 0.5
+
+
+def resolution_elements(kernel: NDArray[np.float64], area: float) -> float:
+    """How many independent places a pattern has for a spot of this kernel.
+
+    Parameters
+    ----------
+    kernel
+        ``(n, n)`` kernel that the noise was filtered with.
+    area
+        Pixels searched.
+
+    Returns
+    -------
+    float
+        ``area`` times the variance of the filtered noise's gradient, the noise
+        having unit variance: the density of resolution elements of Worsley et
+        al., *Hum. Brain Mapp.* 4 (1996) 58.
+    """
+    power = float((kernel**2).sum())
+    along = float((kernel[:, 1:] * kernel[:, :-1]).sum())
+    return area * 2.0 * (1.0 - along / power)
+
+
+def false_spots(threshold: float, elements: float) -> float:
+    """Expected maxima of normal noise above `threshold` (in units of its width).
+
+    The expected Euler characteristic of the set above a high threshold, which is
+    the number of maxima there: Adler, *The Geometry of Random Fields* (1981).
+
+    Parameters
+    ----------
+    threshold
+        Times the noise.
+    elements
+        See `resolution_elements`.
+    """
+    density = threshold * np.exp(-0.5 * threshold**2) / (2 * np.pi) ** 1.5
+    return float(_ON_PIXELS * elements * density)
+
+
+def threshold_for(expected: float, elements: float) -> float:
+    """Threshold at which noise alone gives `expected` spots a pattern.
+
+    Parameters
+    ----------
+    expected
+        False spots per pattern, above 0.
+    elements
+        See `resolution_elements`.
+
+    Returns
+    -------
+    float
+        Times the noise, from 2 on: the formula holds for rare maxima only.
+    """
+    lowest = 2.0
+    if false_spots(lowest, elements) <= expected:
+        return lowest
+    return float(brentq(lambda u: false_spots(u, elements) - expected, lowest, 20.0))
