@@ -21,7 +21,6 @@ from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.methods.orientation.doubt import (
     FACTORS,
-    FEWEST_SPOTS,
     Evidence,
     LogisticFactor,
     ReliabilityModel,
@@ -56,6 +55,7 @@ def collect(index: int, patterns: int) -> dict:
         "evidence": evidence,
         "right": right,
         "spots": evidence.spots,
+        "answered": ~evidence.void,
         "crystal": truth.phase >= 0,
         "single": (truth.phase >= 0) & (truth.share == 0),
     }
@@ -179,7 +179,7 @@ def main() -> None:
     def pool(name: str, out: bool) -> NDArray:
         return np.concatenate([s[name] for s, h in zip(sets, held, strict=True) if h == out])
 
-    answered = [pool("spots", out) >= FEWEST_SPOTS for out in (False, True)]
+    answered = [pool("answered", out) for out in (False, True)]
     evidence = [
         join([s["evidence"] for s, h in zip(sets, held, strict=True) if h == out], chosen)
         for out, chosen in zip((False, True), answered, strict=True)

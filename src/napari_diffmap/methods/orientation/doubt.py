@@ -26,18 +26,22 @@ FACTORS: dict[str, tuple[str, ...]] = {
         "score",
         "explained",
         "found",
+        "log_odds",
         "log_spots",
         "explained_log_spots",
         "score_log_spots",
     ),
-    "rival": ("margin_005", "margin_02", "margin_1"),
-    "phase": ("margin_005", "margin_02", "margin_1"),
+    "rival": ("margin_1", "margin_5", "margin_25"),
+    "phase": ("margin_1", "margin_5", "margin_25"),
 }
 
-#: Fewer spots than this fix no orientation.
-FEWEST_SPOTS = 4
-#: Margins saturate as m / (m + scale).
-_MARGIN_SCALES = (0.005, 0.02, 0.1)
+#: Fewer clear spots than this, or smaller log odds, fix no orientation.
+FEWEST_SPOTS = 2
+LEAST_ODDS = 6.0
+#: With fewer clear spots than this a doubtful answer has too few of them.
+FEW = 6
+#: Margins (differences of log odds) saturate as m / (m + scale).
+_MARGIN_SCALES = (1.0, 5.0, 25.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +52,10 @@ class Evidence:
     ----------
     score
         Of the best answer.
+    odds
+        Log odds of the best answer.
     rival, rival_phase
-        Of the best distinct answer of its phase, and of another phase.
+        Log odds of the best distinct answer of its phase, and of another phase.
     explained, found
         Shares of measured and of predicted amplitude that meet.
     spots
@@ -65,6 +71,7 @@ class Evidence:
     """
 
     score: NDArray[np.float32]
+    odds: NDArray[np.float32]
     rival: NDArray[np.float32]
     rival_phase: NDArray[np.float32]
     explained: NDArray[np.float32]
@@ -75,6 +82,16 @@ class Evidence:
     empty: NDArray[np.bool_]
     crystals: NDArray[np.int64] | None = None
 
+    @property
+    def margin(self) -> NDArray[np.float32]:
+        """By how much the best answer's log odds exceed those of the next, ``(b,)``."""
+        return np.asarray(self.odds - np.maximum(self.rival, self.rival_phase), dtype=np.float32)
+
+    @property
+    def void(self) -> NDArray[np.bool_]:
+        """Patterns that fix no orientation, ``(b,)``."""
+        return self.empty | (self.spots < FEWEST_SPOTS) | (self.odds < LEAST_ODDS)
+
     def features(self) -> dict[str, NDArray[np.float64]]:
         """``(b, n)`` features of each factor, columns as in `FACTORS`."""
         spots = np.log10(np.maximum(self.spots, 1))
@@ -82,19 +99,20 @@ class Evidence:
             self.score,
             self.explained,
             self.found,
+            np.log10(np.maximum(self.odds, 1)),
             spots,
             self.explained * spots,
             self.score * spots,
         )
         return {
             "model": np.stack([np.asarray(c, dtype=np.float64) for c in model], axis=1),
-            "rival": _margins(self.score, self.rival),
-            "phase": _margins(self.score, self.rival_phase),
+            "rival": _margins(self.odds, self.rival),
+            "phase": _margins(self.odds, self.rival_phase),
         }
 
 
-def _margins(score: NDArray[np.float32], rival: NDArray[np.float32]) -> NDArray[np.float64]:
-    margin = np.clip(np.asarray(score, dtype=np.float64) - rival, 0, None)
+def _margins(odds: NDArray[np.float32], rival: NDArray[np.float32]) -> NDArray[np.float64]:
+    margin = np.clip(np.asarray(odds, dtype=np.float64) - rival, 0, None)
     return np.stack([margin / (margin + scale) for scale in _MARGIN_SCALES], axis=1)
 
 
@@ -194,8 +212,8 @@ def causes(
     order = np.stack([parts["rival"], parts["phase"], parts["model"]])
     least = np.array([TWIN, PHASE, OUTSIDE], dtype=np.uint8)[np.argmin(order, axis=0)]
     code = np.where(reliability < threshold, least, np.uint8(NONE)).astype(np.uint8)
-    code[(code != NONE) & (evidence.spots < FEWEST_SPOTS + 2)] = FEW_SPOTS
-    code[(evidence.second > 0) & (evidence.spots >= FEWEST_SPOTS + 4)] = OVERLAP
-    code[evidence.spots < FEWEST_SPOTS] = FEW_SPOTS
+    code[(code != NONE) & (evidence.spots < FEW)] = FEW_SPOTS
+    code[(evidence.second > 0) & (evidence.spots >= FEW + 2)] = OVERLAP
+    code[evidence.void] = FEW_SPOTS
     code[evidence.empty] = NO_DATA
     return code

@@ -29,7 +29,10 @@ def undistorted(peaks: PeakBatch, geometry: Geometry) -> PeakBatch:
     matrix = torch.as_tensor(geometry.matrix, dtype=peaks.ky.dtype, device=peaks.ky.device)
     ky = matrix[0, 0] * peaks.ky + matrix[0, 1] * peaks.kx
     kx = matrix[1, 0] * peaks.ky + matrix[1, 1] * peaks.kx
-    return replace(peaks, ky=ky, kx=kx)
+    signal = peaks.signal
+    if signal is not None:
+        signal = replace(signal, to_pixels=signal.to_pixels @ torch.linalg.inv(matrix))
+    return replace(peaks, ky=ky, kx=kx, signal=signal)
 
 
 def in_scan_frame(rotations: NDArray[Any], geometry: Geometry | None) -> NDArray[Any]:

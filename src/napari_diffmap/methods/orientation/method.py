@@ -16,7 +16,6 @@ from napari_diffmap.crystal.phases import CrystalPhase, load_phases
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import MapSpec, Report, TileLike
 from napari_diffmap.methods.orientation.doubt import (
-    FEWEST_SPOTS,
     Evidence,
     causes,
     reliability_model,
@@ -30,6 +29,7 @@ from napari_diffmap.methods.orientation.search import (
     OrientationSearch,
     SearchSettings,
 )
+from napari_diffmap.methods.registration.signal import SpotSignal
 from napari_diffmap.methods.registration.spots import (
     MOST_PEAKS,
     Detector,
@@ -164,6 +164,7 @@ class OrientationMethod:
             refine=p.refine,
             distinct_deg=p.distinct_deg,
             memory=p.memory_mb << 20,
+            spot=geometry.spot_sigma * geometry.pixel_size,
         )
 
     @property
@@ -240,6 +241,7 @@ class OrientationMethod:
 
         evidence = Evidence(
             score=numbers(answers.score[:, 0].clamp_min(0)),
+            odds=numbers(answers.odds[:, 0]),
             rival=numbers(answers.rival),
             rival_phase=numbers(answers.rival_phase),
             explained=numbers(answers.explained[:, 0]),
@@ -271,8 +273,7 @@ class OrientationMethod:
         phase = answers.phase.cpu().numpy().astype(np.int16)
         score = answers.score.cpu().numpy().astype(np.float32)
         rotations = in_scan_frame(self.search.rotations(answers), self.geometry)
-        void = evidence.empty | (evidence.spots < FEWEST_SPOTS)
-        phase[void] = -1
+        phase[evidence.void] = -1
         nothing = phase < 0
         score[nothing] = np.nan
         rotations[nothing] = (1, 0, 0, 0)
@@ -281,7 +282,6 @@ class OrientationMethod:
         ambiguity = causes(evidence, reliability, self.parameters.reliability_threshold)
         reliability[evidence.empty] = np.nan
         crystals = 1 if evidence.crystals is None else evidence.crystals
-        margin = evidence.score - np.maximum(evidence.rival, evidence.rival_phase)
         return {
             "rotations": rotations[:, :n],
             "scores": score[:, :n],
@@ -291,7 +291,7 @@ class OrientationMethod:
             "spots": evidence.spots.astype(np.float32),
             "explained": evidence.explained,
             "found": evidence.found,
-            "margin": margin.astype(np.float32),
+            "margin": evidence.margin,
             "crystals": np.where(nothing[:, 0], 0, crystals).astype(np.uint8),
         }
 
@@ -332,12 +332,15 @@ def join_peaks(pieces: Sequence[PeakBatch]) -> PeakBatch:
     def padded(values: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
-    return PeakBatch(
-        torch.cat([padded(piece.kx) for piece in pieces]),
-        torch.cat([padded(piece.ky) for piece in pieces]),
-        torch.cat([padded(piece.intensity) for piece in pieces]),
-        torch.cat([padded(piece.trust) for piece in pieces]),
-    )
+    def joined(name: str) -> torch.Tensor | None:
+        columns = [getattr(piece, name) for piece in pieces]
+        return None if columns[0] is None else torch.cat([padded(c) for c in columns])
+
+    kx, ky, intensity, trust = (joined(n) for n in ("kx", "ky", "intensity", "trust"))
+    assert kx is not None and ky is not None and intensity is not None and trust is not None
+    signals = [piece.signal for piece in pieces if piece.signal is not None]
+    signal = SpotSignal.joined(signals) if signals else None
+    return PeakBatch(kx, ky, intensity, trust, joined("noise"), signal)
 
 
 def peaks_of_block(

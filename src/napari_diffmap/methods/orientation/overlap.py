@@ -122,7 +122,10 @@ def further_crystals(
 def faded(peaks: PeakBatch, weight: Tensor) -> PeakBatch:
     """The spots with less weight; those of weight 0 are gone."""
     kept = torch.where(weight > 0, peaks.intensity, 0.0)
-    return replace(peaks, intensity=kept, trust=peaks.trust * weight)
+    hidden = (weight < 1) & (peaks.intensity > 0)
+    if peaks.hidden is not None:
+        hidden |= peaks.hidden
+    return replace(peaks, intensity=kept, trust=peaks.trust * weight, hidden=hidden)
 
 
 def _believed(answer: Answers, rest: PeakBatch) -> Tensor:

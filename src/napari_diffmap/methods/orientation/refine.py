@@ -66,7 +66,9 @@ class Candidates:
         ``(b, k, s, 3)`` and ``(b, k, s)``: the reflections followed, and which they are;
         a height of 0 fills up.
     score
-        ``(b, k)`` at the present kernel width.
+        ``(b, k)`` at the present kernel width; log odds once they are weighed.
+    source
+        ``(b, k)`` which list of reflections the likelihood looks at.
     """
 
     matrices: Tensor
@@ -76,6 +78,7 @@ class Candidates:
     sigma: Tensor
     number: Tensor
     score: Tensor
+    source: Tensor
 
     @staticmethod
     def pooled(pools: Sequence[Candidates]) -> Candidates:
@@ -127,6 +130,7 @@ def follow(model: Model, matrices: Tensor, number: Tensor, phase: int = 0) -> Ca
         model.sigma[number],
         number,
         score,
+        torch.zeros_like(score, dtype=torch.long),
     )
 
 

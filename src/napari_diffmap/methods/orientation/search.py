@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,14 @@ from napari_diffmap.methods.orientation.library import (
     relative_heights,
     template_spectra,
 )
+from napari_diffmap.methods.orientation.likelihood import (
+    COARSE_TILTS,
+    FINE_TILTS,
+    Likelihood,
+    Measured,
+)
 from napari_diffmap.methods.orientation.match import correlate
+from napari_diffmap.methods.orientation.odds import rocking
 from napari_diffmap.methods.orientation.polar import PolarGrid, peak_spectra, phase_table
 from napari_diffmap.methods.orientation.refine import (
     FOLLOWED,
@@ -49,17 +56,17 @@ from napari_diffmap.scan.calibration import electron_wavelength
 
 #: Zone axes taken from the coarse search, each with its half turn about the beam.
 _COARSE = 10
-#: Candidates of a phase that are refined, and of all phases that reach the last stage.
-_REFINED = 12
-_LAST = 8
+#: Candidates of a phase that are refined, that are weighed, and of all phases that
+#: reach the last stage.
+_REFINED = 16
+_WEIGHED = 12
+_LAST = 6
 #: Kernel widths of the coarse search and the two refinement stages, 1/Å; never
 #: narrower than so many pixels.
 _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
 _STEPS = (4, 6)
-#: The last stage: intensities to this power, excitation width times this.
-_POLISH_POWER = 0.25
-_POLISH_WIDTH = 5 / 6
-_POLISH_STEPS = 5
+#: Orientations nearer than this count as one while candidates are thinned out, degrees.
+_SAME = 0.5
 #: A template chunk of the coarse search.
 _CHUNK = 512
 
@@ -68,7 +75,8 @@ _CHUNK = 512
 class SearchSettings:
     """What the search needs to know; see `OrientationParameters`.
 
-    Lengths in 1/Å, angles in degrees, voltage in kV, memory in bytes.
+    Lengths in 1/Å, angles in degrees, voltage in kV, memory in bytes; `spot` is the
+    Gaussian width of a spot, `thickness` that of the crystals in Å.
     """
 
     voltage_kv: float
@@ -84,6 +92,8 @@ class SearchSettings:
     refine: bool
     distinct_deg: float
     memory: int
+    spot: float = 0.03
+    thickness: float = 350.0
 
 
 @dataclass(eq=False)
@@ -97,14 +107,17 @@ class Answers:
     phase
         ``(b, n)`` index of the phase, -1 where there is no answer.
     score
-        ``(b, n)`` normalised correlation, −1 where there is no answer.
+        ``(b, n)`` log odds over the largest that the measured spots allow, 0–1; −1
+        where there is no answer.
+    odds
+        ``(b, n)`` log odds of the answer against a pattern without a crystal.
     explained
         ``(b, n)`` share of the measured amplitude that the answer explains.
     found
         ``(b, n)`` share of the predicted amplitude that is measured.
     rival, rival_phase
-        ``(b,)`` best score of a distinct answer of the winner's phase (twins and
-        coincidences) and of another phase; 0 where there is none.
+        ``(b,)`` largest log odds of a distinct answer of the winner's phase (twins
+        and coincidences) and of another phase; 0 where there is none.
     unexplained
         ``(b, p)`` bool: clear spots that the best answer leaves.
     number
@@ -114,6 +127,7 @@ class Answers:
     matrices: Tensor
     phase: Tensor
     score: Tensor
+    odds: Tensor
     explained: Tensor
     found: Tensor
     rival: Tensor
@@ -141,7 +155,6 @@ class Answers:
 class _PhaseSearch:
     library: TemplateLibrary
     model: Model
-    polish: Model
     operators: Tensor
     rotations: Tensor
     seen: Tensor
@@ -184,6 +197,23 @@ class OrientationSearch:
             if progress is not None:
                 progress(i, len(phases), f"templates of {phase.name}")
             self._phases.append(self._prepare(phase, settings.memory // (2 * len(phases))))
+        self._likelihood = Likelihood(
+            [
+                rocking(
+                    p.library.phase,
+                    p.library.reflections,
+                    settings.voltage_kv,
+                    settings.thickness,
+                    settings.precession_deg,
+                    self.device,
+                )
+                for p in self._phases
+            ],
+            [p.rotations for p in self._phases],
+            [p.partner for p in self._phases],
+            self._optics,
+            settings.zone_step_deg,
+        )
         if progress is not None:
             progress(len(phases), len(phases), "templates")
 
@@ -202,15 +232,13 @@ class OrientationSearch:
         g = torch.as_tensor(found.g, dtype=torch.float32, device=self.device)
         lengths = torch.linalg.vector_norm(g, dim=1)
 
-        def model(power: float, sigma: float) -> Model:
-            heights = relative_heights(found, power)
-            return Model(
-                g=g,
-                height=torch.as_tensor(heights, dtype=torch.float32, device=self.device),
-                sigma=precession_widened(sigma, lengths, s.precession_deg),
-                optics=self._optics,
-            )
-
+        heights = relative_heights(found, s.intensity_power)
+        fitted = Model(
+            g=g,
+            height=torch.as_tensor(heights, dtype=torch.float32, device=self.device),
+            sigma=precession_widened(s.sigma, lengths, s.precession_deg),
+            optics=self._optics,
+        )
         size = 8 * self.grid.frequencies * self.grid.rings * len(library)
         cached = None
         if size <= memory:
@@ -219,7 +247,6 @@ class OrientationSearch:
                 for part in parts(library, _CHUNK)
             ]
         rotations = torch.as_tensor(library.rotations, dtype=torch.float32, device=self.device)
-        fitted = model(s.intensity_power, s.sigma)
         # Candidates travel about a zone step; what can come into view is chosen once.
         slack = 1.2 * np.deg2rad(min(4.0, s.zone_step_deg))
         pieces = max(1, len(rotations) * len(found) // 2_000_000)
@@ -232,7 +259,6 @@ class OrientationSearch:
         return _PhaseSearch(
             library=library,
             model=fitted,
-            polish=model(_POLISH_POWER, _POLISH_WIDTH * s.sigma),
             operators=torch.as_tensor(library.operators, dtype=torch.float32, device=self.device),
             rotations=rotations,
             seen=seen,
@@ -271,10 +297,10 @@ class OrientationSearch:
         norm = torch.sqrt(spots.norm2)
         pool = Candidates.pooled([self._coarse(i, spectra, norm) for i in range(len(self._phases))])
         pool = self._refined(pool, spots)
-        answers = self._ranked(pool, spots, peaks.clear, n_best)
-        if self.settings.refine:
-            self._polish(answers, peaks)
-        return answers
+        reach = (max(self.widths[1], 2.5 * self.settings.spot), self.widths[2])
+        measured = self._likelihood.measured(peaks, spots, reach)
+        pool = self._weighed(pool, measured)
+        return self._ranked(pool, measured, n_best)
 
     def _coarse(self, number: int, spectra: Tensor, norm: Tensor) -> Candidates:
         """Best zone axes of one phase, each with its half turn about the beam."""
@@ -301,7 +327,9 @@ class OrientationSearch:
         seen = phase.seen[zone]
         # The mirror copy shows the Friedel partners.
         seen = torch.where(mirrored[..., None], phase.partner[seen], seen)
-        return follow(phase.model, matrices, torch.cat((seen, seen), dim=1), number)
+        pool = follow(phase.model, matrices, torch.cat((seen, seen), dim=1), number)
+        source = self._likelihood.source(number, zone, mirrored)
+        return replace(pool, source=torch.cat((source, source), dim=1))
 
     def _refined(self, pool: Candidates, spots: SpotMap) -> Candidates:
         """Climb in two stages; what ran into one another goes between them."""
@@ -316,10 +344,21 @@ class OrientationSearch:
         ]
         pool = pool.take(torch.cat(best, dim=1))
         pool = climb(self._optics, pool, spots, self.widths[1], _STEPS[0])
-        pool = self._distinct(pool, _LAST + 2 * (len(self._phases) - 1))
+        pool = self._distinct(pool, _WEIGHED + 4 * (len(self._phases) - 1), _SAME)
         return climb(self._optics, pool, spots, self.widths[2], _STEPS[1])
 
-    def _distinct(self, pool: Candidates, count: int) -> Candidates:
+    def _weighed(self, pool: Candidates, measured: Measured) -> Candidates:
+        """Tilt candidates to their largest log odds; the best of them more finely."""
+        for tilts in (COARSE_TILTS, FINE_TILTS) if self.settings.refine else ((),):
+            pool = pool.moved(
+                *self._likelihood.climb(pool.matrices, pool.source, measured, tilts)
+            )
+            if tilts == COARSE_TILTS:
+                count = _LAST + 2 * (len(self._phases) - 1)
+                pool = self._distinct(pool, count, self.settings.distinct_deg / 4)
+        return pool
+
+    def _distinct(self, pool: Candidates, count: int, within_deg: float) -> Candidates:
         """The best candidates that have not run into one another; two of every phase at least."""
         score = pool.score.clone()
         chosen = []
@@ -328,42 +367,44 @@ class OrientationSearch:
         for place in range(count):
             considered = score
             if place < len(wanted) and len(self._phases) > 1:
-                considered = torch.where(pool.phase == wanted[place], score, score - 20.0)
+                considered = torch.where(pool.phase == wanted[place], score, score - 1e5)
             best = considered.argmax(dim=1, keepdim=True)
             chosen.append(best)
-            near = self._same(pool.matrices, pool.phase, best, 0.5)
+            near = self._same(pool.matrices, pool.phase, best, within_deg)
             # Near ones stay available behind all others, should there be no others.
-            score = torch.where(near, score - 4.0, score)
-            score = score.scatter(1, best, -99.0)
+            score = torch.where(near, score - 1e4, score)
+            score = score.scatter(1, best, -1e7)
         return pool.take(torch.cat(chosen, dim=1))
 
-    def _ranked(self, pool: Candidates, spots: SpotMap, clear: Tensor, n_best: int) -> Answers:
+    def _ranked(self, pool: Candidates, measured: Measured, n_best: int) -> Answers:
         """Keep distinct answers, best first, with what speaks for them."""
+        spots = measured.spots
         fit = evaluate(self._optics, pool, spots, self.widths[2 if self.settings.refine else 1])
-        explained, found, left = self._shares(fit, spots, clear)
-        matrices, phase, score = pool.matrices, pool.phase, fit.score
-        some = (spots.amplitude > 0).any(dim=1, keepdim=True)
-        left_over = torch.where(some, score, -1.0)
+        explained, found, left = self._shares(fit, spots, measured.peaks.clear)
+        matrices, phase, odds = pool.matrices, pool.phase, pool.score
+        left_over = odds.clamp_min(0)
         order = []
         rival = rival_phase = left_over[:, 0]
         for place in range(n_best):
             best = left_over.argmax(dim=1, keepdim=True)
-            value = left_over.gather(1, best)
-            order.append(torch.where(value > 0, best, -1))
+            order.append(torch.where(left_over.gather(1, best) > 0, best, -1))
             near = self._same(matrices, phase, best, self.settings.distinct_deg)
-            left_over = torch.where(near, -1.0, left_over).scatter(1, best, -1.0)
+            left_over = torch.where(near, 0.0, left_over).scatter(1, best, 0.0)
             if place == 0:
                 own = phase == phase.gather(1, best)
-                rival = torch.where(own, left_over, -1.0).amax(dim=1).clamp_min(0)
-                rival_phase = torch.where(own, -1.0, left_over).amax(dim=1).clamp_min(0)
+                rival = torch.where(own, left_over, 0.0).amax(dim=1)
+                rival_phase = torch.where(own, 0.0, left_over).amax(dim=1)
         picked = torch.cat(order, dim=1)
         none = picked < 0
         index = picked.clamp_min(0)
         first = index[:, :1, None].expand(-1, 1, left.shape[2])
+        best_odds = odds.gather(1, index)
+        score = (best_odds / measured.best[:, None].clamp_min(1.0)).clamp(0, 1)
         return Answers(
             matrices=pick(matrices, index),
             phase=torch.where(none, -1, phase.gather(1, index)),
-            score=torch.where(none, -1.0, score.gather(1, index)),
+            score=torch.where(none, -1.0, score),
+            odds=torch.where(none, 0.0, best_odds),
             explained=torch.where(none, 0.0, explained.gather(1, index)),
             found=torch.where(none, 0.0, found.gather(1, index)),
             rival=rival,
@@ -383,27 +424,6 @@ class OrientationSearch:
             angle = disorientation(matrices, reference, p.operators)
             same |= of_phase & (angle < np.deg2rad(within_deg))
         return same
-
-    def _polish(self, answers: Answers, peaks: PeakBatch) -> None:
-        """Last small turn of every answer by its intensities.
-
-        Positions rank the answers best; how strong the spots are tells the tilt
-        best.  So answers climb once more with intensities given more weight and
-        the excitation width that goes with it; their score stays.
-        """
-        amplitude = peaks.trust * self.amplitudes(peaks, _POLISH_POWER)
-        spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
-        for i, phase in enumerate(self._phases):
-            rows, places = torch.nonzero(answers.phase == i, as_tuple=True)
-            if not len(rows):
-                continue
-            matrices = answers.matrices[rows, places][:, None]
-            number = answers.number[rows, places][:, None]
-            candidates = follow(phase.polish, matrices, number, phase=i)
-            climbed = climb(
-                self._optics, candidates, spots.take(rows), self.widths[2], _POLISH_STEPS
-            )
-            answers.matrices[rows, places] = climbed.matrices[:, 0]
 
     def same_as(self, first: Answers, rows: Tensor, places: int, other: Answers) -> Tensor:
         """Whether the best answer of another set is among the first `places` of `rows`."""
@@ -427,7 +447,7 @@ class OrientationSearch:
         places = torch.arange(n, device=self.device)
         shifted = (places > place) & (places <= gone[:, None])
         source = places - shifted.long()
-        for name in ("matrices", "phase", "score", "explained", "found", "number"):
+        for name in ("matrices", "phase", "score", "odds", "explained", "found", "number"):
             mine = getattr(first, name)
             wanted = source.reshape(*source.shape, *([1] * (mine.dim() - 2)))
             moved = mine[rows].gather(1, wanted.expand(*source.shape, *mine.shape[2:]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from napari_diffmap.methods.registration.signal import SpotSignal
 
 #: Peaks kept of a pattern, most significant first.
 MOST_PEAKS = 96
@@ -35,12 +37,38 @@ class PeakBatch:
         ``(b, p)`` integrated intensity above the background; 0 fills up.
     trust
         ``(b, p)`` weight 0–1: near 0 for a spot that may be noise.
+    noise
+        ``(b, p)`` noise of the intensity; a fifth of the pattern's faintest where None.
+    signal
+        What stands between the spots; None where only a list of spots is known.
+    hidden
+        ``(b, p)`` bool: spots taken away, where nothing can be said any more.
     """
 
     kx: Tensor
     ky: Tensor
     intensity: Tensor
     trust: Tensor
+    noise: Tensor | None = None
+    signal: SpotSignal | None = None
+    hidden: Tensor | None = None
+
+    @property
+    def significance(self) -> Tensor:
+        """``(b, p)`` intensity over its noise; 0 fills up."""
+        if self.noise is not None:
+            return self.intensity / self.noise.clamp_min(1e-12)
+        return self.intensity / self.faintest_noise[:, None]
+
+    @property
+    def faintest_noise(self) -> Tensor:
+        """``(b,)`` noise of the pattern's faintest spot."""
+        there = self.intensity > 0
+        if self.noise is None:
+            least = torch.where(there, self.intensity, torch.inf).amin(dim=1)
+            return torch.where(torch.isfinite(least), 0.2 * least, 1.0)
+        least = torch.where(there, self.noise, torch.inf).amin(dim=1)
+        return torch.where(torch.isfinite(least), least, 1.0)
 
     @property
     def clear(self) -> Tensor:
@@ -57,12 +85,13 @@ class PeakBatch:
 
     def take(self, index: Tensor) -> PeakBatch:
         """Some of the patterns."""
-        return PeakBatch(*(getattr(self, field.name)[index] for field in fields(self)))
-
-    def keep(self, mask: Tensor) -> PeakBatch:
-        """The same patterns with only the peaks of `mask` ``(b, p)``."""
-        kept = torch.where(mask, self.intensity, 0.0)
-        return PeakBatch(self.kx, self.ky, kept, self.trust)
+        values = (getattr(self, field.name) for field in fields(self))
+        return PeakBatch(
+            *(
+                v.take(index) if isinstance(v, SpotSignal) else None if v is None else v[index]
+                for v in values
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +143,8 @@ class Detected:
         ``(n,)`` response above that of the ring.
     response
         ``(b, ky, kx)`` spot response of the patterns.
-    noise
-        ``(b, rings)`` spread of the response in each ring.
+    level, noise
+        ``(b, rings)`` mean and spread of the response in each ring.
     """
 
     which: Tensor
@@ -124,6 +153,7 @@ class Detected:
     significance: Tensor
     height: Tensor
     response: Tensor
+    level: Tensor
     noise: Tensor
 
 
@@ -197,7 +227,23 @@ class SpotFinder:
         dx = _vertex(response[which, y, x - 1], middle, response[which, y, x + 1])
         ky = (y + dy - centers[which, 0]) * self.detector.pixel_size
         kx = (x + dx - centers[which, 1]) * self.detector.pixel_size
-        return _pack(len(images), which, found.significance, ky, kx, found.height)
+        noise = found.noise[which, self._ring_of(y, x, centers[which])]
+        columns = (ky, kx, found.height, found.significance, noise)
+        size = self.detector.pixel_size
+        signal = SpotSignal(
+            response=response,
+            level=found.level,
+            noise=found.noise,
+            ring=_RING_WIDTH,
+            centers=centers,
+            to_pixels=torch.eye(2, device=response.device) / size,
+        )
+        return replace(_pack(len(images), which, columns), signal=signal)
+
+    def _ring_of(self, y: Tensor, x: Tensor, centers: Tensor) -> Tensor:
+        """In which ring pixels lie."""
+        q = torch.hypot(y - centers[:, 0], x - centers[:, 1])
+        return (q / _RING_WIDTH).long().clamp_max(self._rings - 1)
 
     def _detect(self, images: Tensor, centers: Tensor) -> Detected:
         """Every spot of clean patterns."""
@@ -216,7 +262,7 @@ class SpotFinder:
         keep = (significance > d.threshold) & (q * d.pixel_size >= d.q_min)
         keep &= (q * d.pixel_size <= d.q_max) & _is_spot(images, which, y, x)
         return Detected(
-            which[keep], y[keep], x[keep], significance[keep], height[keep], response, noise
+            which[keep], y[keep], x[keep], significance[keep], height[keep], response, level, noise
         )
 
     def _ring_statistics(
@@ -295,10 +341,12 @@ def _vertex(before: Tensor, middle: Tensor, after: Tensor) -> Tensor:
     return torch.where(curvature < 0, shift, 0.0).clamp(-0.5, 0.5)
 
 
-def _pack(
-    n: int, which: Tensor, significance: Tensor, ky: Tensor, kx: Tensor, intensity: Tensor
-) -> PeakBatch:
-    """Peak rows as padded ``(n, p)`` arrays, most significant first."""
+def _pack(n: int, which: Tensor, columns: tuple[Tensor, ...]) -> PeakBatch:
+    """Peak rows (ky, kx, intensity, significance, noise) as padded ``(n, p)`` arrays.
+
+    Most significant first.
+    """
+    ky, kx, intensity, significance, noise = columns
     order = torch.argsort(significance, descending=True, stable=True)
     order = order[torch.argsort(which[order], stable=True)]
     which = which[order]
@@ -309,10 +357,10 @@ def _pack(
     width = max(1, min(MOST_PEAKS, int(count.max()) if n else 1))
     which, place, order = which[kept], place[kept], order[kept]
     trust = significance**2 / (significance**2 + _TRUSTED**2)
-    out = torch.zeros(4, n, width, device=which.device)
-    for row, values in zip(out, (ky, kx, intensity, trust), strict=True):
+    out = torch.zeros(5, n, width, device=which.device)
+    for row, values in zip(out, (ky, kx, intensity, trust, noise), strict=True):
         row[which, place] = values[order].to(torch.float32)
-    return PeakBatch(out[1], out[0], out[2], out[3])
+    return PeakBatch(out[1], out[0], out[2], out[3], out[4])
 
 
 def _gaussian(sigma: float) -> list[float]:

@@ -1,0 +1,258 @@
+"""How likely orientations make a pattern: what ranks the finalists and sets their tilt.
+
+The log odds of all predicted reflections (see `odds`) are summed: measured spots
+that an orientation leaves unexplained add nothing, so of two orientations the one
+that predicts what is there, and not what is not, wins.  Tilts of shrinking size
+are tried about every candidate: turned by less than a degree its spots stay where
+they are and only their excitation errors change, ``s → s + τ · k``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_diffmap.crystal.simulate import excitation_errors, rotation_matrices
+from napari_diffmap.methods.orientation.odds import (
+    MU_COUNT,
+    MU_FIRST,
+    MU_STEP,
+    Rocking,
+    log_odds_table,
+    row_of,
+)
+from napari_diffmap.methods.orientation.refine import Optics, turned
+from napari_diffmap.methods.orientation.spotmap import SpotMap, build_spot_map
+from napari_diffmap.methods.registration.spots import PeakBatch
+
+#: Reflections looked at per candidate.
+LOOKED_AT = 96
+#: A spot found so clearly is read where it lies, not between.
+_CLEAR = 6.0
+#: Overall scales tried first, ln about the measured over the predicted sum.
+_SCALES = tuple(float(v) for v in np.arange(-2.5, 3.6, 1.0))
+_SCALE_STEP = 0.6
+
+#: Tilts tried about a candidate: rings of the hexagonal stencil and degrees a step.
+COARSE_TILTS = ((2, 1.0), (2, 0.6))
+FINE_TILTS = ((2, 0.3), (1, 0.2), (1, 0.12), (1, 0.07))
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a likelihood reads of a batch of patterns.
+
+    Attributes
+    ----------
+    peaks, spots
+        Measured spots and their lookup.
+    significance
+        ``(b, p + 1)`` of the spots; the spare place holds 0.
+    hidden
+        Lookup of spots taken away; None when there are none.
+    reach
+        How far (1/Å) a spot taken away hides what is there, and how far off a clear
+        spot may lie from where it is predicted (Gaussian sigma).
+    best
+        ``(b,)`` the largest log odds that a perfect prediction would have.
+    """
+
+    peaks: PeakBatch
+    spots: SpotMap
+    significance: Tensor
+    hidden: SpotMap | None
+    reach: tuple[float, float]
+    best: Tensor
+
+    def at(self, kx: Tensor, ky: Tensor) -> tuple[Tensor, Tensor]:
+        """Significance and noise at places ``(b, …)``; the noise infinite where none is known."""
+        number, px, py, _ = self.spots.lookup(kx, ky)
+        near = self.significance.gather(1, number.reshape(len(number), -1)).reshape(kx.shape)
+        gap2 = (px - kx) ** 2 + (py - ky) ** 2
+        near = torch.where(near >= _CLEAR, near * torch.exp(-0.5 * gap2 / self.reach[1] ** 2), -1.0)
+        if self.peaks.signal is None:
+            shape = (-1, *([1] * (kx.dim() - 1)))
+            z = near.clamp_min(0)
+            noise = self.peaks.faintest_noise.reshape(shape).expand(kx.shape)
+        else:
+            z, noise = self.peaks.signal.at(kx, ky)
+            z = torch.where(near >= 0, near, z)
+        if self.hidden is not None:
+            number, *_ = self.hidden.lookup(kx, ky)
+            noise = torch.where(number < self.hidden.kx.shape[1] - 1, torch.inf, noise)
+        return z, noise
+
+
+class Likelihood:
+    """Log odds of orientations of all phases.
+
+    Parameters
+    ----------
+    rockings
+        Mean intensities of each phase's reflections.
+    rotations
+        ``(n, 4)`` zone rotations of each phase's library.
+    partners
+        For each phase the number of −g for every g.
+    optics
+        Wavelength and limits.
+    zone_step_deg
+        Distance of neighbouring zones: what can come into view is chosen once.
+    """
+
+    def __init__(
+        self,
+        rockings: Sequence[Rocking],
+        rotations: Sequence[Tensor],
+        partners: Sequence[Tensor],
+        optics: Optics,
+        zone_step_deg: float,
+    ) -> None:
+        device = rockings[0].g.device
+        self.optics = optics
+        self._table = log_odds_table().to(device)
+        self._flat = self._table.reshape(-1)
+        # A reflection that is none fills up.
+        none = (torch.zeros(1, 3), torch.tensor([-1e4]), torch.ones(1))
+        self._g, self._height, self._width2 = (
+            torch.cat([*(getattr(r, name) for r in rockings), fill.to(device)])
+            for name, fill in zip(("g", "height", "width2"), none, strict=True)
+        )
+        slack = np.deg2rad(0.7 * zone_step_deg + 0.8)
+        lists, self._first_list, first = [], [], 0
+        for one, zones, partner in zip(rockings, rotations, partners, strict=True):
+            seen = brightest(one, zones, optics, slack)
+            # The mirror copy of a zone shows the Friedel partners.
+            both = torch.stack((seen, partner[seen]), 1).reshape(-1, seen.shape[1]) + first
+            short = LOOKED_AT - both.shape[1]
+            both = torch.nn.functional.pad(both, (0, short), value=len(self._g) - 1)
+            self._first_list.append(sum(len(rows) for rows in lists))
+            lists.append(both)
+            first += len(one.g)
+        self._lists = torch.cat(lists)
+
+    def source(self, phase: int, zone: Tensor, mirrored: Tensor) -> Tensor:
+        """Which list of reflections candidates of a zone (or its mirror copy) look at."""
+        return self._first_list[phase] + 2 * zone + mirrored.long()
+
+    def measured(
+        self, peaks: PeakBatch, spots: SpotMap, reach: tuple[float, float]
+    ) -> Measured:
+        """Prepare spots and signal to be read; see `Measured`."""
+        spare = torch.zeros(len(peaks), 1, device=peaks.kx.device)
+        z = peaks.significance
+        best = self._table.amax(1)[row_of(z)] * (peaks.clear & (z >= _CLEAR))
+        hidden = None
+        if peaks.hidden is not None:
+            hidden = build_spot_map(peaks, peaks.hidden.float(), self.optics.q_max, reach[0])
+        return Measured(
+            peaks, spots, torch.cat((z, spare), 1), hidden, reach, best.clamp_min(0).sum(1)
+        )
+
+    def climb(
+        self,
+        matrices: Tensor,
+        source: Tensor,
+        measured: Measured,
+        tilts: Sequence[tuple[int, float]],
+    ) -> tuple[Tensor, Tensor]:
+        """Tilt candidates to where their log odds are largest.
+
+        Parameters
+        ----------
+        matrices, source
+            ``(b, k, 3, 3)`` crystal → laboratory, and ``(b, k)`` from `source`.
+        measured
+            From `measured`.
+        tilts
+            Stencils tried one after the other.
+
+        Returns
+        -------
+        matrices, log_odds
+            ``(b, k, 3, 3)`` and ``(b, k)``.
+        """
+        index = self._lists[source]
+        k = torch.matmul(self._g[index], matrices.transpose(-1, -2))
+        kx, ky = k[..., 0], k[..., 1]
+        errors = excitation_errors(k, self.optics.wavelength)
+        width2 = self._width2[index]
+        z, noise = measured.at(kx, ky)
+        q2 = kx * kx + ky * ky
+        usable = (q2 >= self.optics.q_min**2) & (q2 <= self.optics.q_max**2)
+        usable &= torch.isfinite(noise)
+        row = torch.where(usable, row_of(z), 0) * MU_COUNT
+        base = self._height[index] - torch.log(noise.clamp_min(1e-12))
+        base = torch.where(usable, base, -1e4)
+        # Scale at which the predicted sum is the measured one.
+        total = (measured.peaks.intensity * measured.peaks.clear).sum(1, keepdim=True)
+        sum_ = torch.logsumexp(
+            torch.where(usable, self._height[index], -1e4) - torch.log(errors**2 + width2), -1
+        )
+        scale = torch.log(total.clamp_min(1e-12)) - sum_
+        base = (base - MU_FIRST) / MU_STEP
+
+        def value(tilted: Tensor, at: Tensor) -> Tensor:
+            place = torch.log(torch.addcmul(width2, tilted, tilted))
+            place = place.mul_(-1 / MU_STEP).add_(base).add_((at / MU_STEP)[..., None])
+            place = place.clamp_(0, MU_COUNT - 1).long().add_(row)
+            return self._flat.take(place).sum(-1)
+
+        first, best = scale, torch.full_like(scale, -torch.inf)
+        for offset in _SCALES:
+            now = value(errors, first + offset)
+            scale = torch.where(now > best, first + offset, scale)
+            best = torch.maximum(best, now)
+        tilt = torch.zeros(*best.shape, 2, device=best.device)
+        step = _SCALE_STEP
+        for rings, degrees in tilts:
+            start = tilt
+            for point in hexagon(rings, float(np.deg2rad(degrees))):
+                here = start + torch.tensor(point, device=best.device)
+                tilted = errors + here[..., :1] * kx + here[..., 1:] * ky
+                now = value(tilted, scale)
+                better = now > best
+                best = torch.where(better, now, best)
+                tilt = torch.where(better[..., None], here, tilt)
+            tilted = errors + tilt[..., :1] * kx + tilt[..., 1:] * ky
+            middle = scale
+            for offset in (-step, step):
+                now = value(tilted, middle + offset)
+                scale = torch.where(now > best, middle + offset, scale)
+                best = torch.maximum(best, now)
+            step *= 0.7
+        # ds = τ·k is ω × k along −z: ω = (−τ_y, τ_x, 0).
+        turn = torch.stack((-tilt[..., 1], tilt[..., 0], torch.zeros_like(best)), -1)
+        return turned(matrices, turn), best
+
+
+def hexagon(rings: int, step: float) -> list[tuple[float, float]]:
+    """Points of a hexagonal lattice about the middle, the middle left out, nearest first."""
+    points = [
+        ((i + j / 2) * step, j * step * 3**0.5 / 2)
+        for i in range(-rings, rings + 1)
+        for j in range(-rings, rings + 1)
+        if 0 < abs(i + j) + abs(i) + abs(j) and abs(i + j) <= rings
+    ]
+    return sorted(points, key=lambda p: p[0] ** 2 + p[1] ** 2)
+
+
+def brightest(one: Rocking, rotations: Tensor, optics: Optics, slack: float) -> Tensor:
+    """Reflections of the largest mean intensity within `slack` radians of zones, ``(n, s)``."""
+    chosen = []
+    for part in torch.tensor_split(rotations, max(1, len(rotations) * len(one.g) // 2_000_000)):
+        k = torch.matmul(one.g, rotation_matrices(part))
+        lengths = torch.linalg.vector_norm(one.g, dim=1)
+        s = excitation_errors(k, optics.wavelength).abs()
+        mean = one.mean((s - slack * lengths).clamp_min(0))
+        q2 = (k[..., :2] ** 2).sum(-1)
+        inside = (q2 >= (optics.q_min * (1 - slack)) ** 2) & (
+            q2 <= (optics.q_max * (1 + slack)) ** 2
+        )
+        mean = torch.where(inside, mean, -1e4)
+        chosen.append(mean.topk(min(LOOKED_AT, mean.shape[1]), dim=1).indices)
+    return torch.cat(chosen)

@@ -1,0 +1,124 @@
+"""What one predicted reflection says: its odds, and its mean intensity.
+
+Where an orientation predicts a reflection of mean intensity μ (in units of the
+noise there) and z is measured, ``ln p(z | μ) − ln p(z | no reflection)`` are the
+log odds of the reflection.  One that is predicted and seen adds, one that is
+missing takes away, and a faint one counts for what it is worth.
+
+The mean intensity is that of two-beam dynamical theory averaged over thickness,
+``I = 1 / (2 ξ²) / (s² + 1/ξ² + s₀²)``, with the extinction distance ξ, the
+excitation error s and ``s₀ = 1 / (π √(2 ⟨t²⟩))`` (Hirsch et al., *Electron
+Microscopy of Thin Crystals*, 1965, ch. 8): saturated for strong reflections near
+the Bragg condition, ∝ |F|² / s² far from it, ∝ |F|² t² for thin crystals.  What
+many-beam interference and the thickness do to a single reflection is a spread
+about that mean, taken as a gamma law.  A small share of places may show a spot of
+unknown origin, so that a single one never decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_diffmap.crystal.phases import CrystalPhase
+from napari_diffmap.crystal.reflections import Reflections
+from napari_diffmap.scan.calibration import electron_wavelength
+
+#: m₀c² in keV.
+_REST_KEV = 510.99895
+#: Shape of the gamma law of intensities about their mean.
+_SPREAD = 0.7
+#: Share of places with a spot of unknown origin, and the range (ln) of its height.
+_STRAY, _STRAY_RANGE = 1e-2, 6.0
+
+#: The table: significance z in even steps of asinh(z / 2), and ln μ in even steps.
+_Z_STEP, _Z_FIRST, _Z_COUNT = 0.06, -24, 190
+MU_STEP, MU_FIRST, MU_COUNT = 0.03, -4.2, 600
+
+
+@lru_cache(maxsize=1)
+def log_odds_table() -> Tensor:
+    """Log odds of a reflection, ``(z, ln μ)`` float32; rows by `row_of`."""
+    z = 2 * torch.sinh(_Z_STEP * (torch.arange(_Z_COUNT, dtype=torch.float64) + _Z_FIRST))
+    u = torch.linspace(-14.0, 3.0, 341, dtype=torch.float64)  # ln of intensity over mean
+    weight = torch.log_softmax(_SPREAD * (u - torch.exp(u)), 0)
+    half = 0.5 * np.log(2 * np.pi)
+    columns = []
+    for j in range(MU_COUNT):
+        height = torch.exp(MU_FIRST + MU_STEP * j + u)
+        # Neighbouring strong heights stand further apart than the noise: smear them.
+        variance = 1 + (0.06 * height) ** 2
+        terms = weight - 0.5 * ((z[:, None] - height) ** 2 / variance + torch.log(variance))
+        columns.append(torch.logsumexp(terms, 1) - half)
+    present = torch.stack(columns, 1)
+    absent = (-0.5 * z**2 - half)[:, None]
+    strays = np.log(_STRAY / _STRAY_RANGE) - torch.log(z.clamp_min(1.0))
+    strays = torch.where(z > 1, strays, -60.0)[:, None]
+    odds = torch.logaddexp(present, strays) - torch.logaddexp(absent + np.log1p(-_STRAY), strays)
+    return odds.to(torch.float32)
+
+
+def row_of(z: Tensor) -> Tensor:
+    """Row of the table for a significance, int64."""
+    row = torch.round(torch.asinh(0.5 * z) / _Z_STEP) - _Z_FIRST
+    return row.clamp(0, _Z_COUNT - 1).long()
+
+
+@dataclass(frozen=True, eq=False)
+class Rocking:
+    """Mean intensities ``exp(height) / (s² + width2)`` of reflections.
+
+    Attributes
+    ----------
+    g
+        ``(n, 3)`` crystal Cartesian, 1/Å.
+    height
+        ``(n,)`` ln of 1 / (2 ξ²).
+    width2
+        ``(n,)`` 1/ξ² + s₀² and what precession adds, 1/Å².
+    """
+
+    g: Tensor
+    height: Tensor
+    width2: Tensor
+
+    def mean(self, excitation: Tensor, index: Tensor | None = None) -> Tensor:
+        """ln of the mean intensity at excitation errors (1/Å)."""
+        height = self.height if index is None else self.height[index]
+        width2 = self.width2 if index is None else self.width2[index]
+        return height - torch.log(excitation * excitation + width2)
+
+
+def rocking(
+    phase: CrystalPhase,
+    found: Reflections,
+    voltage_kv: float,
+    thickness: float,
+    precession_deg: float,
+    device: torch.device,
+) -> Rocking:
+    """Mean intensities of the reflections of a phase.
+
+    Parameters
+    ----------
+    phase, found
+        The crystal and its reflections.
+    voltage_kv
+        Accelerating voltage, kV.
+    thickness
+        Root mean square thickness of the crystals, Å.
+    precession_deg
+        Precession angle, degrees; it widens what is accepted.
+    device
+        Where it is computed.
+    """
+    potential = np.sqrt(found.amplitude2) * (1 + voltage_kv / _REST_KEV) / (np.pi * phase.volume)
+    inverse2 = (electron_wavelength(voltage_kv) * potential) ** 2  # 1/ξ²
+    thin2 = 1 / (2 * (np.pi * thickness) ** 2)
+    swing2 = 0.5 * (np.linalg.norm(found.g, axis=1) * np.sin(np.deg2rad(precession_deg))) ** 2
+    values = (found.g, np.log(np.maximum(0.5 * inverse2, 1e-30)), inverse2 + thin2 + swing2)
+    return Rocking(*(torch.as_tensor(v, dtype=torch.float32, device=device) for v in values))
