@@ -23,6 +23,7 @@ from napari_diffmap.methods.orientation.odds import (
     MU_STEP,
     Rocking,
     log_odds_table,
+    root_deviance,
     row_of,
 )
 from napari_diffmap.methods.orientation.refine import Optics, turned
@@ -51,7 +52,7 @@ class Measured:
     peaks, spots
         Measured spots and their lookup.
     significance
-        ``(b, p + 1)`` of the spots; the spare place holds 0.
+        ``(b, p + 1)`` of the spots, as counts; the spare place holds 0.
     hidden
         Lookup of spots taken away; None when there are none.
     reach
@@ -68,8 +69,11 @@ class Measured:
     reach: tuple[float, float]
     best: Tensor
 
-    def at(self, kx: Tensor, ky: Tensor) -> tuple[Tensor, Tensor]:
-        """Significance and noise at places ``(b, …)``; the noise infinite where none is known."""
+    def at(self, kx: Tensor, ky: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Significance, noise and counts of background at places ``(b, …)``.
+
+        The noise is infinite where nothing is known.
+        """
         number, px, py, _ = self.spots.lookup(kx, ky)
         near = self.significance.gather(1, number.reshape(len(number), -1)).reshape(kx.shape)
         gap2 = (px - kx) ** 2 + (py - ky) ** 2
@@ -78,13 +82,20 @@ class Measured:
             shape = (-1, *([1] * (kx.dim() - 1)))
             z = near.clamp_min(0)
             noise = self.peaks.faintest_noise.reshape(shape).expand(kx.shape)
+            background = torch.full_like(z, torch.inf)
         else:
             z, noise = self.peaks.signal.at(kx, ky)
-            z = torch.where(near >= 0, near, z)
+            background = background_counts(noise, self.peaks.signal.step)
+            z = torch.where(near >= 0, near, root_deviance(z, background))
         if self.hidden is not None:
             number, *_ = self.hidden.lookup(kx, ky)
             noise = torch.where(number < self.hidden.kx.shape[1] - 1, torch.inf, noise)
-        return z, noise
+        return z, noise, background
+
+
+def background_counts(noise: Tensor, step: float) -> Tensor:
+    """Counts that make a noise when one count adds `step`; infinite for no counts."""
+    return (noise / step) ** 2 if step > 0 else torch.full_like(noise, torch.inf)
 
 
 class Likelihood:
@@ -114,8 +125,9 @@ class Likelihood:
     ) -> None:
         device = rockings[0].g.device
         self.optics = optics
-        self._table = log_odds_table().to(device)
-        self._flat = self._table.reshape(-1)
+        table = log_odds_table().to(device)
+        self._flat = table.reshape(-1)
+        self._best = table.reshape(-1, MU_COUNT).amax(1)
         # A reflection that is none fills up.
         none = (torch.zeros(1, 3), torch.tensor([-1e4]), torch.ones(1))
         self._g, self._height, self._width2 = (
@@ -145,7 +157,11 @@ class Likelihood:
         """Prepare spots and signal to be read; see `Measured`."""
         spare = torch.zeros(len(peaks), 1, device=peaks.kx.device)
         z = peaks.significance
-        best = self._table.amax(1)[row_of(z)] * (peaks.clear & (z >= _CLEAR))
+        background = torch.full_like(z, torch.inf)
+        if peaks.noise is not None and peaks.signal is not None:
+            background = background_counts(peaks.noise, peaks.signal.step)
+        z = root_deviance(z, background)
+        best = self._best[row_of(z, background)] * (peaks.clear & (z >= _CLEAR))
         hidden = None
         if peaks.hidden is not None:
             hidden = build_spot_map(peaks, peaks.hidden.float(), self.optics.q_max, reach[0])
@@ -181,11 +197,11 @@ class Likelihood:
         kx, ky = k[..., 0], k[..., 1]
         errors = excitation_errors(k, self.optics.wavelength)
         width2 = self._width2[index]
-        z, noise = measured.at(kx, ky)
+        z, noise, background = measured.at(kx, ky)
         q2 = kx * kx + ky * ky
         usable = (q2 >= self.optics.q_min**2) & (q2 <= self.optics.q_max**2)
         usable &= torch.isfinite(noise)
-        row = torch.where(usable, row_of(z), 0) * MU_COUNT
+        row = torch.where(usable, row_of(z, background), 0) * MU_COUNT
         base = self._height[index] - torch.log(noise.clamp_min(1e-12))
         base = torch.where(usable, base, -1e4)
         # Scale at which the predicted sum is the measured one.

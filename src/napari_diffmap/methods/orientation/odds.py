@@ -33,39 +33,77 @@ _REST_KEV = 510.99895
 #: Shape of the gamma law of intensities about their mean.
 _SPREAD = 0.7
 #: Share of places with a spot of unknown origin, and the range (ln) of its height.
-_STRAY, _STRAY_RANGE = 1e-2, 6.0
+_STRAY, _STRAY_RANGE = 1e-3, 6.0
 
-#: The table: significance z in even steps of asinh(z / 2), and ln μ in even steps.
-_Z_STEP, _Z_FIRST, _Z_COUNT = 0.06, -24, 190
-MU_STEP, MU_FIRST, MU_COUNT = 0.03, -4.2, 600
+#: The table: background counts under a spot e (ln, even), significance z in even steps
+#: of asinh(z / 2), and ln μ in even steps.
+_E_STEP, _E_FIRST, _E_COUNT = 1.5, -7.5, 11
+_Z_STEP, _Z_FIRST, _Z_COUNT = 0.08, -18, 120
+MU_STEP, MU_FIRST, MU_COUNT = 0.05, -4.2, 340
+
+
+def root_deviance(z: Tensor, background: Tensor) -> Tensor:
+    """Significance of counts: how rare they are by chance, in standard deviations.
+
+    Parameters
+    ----------
+    z
+        Counts above the background over the root of the background.
+    background
+        Counts of background e; infinite where values are no counts.
+
+    Returns
+    -------
+    Tensor
+        ``√(2 (n ln(n / e) − n + e))`` with n = e + z √e, of the sign of z; tends to z
+        for many counts.
+    """
+    e = background.clamp(1e-8, 1e6)
+    n = (e + z * torch.sqrt(e)).clamp_min(1e-9)
+    deviance = torch.xlogy(n, n / e) - (n - e)
+    root = torch.sign(z) * torch.sqrt(2 * deviance.clamp_min(0))
+    # Far in the normal regime the difference of large numbers is all rounding.
+    return torch.where(background > 1e4, z, root)
 
 
 @lru_cache(maxsize=1)
 def log_odds_table() -> Tensor:
-    """Log odds of a reflection, ``(z, ln μ)`` float32; rows by `row_of`."""
+    """Log odds of a reflection, ``(e, z, ln μ)`` float32; rows by `row_of`."""
     z = 2 * torch.sinh(_Z_STEP * (torch.arange(_Z_COUNT, dtype=torch.float64) + _Z_FIRST))
-    u = torch.linspace(-14.0, 3.0, 341, dtype=torch.float64)  # ln of intensity over mean
+    u = torch.linspace(-14.0, 3.0, 171, dtype=torch.float64)  # ln of intensity over mean
     weight = torch.log_softmax(_SPREAD * (u - torch.exp(u)), 0)
     half = 0.5 * np.log(2 * np.pi)
-    columns = []
-    for j in range(MU_COUNT):
-        height = torch.exp(MU_FIRST + MU_STEP * j + u)
-        # Neighbouring strong heights stand further apart than the noise: smear them.
-        variance = 1 + (0.06 * height) ** 2
-        terms = weight - 0.5 * ((z[:, None] - height) ** 2 / variance + torch.log(variance))
-        columns.append(torch.logsumexp(terms, 1) - half)
-    present = torch.stack(columns, 1)
-    absent = (-0.5 * z**2 - half)[:, None]
+    absent = -0.5 * z**2 - half
     strays = np.log(_STRAY / _STRAY_RANGE) - torch.log(z.clamp_min(1.0))
-    strays = torch.where(z > 1, strays, -60.0)[:, None]
-    odds = torch.logaddexp(present, strays) - torch.logaddexp(absent + np.log1p(-_STRAY), strays)
-    return odds.to(torch.float32)
+    strays = torch.where(z > 1, strays, -60.0)
+    none = torch.logaddexp(absent + np.log1p(-_STRAY), strays)[:, None]
+    mu = MU_FIRST + MU_STEP * torch.arange(MU_COUNT, dtype=torch.float64)
+    table = torch.empty(_E_COUNT, _Z_COUNT, MU_COUNT)
+    for i in range(_E_COUNT):
+        e = np.exp(_E_FIRST + _E_STEP * i)
+        height = torch.exp(mu + u[:, None])  # (u, mu)
+        counts = e + height * np.sqrt(e)
+        place = root_deviance(height, torch.tensor(e, dtype=torch.float64))
+        # How the counts of the reflection itself scatter, and the steps of u smeared.
+        slope = torch.log(counts / e) / place.clamp_min(1e-6)
+        variance = (slope**2 * counts).clamp_min(1.0)
+        variance = variance + (0.1 * slope * height * np.sqrt(e)) ** 2
+        at, spread2 = place.float(), variance.float()
+        share = torch.exp(weight)[:, None].float() * torch.rsqrt(spread2)
+        present = torch.stack(
+            [(share * torch.exp(-0.5 * (one - at) ** 2 / spread2)).sum(0) for one in z.float()]
+        )
+        present = torch.log(present.double().clamp_min(1e-37)) - half
+        table[i] = torch.logaddexp(present, strays[:, None]) - none
+    return table
 
 
-def row_of(z: Tensor) -> Tensor:
-    """Row of the table for a significance, int64."""
+def row_of(z: Tensor, background: Tensor) -> Tensor:
+    """Row of the table, ``(e · z)`` flat, for significances and backgrounds, int64."""
     row = torch.round(torch.asinh(0.5 * z) / _Z_STEP) - _Z_FIRST
-    return row.clamp(0, _Z_COUNT - 1).long()
+    level = torch.round((torch.log(background.clamp(1e-8, 1e8)) - _E_FIRST) / _E_STEP)
+    level = level.clamp(0, _E_COUNT - 1)
+    return (level * _Z_COUNT + row.clamp(0, _Z_COUNT - 1)).long()
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,8 @@ class SpotSignal:
         ``(b, 2)`` direct beam (ky, kx), pixels.
     to_pixels
         ``(2, 2)`` takes (ky, kx) in 1/Å to pixels about the beam.
+    step
+        What one count adds to the response; 0 where values are no counts.
     """
 
     response: Tensor
@@ -34,6 +36,7 @@ class SpotSignal:
     ring: float
     centers: Tensor
     to_pixels: Tensor
+    step: float = 0.0
 
     def take(self, index: Tensor) -> SpotSignal:
         """Some of the patterns."""

@@ -237,6 +237,7 @@ class SpotFinder:
             ring=_RING_WIDTH,
             centers=centers,
             to_pixels=torch.eye(2, device=response.device) / size,
+            step=self._step,
         )
         return replace(_pack(len(images), which, columns), signal=signal)
 
