@@ -10,7 +10,7 @@ they are and only their excitation errors change, ``s → s + τ · k``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from napari_diffmap.methods.registration.spots import PeakBatch
 LOOKED_AT = 96
 #: A spot found so clearly is read where it lies, not between.
 _CLEAR = 6.0
+#: So many widths off it is another spot's.
+_MOST_OFF = 2.0
 #: Overall scales tried first, ln about the measured over the predicted sum.
 _SCALES = tuple(float(v) for v in np.arange(-2.5, 3.6, 1.0))
 _SCALE_STEP = 0.6
@@ -69,28 +71,32 @@ class Measured:
     reach: tuple[float, float]
     best: Tensor
 
-    def at(self, kx: Tensor, ky: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Significance, noise and counts of background at places ``(b, …)``.
+    def at(self, kx: Tensor, ky: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Significance, noise, counts of background and weight at places ``(b, …)``.
 
-        The noise is infinite where nothing is known.
+        The noise is infinite where nothing is known.  A clear spot counts the less the
+        farther off it lies; in its skirts there is no other.
         """
         number, px, py, _ = self.spots.lookup(kx, ky)
         near = self.significance.gather(1, number.reshape(len(number), -1)).reshape(kx.shape)
         gap2 = (px - kx) ** 2 + (py - ky) ** 2
-        near = torch.where(near >= _CLEAR, near * torch.exp(-0.5 * gap2 / self.reach[1] ** 2), -1.0)
+        spread = gap2 / self.reach[1] ** 2
+        clear = near >= _CLEAR
+        near = torch.where(spread < _MOST_OFF**2, near, 0.0)
+        weight = torch.where(clear & (near > 0), torch.exp(-0.5 * spread), 1.0)
         if self.peaks.signal is None:
             shape = (-1, *([1] * (kx.dim() - 1)))
-            z = near.clamp_min(0)
+            z = torch.where(clear, near, 0.0)
             noise = self.peaks.faintest_noise.reshape(shape).expand(kx.shape)
             background = torch.full_like(z, torch.inf)
         else:
             z, noise = self.peaks.signal.at(kx, ky)
             background = background_counts(noise, self.peaks.signal.step)
-            z = torch.where(near >= 0, near, root_deviance(z, background))
+            z = torch.where(clear, near, root_deviance(z, background))
         if self.hidden is not None:
             number, *_ = self.hidden.lookup(kx, ky)
             noise = torch.where(number < self.hidden.kx.shape[1] - 1, torch.inf, noise)
-        return z, noise, background
+        return z, noise, background, weight
 
 
 def background_counts(noise: Tensor, step: float) -> Tensor:
@@ -129,11 +135,12 @@ class Likelihood:
         self._flat = table.reshape(-1)
         self._best = table.reshape(-1, MU_COUNT).amax(1)
         # A reflection that is none fills up.
-        none = (torch.zeros(1, 3), torch.tensor([-1e4]), torch.ones(1))
-        self._g, self._height, self._width2 = (
-            torch.cat([*(getattr(r, name) for r in rockings), fill.to(device)])
-            for name, fill in zip(("g", "height", "width2"), none, strict=True)
+        none = Rocking(torch.zeros(1, 3), torch.tensor([-1e4]), torch.ones(1), torch.zeros(1))
+        self._g, self._height, self._width2, self._narrow = (
+            torch.cat([*(getattr(r, f.name) for r in rockings), getattr(none, f.name).to(device)])
+            for f in fields(Rocking)
         )
+        self._kinematic = bool((self._narrow > 0).any())
         slack = np.deg2rad(0.7 * zone_step_deg + 0.8)
         lists, self._first_list, first = [], [], 0
         for one, zones, partner in zip(rockings, rotations, partners, strict=True):
@@ -197,7 +204,7 @@ class Likelihood:
         kx, ky = k[..., 0], k[..., 1]
         errors = excitation_errors(k, self.optics.wavelength)
         width2 = self._width2[index]
-        z, noise, background = measured.at(kx, ky)
+        z, noise, background, weight = measured.at(kx, ky)
         q2 = kx * kx + ky * ky
         usable = (q2 >= self.optics.q_min**2) & (q2 <= self.optics.q_max**2)
         usable &= torch.isfinite(noise)
@@ -206,17 +213,22 @@ class Likelihood:
         base = torch.where(usable, base, -1e4)
         # Scale at which the predicted sum is the measured one.
         total = (measured.peaks.intensity * measured.peaks.clear).sum(1, keepdim=True)
-        sum_ = torch.logsumexp(
-            torch.where(usable, self._height[index], -1e4) - torch.log(errors**2 + width2), -1
-        )
+        narrow = self._narrow[index]
+        mean = self._height[index] - torch.log(errors**2 + width2) - narrow * errors**2
+        sum_ = torch.logsumexp(torch.where(usable, mean, -1e4), -1)
+        narrow = narrow / -MU_STEP
         scale = torch.log(total.clamp_min(1e-12)) - sum_
         base = (base - MU_FIRST) / MU_STEP
 
         def value(tilted: Tensor, at: Tensor) -> Tensor:
+            if self._kinematic:
+                place = (tilted * tilted).mul_(narrow).add_(base).add_((at / MU_STEP)[..., None])
+                place = place.clamp_(0, MU_COUNT - 1).long().add_(row)
+                return torch.linalg.vecdot(self._flat.take(place), weight)
             place = torch.log(torch.addcmul(width2, tilted, tilted))
             place = place.mul_(-1 / MU_STEP).add_(base).add_((at / MU_STEP)[..., None])
             place = place.clamp_(0, MU_COUNT - 1).long().add_(row)
-            return self._flat.take(place).sum(-1)
+            return torch.linalg.vecdot(self._flat.take(place), weight)
 
         first, best = scale, torch.full_like(scale, -torch.inf)
         for offset in _SCALES:

@@ -22,6 +22,7 @@ from napari_diffmap.methods.orientation.doubt import (
 )
 from napari_diffmap.methods.orientation.frames import in_scan_frame, undistorted
 from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
+from napari_diffmap.methods.orientation.odds import IntensityModel
 from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.orientation.search import (
@@ -38,12 +39,19 @@ from napari_diffmap.methods.registration.spots import (
     smallest_step,
 )
 from napari_diffmap.scan.beam import beam_positions
+from napari_diffmap.scan.tiles import Tile
 
 if TYPE_CHECKING:
     from napari_diffmap.scan.peaks import PeakTable
     from napari_diffmap.scan.scan import Scan
 
 _T = TypeVar("_T")
+
+#: Patterns looked at to choose the intensity model, and those of them with most
+#: spots that are compared.
+_SAMPLED, _COMPARED = 144, 64
+#: Excitation widths of the kinematic model that are compared, 1/Å.
+_WIDTHS = (0.008, 0.014, 0.025)
 
 
 class OrientationMethod:
@@ -133,6 +141,24 @@ class OrientationMethod:
         self._search = OrientationSearch(
             self.phases, self._settings(self.geometry), self._device, templates
         )
+        if len(self._search.settings.intensities) > 1:
+            self._search.choose_intensities(self._sampled_spots(scan))
+
+    def _sampled_spots(self, scan: Scan) -> PeakBatch:
+        """Spots of the patterns spread over the scan that show most of them."""
+        ny, nx = scan.shape[:2]
+        step = max(1, int(np.ceil(np.sqrt(ny * nx / _SAMPLED))))
+        pieces = []
+        for y in range(min(step // 2, ny - 1), ny, step):
+            row = np.asarray(scan.data[y, step // 2 % nx :: step].compute())
+            for i, x in enumerate(range(step // 2 % nx, nx, step)):
+                here = (slice(y, y + 1), slice(x, x + 1))
+                absent = scan.missing is not None and bool(scan.missing[y, x])
+                tile = Tile(*here, row[i][None, None], np.array([[absent]]))
+                pieces.append(self.find_spots(tile)[0])
+        peaks = join_peaks(pieces)
+        most = torch.argsort(peaks.count, descending=True, stable=True)[:_COMPARED]
+        return peaks.take(most)
 
     def _make_finder(self, scan: Scan, geometry: Geometry) -> SpotFinder:
         detector = Detector(
@@ -165,7 +191,16 @@ class OrientationMethod:
             distinct_deg=p.distinct_deg,
             memory=p.memory_mb << 20,
             spot=geometry.spot_sigma * geometry.pixel_size,
+            intensities=self._intensity_models(),
         )
+
+    def _intensity_models(self) -> tuple[IntensityModel, ...]:
+        p = self.parameters
+        kinematic = tuple(IntensityModel(sigma=width) for width in _WIDTHS)
+        dynamical = (IntensityModel(thickness=10 * p.thickness_nm),)
+        if p.intensities == "dynamical":
+            return dynamical
+        return kinematic if p.intensities == "kinematic" else dynamical + kinematic
 
     @property
     def search(self) -> OrientationSearch:

@@ -108,7 +108,7 @@ def row_of(z: Tensor, background: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Rocking:
-    """Mean intensities ``exp(height) / (s² + width2)`` of reflections.
+    """Mean intensities ``exp(height − narrow s²) / (s² + width2)`` of reflections.
 
     Attributes
     ----------
@@ -117,25 +117,51 @@ class Rocking:
     height
         ``(n,)`` ln of 1 / (2 ξ²).
     width2
-        ``(n,)`` 1/ξ² + s₀² and what precession adds, 1/Å².
+        ``(n,)`` 1/ξ² + s₀² and what precession adds, 1/Å²; 1 in the kinematic model.
+    narrow
+        ``(n,)`` 1 / (2 σ²) of the kinematic model, Å²; 0 in the dynamical one.
     """
 
     g: Tensor
     height: Tensor
     width2: Tensor
+    narrow: Tensor
 
-    def mean(self, excitation: Tensor, index: Tensor | None = None) -> Tensor:
-        """ln of the mean intensity at excitation errors (1/Å)."""
-        height = self.height if index is None else self.height[index]
-        width2 = self.width2 if index is None else self.width2[index]
-        return height - torch.log(excitation * excitation + width2)
+    def mean(self, excitation: Tensor) -> Tensor:
+        """ln of the mean intensity at excitation errors ``(…, n)`` (1/Å)."""
+        s2 = excitation * excitation
+        return self.height - torch.log(s2 + self.width2) - self.narrow * s2
+
+
+@dataclass(frozen=True)
+class IntensityModel:
+    """How mean intensities follow the tilt; the same for all phases.
+
+    Attributes
+    ----------
+    sigma
+        Gaussian width of the accepted excitation error (1/Å) of the kinematic model;
+        None for the dynamical one.
+    thickness
+        Root mean square thickness of the crystals, Å; used by the dynamical model.
+    """
+
+    sigma: float | None = None
+    thickness: float = 350.0
+
+    def __str__(self) -> str:
+        return "dynamical" if self.sigma is None else f"kinematic, {self.sigma:g} 1/Å"
+
+
+#: |F|² to this power in the kinematic model: real intensities spread less.
+_KINEMATIC_POWER = 0.7
 
 
 def rocking(
     phase: CrystalPhase,
     found: Reflections,
+    model: IntensityModel,
     voltage_kv: float,
-    thickness: float,
     precession_deg: float,
     device: torch.device,
 ) -> Rocking:
@@ -145,18 +171,27 @@ def rocking(
     ----------
     phase, found
         The crystal and its reflections.
+    model
+        Dynamical or kinematic.
     voltage_kv
         Accelerating voltage, kV.
-    thickness
-        Root mean square thickness of the crystals, Å.
     precession_deg
         Precession angle, degrees; it widens what is accepted.
     device
         Where it is computed.
     """
-    potential = np.sqrt(found.amplitude2) * (1 + voltage_kv / _REST_KEV) / (np.pi * phase.volume)
-    inverse2 = (electron_wavelength(voltage_kv) * potential) ** 2  # 1/ξ²
-    thin2 = 1 / (2 * (np.pi * thickness) ** 2)
     swing2 = 0.5 * (np.linalg.norm(found.g, axis=1) * np.sin(np.deg2rad(precession_deg))) ** 2
-    values = (found.g, np.log(np.maximum(0.5 * inverse2, 1e-30)), inverse2 + thin2 + swing2)
+    if model.sigma is not None:
+        relative = np.maximum(found.amplitude2 / found.amplitude2.max(), 1e-30)
+        height = _KINEMATIC_POWER * np.log(relative)
+        width2 = np.ones_like(swing2)
+        narrow = 0.5 / (model.sigma**2 + swing2)
+    else:
+        potential = np.sqrt(found.amplitude2) * (1 + voltage_kv / _REST_KEV)
+        potential /= np.pi * phase.volume
+        inverse2 = (electron_wavelength(voltage_kv) * potential) ** 2  # 1/ξ²
+        height = np.log(np.maximum(0.5 * inverse2, 1e-30))
+        width2 = inverse2 + 1 / (2 * (np.pi * model.thickness) ** 2) + swing2
+        narrow = np.zeros_like(swing2)
+    values = (found.g, height, width2, narrow)
     return Rocking(*(torch.as_tensor(v, dtype=torch.float32, device=device) for v in values))

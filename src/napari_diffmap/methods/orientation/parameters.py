@@ -86,6 +86,22 @@ class OrientationParameters(BaseModel):
         le=0.2,
         json_schema_extra={"unit": "1/Å"},
     )
+    intensities: Literal["measured", "dynamical", "kinematic"] = Field(
+        default="measured",
+        title="Intensity model",
+        description="How intensities follow the tilt: dynamical (two-beam theory, most crystals),"
+        " kinematic (very thin ones), or whichever explains some of the patterns better.",
+        json_schema_extra={"advanced": True},
+    )
+    thickness_nm: float = Field(
+        default=35.0,
+        title="Thickness",
+        description="Typical thickness of the crystals in nm; a factor of three either way matters"
+        " little.",
+        gt=0,
+        le=1000,
+        json_schema_extra={"unit": "nm", "advanced": True},
+    )
     precession_deg: float = Field(
         default=0.0,
         title="Precession",

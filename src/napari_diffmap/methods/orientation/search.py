@@ -31,7 +31,7 @@ from napari_diffmap.methods.orientation.likelihood import (
     Measured,
 )
 from napari_diffmap.methods.orientation.match import correlate
-from napari_diffmap.methods.orientation.odds import rocking
+from napari_diffmap.methods.orientation.odds import IntensityModel, rocking
 from napari_diffmap.methods.orientation.polar import PolarGrid, peak_spectra, phase_table
 from napari_diffmap.methods.orientation.refine import (
     FOLLOWED,
@@ -76,7 +76,7 @@ class SearchSettings:
     """What the search needs to know; see `OrientationParameters`.
 
     Lengths in 1/Å, angles in degrees, voltage in kV, memory in bytes; `spot` is the
-    Gaussian width of a spot, `thickness` that of the crystals in Å.
+    Gaussian width of a spot; `intensities` are the models of which one is chosen.
     """
 
     voltage_kv: float
@@ -93,7 +93,7 @@ class SearchSettings:
     distinct_deg: float
     memory: int
     spot: float = 0.03
-    thickness: float = 350.0
+    intensities: tuple[IntensityModel, ...] = (IntensityModel(),)
 
 
 @dataclass(eq=False)
@@ -197,14 +197,21 @@ class OrientationSearch:
             if progress is not None:
                 progress(i, len(phases), f"templates of {phase.name}")
             self._phases.append(self._prepare(phase, settings.memory // (2 * len(phases))))
-        self._likelihood = Likelihood(
+        self.intensities = settings.intensities[0]
+        self._likelihood = self._make_likelihood(self.intensities)
+        if progress is not None:
+            progress(len(phases), len(phases), "templates")
+
+    def _make_likelihood(self, model: IntensityModel) -> Likelihood:
+        s = self.settings
+        return Likelihood(
             [
                 rocking(
                     p.library.phase,
                     p.library.reflections,
-                    settings.voltage_kv,
-                    settings.thickness,
-                    settings.precession_deg,
+                    model,
+                    s.voltage_kv,
+                    s.precession_deg,
                     self.device,
                 )
                 for p in self._phases
@@ -212,10 +219,30 @@ class OrientationSearch:
             [p.rotations for p in self._phases],
             [p.partner for p in self._phases],
             self._optics,
-            settings.zone_step_deg,
+            s.zone_step_deg,
         )
-        if progress is not None:
-            progress(len(phases), len(phases), "templates")
+
+    def choose_intensities(self, peaks: PeakBatch) -> dict[str, float]:
+        """Take the intensity model that explains spots of some patterns best.
+
+        Returns
+        -------
+        dict
+            For each model the mean log odds of the best answers.
+        """
+        found, best = {}, -np.inf
+        for model in self.settings.intensities:
+            likelihood = self._likelihood
+            self._likelihood = self._make_likelihood(model)
+            batches = torch.arange(len(peaks), device=self.device).split(self.batch)
+            odds = torch.cat([self.match(peaks.take(rows), 1).odds[:, 0] for rows in batches])
+            mean = float(odds.mean())
+            found[str(model)] = mean
+            if mean > best:
+                best, self.intensities = mean, model
+            else:
+                self._likelihood = likelihood
+        return found
 
     def _prepare(self, phase: CrystalPhase, memory: int) -> _PhaseSearch:
         s = self.settings
