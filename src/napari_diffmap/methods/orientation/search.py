@@ -67,6 +67,8 @@ _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
 _STEPS = (4, 6)
 #: Orientations nearer than this count as one while candidates are thinned out, degrees.
 _SAME = 0.5
+#: Another intensity model must explain so much more than the first.
+_CLEARLY = 1.08
 #: A template chunk of the coarse search.
 _CHUNK = 512
 
@@ -225,6 +227,8 @@ class OrientationSearch:
     def choose_intensities(self, peaks: PeakBatch) -> dict[str, float]:
         """Take the intensity model that explains spots of some patterns best.
 
+        The first one stays unless another explains clearly more.
+
         Returns
         -------
         dict
@@ -239,7 +243,9 @@ class OrientationSearch:
             mean = float(odds.mean())
             found[str(model)] = mean
             if mean > best:
-                best, self.intensities = mean, model
+                first = model == self.settings.intensities[0]
+                best = _CLEARLY * mean if first else mean
+                self.intensities = model
             else:
                 self._likelihood = likelihood
         return found
