@@ -72,9 +72,9 @@ def open_files(
 
 def add_commands() -> None:
     """Register the commands of the other modules."""
-    from napari_diffmap.cli import demo, orient
+    from napari_diffmap.cli import calibrate, demo, orient
 
-    for command in (scans.info, scans.virtual, orient.orient, demo.demo):
+    for command in (scans.info, scans.virtual, calibrate.calibrate, orient.orient, demo.demo):
         cli.add_command(command)
 
 

@@ -26,6 +26,7 @@ from napari_diffmap.jobs.control import JobControl, Progress
 @click.option("--engine", default="templates", show_default=True, help="How to match.")
 @click.option("--pixel-size", type=float, help="Detector pixel in 1/Å.")
 @click.option("--center", type=Numbers("Y,X"), help="Direct beam in detector pixels.")
+@click.option("--calibration", "calibration_file", help="Calibration file that calibrate wrote.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--set",
@@ -44,6 +45,7 @@ def orient(
     engine: str,
     pixel_size: float | None,
     center: tuple[float, float] | None,
+    calibration_file: str | None,
     device: str,
     settings: tuple[str, ...],
     out: str,
@@ -55,6 +57,7 @@ def orient(
     from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
     from napari_diffmap.jobs.results import write_results
     from napari_diffmap.models.device import resolve_device
+    from napari_diffmap.scan.calibration_file import load_calibration, merged
 
     if engine != "templates":
         raise BadInputError(f"no engine {engine!r}: the one there is so far is 'templates'")
@@ -64,6 +67,9 @@ def orient(
     for phase in method.phases:
         for warning in phase.warnings:
             click.echo(f"warning: {phase.name}: {on_the_command_line(warning)}", err=True)
+    if calibration_file is not None:
+        known = merged(scan.calibration, load_calibration(calibration_file))
+        scan = scan.with_calibration(known)
     scan = calibrated(scan, voltage_kv=voltage, pixel_size=pixel_size, center=center)
     device = resolve_device(device)
     control = JobControl()
