@@ -180,9 +180,11 @@ def type_into(qtbot: Any, box: Any, text: str) -> None:
 
 
 def test_the_state_says_where_values_came_from(calibrate: CalibrateDock) -> None:
-    assert {name: label.text() for name, label in calibrate.origins.items()} == {
+    assert {name: label.full_text() for name, label in calibrate.origins.items()} == {
         "center": "measured",
         "pixel_size": "from the file",
+        "ellipse": "not set",
+        "rotation": "not set",
         "voltage": "from the file",
     }
 
@@ -196,7 +198,7 @@ def test_entered_values_are_used(qtbot: Any, calibrate: CalibrateDock, shown: Wo
     assert calibration.pixel_size == pytest.approx(0.05)
     assert shown.session.patterns is not None
     assert shown.session.patterns.axes[3].scale == pytest.approx(0.05)
-    assert "0.01969 Å" in calibrate.facts.text()
+    assert "0.01969 Å" in calibrate.facts.full_text()
 
 
 def test_the_centre_of_a_detector_can_be_taken(

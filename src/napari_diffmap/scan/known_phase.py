@@ -139,6 +139,11 @@ class KnownPhaseFit:
         if self.problem:
             raise CalibrationError(self.problem)
 
+    def shown_in(self, calibration: Calibration) -> Calibration:
+        """The calibration with these values to look at, whether they may be used or not."""
+        seen = calibration.with_pixel_size(self.pixel_size, "measured")
+        return seen.with_ellipse(self.ellipse, "measured")
+
     def applied_to(
         self, calibration: Calibration, *, pixel_size: bool = True, ellipse: bool = True
     ) -> Calibration:

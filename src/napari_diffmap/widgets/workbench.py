@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.session import unwrap
@@ -33,6 +34,7 @@ class Workbench:
         self.session = self.desk.session
         self.maps = MapLayers(self.session, viewer, self.runner)
         self.run = MapRun(self.session, self.maps)
+        self.calibrating = Calibrating(self.session, self.runner)
         self.opening = Opening(self.desk)
         self.spots = SpotOverlay(
             self.session, self.desk.pattern, self.runner, lambda: self.run.method
@@ -53,6 +55,7 @@ class Workbench:
         if _BENCHES.pop(self._key, None) is None:
             return
         self.run.stop()
+        self.calibrating.stop()
         self.runner.close()
         self.session.message.disconnect(report)
         self.docks.clear()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, CalibrationError
 from napari_diffmap.methods.calibration.measure import (
@@ -82,6 +83,8 @@ class FittedCalibration:
         One entry a part asked for.
     descan, known_phase, rotation
         The fits themselves; None when they were not asked for or failed.
+    picture
+        ``(ky, kx)`` brightest value of every pixel over the sampled patterns.
     """
 
     before: Calibration
@@ -90,6 +93,7 @@ class FittedCalibration:
     descan: DescanFit | None = None
     known_phase: KnownPhaseFit | None = None
     rotation: RotationFit | None = None
+    picture: NDArray[np.float32] | None = None
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -147,7 +151,13 @@ def fit_calibration(
     order = {part: i for i, part in enumerate(PARTS)}
     found = tuple(sorted(run.parts, key=lambda fit: order[fit.part]))
     return FittedCalibration(
-        scan.calibration, run.calibration, found, run.descan, run.phase_fit, run.rotation_fit
+        before=scan.calibration,
+        calibration=run.calibration,
+        parts=found,
+        descan=run.descan,
+        known_phase=run.phase_fit,
+        rotation=run.rotation_fit,
+        picture=run.picture,
     )
 
 
@@ -165,6 +175,11 @@ class _Run:
         self.rotation_fit: RotationFit | None = None
         self._sampled: SampledPatterns | None = None
         self._listed = scan.peaks is not None and scan.peaks.calibrated
+
+    @property
+    def picture(self) -> NDArray[np.float32] | None:
+        """Brightest value of every pixel."""
+        return None if self._sampled is None else self._sampled.frames.max(axis=0)
 
     def tell(self, what: str, done: int) -> None:
         if self._progress is not None:
