@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import Report, TileLike
-from napari_diffmap.methods.registration.epattern import EPatternFinder
+from napari_diffmap.methods.registration.epattern import EPatternFinder, white_level
 from napari_diffmap.methods.registration.finder import FoundSpots, PeakFinder
 from napari_diffmap.methods.registration.parameters import RegistrationParameters
 from napari_diffmap.methods.registration.setting import Setting, find_setting
@@ -104,17 +104,23 @@ class RegistrationMethod:
         if p.preset == "ePattern":
             self._finder = EPatternFinder(
                 shape=detector.shape,
-                white=setting.white,
+                white=white_level(setting.frames),
                 inner=detector.q_min,
                 outer=detector.q_max,
                 spot_sigma=detector.spot_sigma,
                 most=p.most,
             )
             return
+        single = PeakFinder(detector, p.false_spots, p.most, noise)
+        rows, columns = setting.places.T
+        beams = setting.calibration.centers(rows, columns, setting.scan_shape)
+        excess = single.measure_excess(
+            torch.from_numpy(setting.frames), torch.as_tensor(beams, dtype=torch.float32)
+        )
         if p.neighbours:
             detector = replace(detector, quantum=detector.quantum / 9)
             noise = replace(noise, gain=noise.gain / 9, readout=noise.readout / 3)
-        self._finder = PeakFinder(detector, p.false_spots, p.most, noise, self._device)
+        self._finder = PeakFinder(detector, p.false_spots, p.most, noise, self._device, excess)
 
     @property
     def threshold(self) -> float | None:
