@@ -117,7 +117,7 @@ def map_orientations(
     OrientationRun
         Also when stopped or failed half way; its ``result.error`` says so.
     """
-    from napari_diffmap.methods.orientation import assemble
+    from napari_diffmap.methods.orientation import assemble, resolve
 
     device = resolve_device(device)
     result = run_method(
@@ -129,7 +129,10 @@ def map_orientations(
         on_tile=on_tile,
         reader=reader,
     )
-    found = assemble(scan, result.maps, method, device=device_label(device))
+    arrays = result.maps
+    if method.parameters.spatial:
+        arrays = resolve(arrays, method.phases, method.parameters.reliability_threshold)
+    found = assemble(scan, arrays, method, device=device_label(device))
     return OrientationRun(found, result, summarise(scan, found, result, device))
 
 
@@ -181,12 +184,35 @@ def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str)
         "used": (found.provenance.parameters or {}).get("used"),
         "mean_reliability": float(np.nanmean(reliability)) if reliability.size else None,
         "ambiguous_fraction": found.ambiguous_fraction(),
+        "crystals": _count_fractions(found),
+        "resolved_fraction": _resolved_fraction(found),
         "complete": result.complete,
         "error": None if result.error is None else str(result.error),
         "versions": dict(found.provenance.versions),
         "project_version": found.provenance.project_version,
         "warnings": list(scan.warnings),
     }
+
+
+def _count_fractions(found: OrientationMap) -> dict[str, float] | None:
+    """Share of the answered positions by crystals in the pattern."""
+    from napari_diffmap.maps import crystal_count
+
+    count = crystal_count(found)
+    if count is None:
+        return None
+    answered = count[count > 0]
+    return {str(n): float((answered == n).mean()) for n in np.unique(answered)}
+
+
+def _resolved_fraction(found: OrientationMap) -> float | None:
+    """Share of the answered positions where the neighbourhood chose; None when not asked."""
+    from napari_diffmap.maps import resolved
+
+    flags = resolved(found)
+    if flags is None:
+        return None
+    return float(flags.sum() / max(1, found.indexed.sum()))
 
 
 def output_folder(out: str | Path) -> Path:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from napari_diffmap.errors import ResourceError
 from napari_diffmap.jobs.record import json_text
+from napari_diffmap.maps.counts import crystal_count
 from napari_diffmap.maps.export import save_ang, save_maps_tiff, save_orientation_h5
 from napari_diffmap.maps.figures import (
     save_ambiguity_png,
     save_boundaries_png,
+    save_crystals_png,
     save_ipf_png,
     save_phase_png,
     save_scalar_png,
@@ -54,6 +56,8 @@ def save_map(
                 written.append(save_ipf_png(found, folder / f"ipf-{direction}.png", direction))
             written.append(save_phase_png(found, folder / "phases.png"))
             written.append(save_boundaries_png(found, folder / "boundaries.png", boundaries))
+            if crystal_count(found) is not None:
+                written.append(save_crystals_png(found, folder / "crystals.png"))
             written.append(save_scalar_png(found, folder / "score.png", "score"))
             written.append(save_scalar_png(found, folder / "reliability.png", "reliability"))
         written.append(save_ambiguity_png(found, folder / "ambiguity.png"))

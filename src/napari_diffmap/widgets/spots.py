@@ -129,6 +129,7 @@ def answers_html(answers: Sequence[Answer], line: str) -> str:
             f"Euler {euler}",
             f"zone {answer.zone} ({answer.zone_off:.1f}° off)" if answer.zone else "",
             f"score {answer.score:.3f}",
+            escape(answer.role),
         )
         weight = "bold" if rank == 1 else "normal"
         inner = "".join(
