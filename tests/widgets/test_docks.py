@@ -180,12 +180,12 @@ def type_into(qtbot: Any, box: Any, text: str) -> None:
 
 
 def test_the_state_says_where_values_came_from(calibrate: CalibrateDock) -> None:
-    assert {name: label.full_text() for name, label in calibrate.origins.items()} == {
+    assert {name: label.text() for name, label in calibrate.origins.items()} == {
         "center": "measured",
-        "pixel_size": "from the file",
+        "pixel_size": "file",
         "ellipse": "not set",
         "rotation": "not set",
-        "voltage": "from the file",
+        "voltage": "file",
     }
 
 

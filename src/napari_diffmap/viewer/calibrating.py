@@ -26,6 +26,8 @@ FITTED: dict[str, tuple[str, ...]] = {
     "ellipse": ("ellipse",),
     "rotation": ("rotation",),
 }
+#: Those that need a known phase.
+NEED_PHASE = frozenset({"pixel-size", "ellipse"})
 #: Rings drawn at most, and points on each.
 _RINGS, _POINTS = 8, 97
 
@@ -111,7 +113,7 @@ class Calibrating:
         scan = self.session.patterns
         if scan is None:
             raise BadInputError("open a scan with patterns first")
-        if phase is None and {"pixel-size", "ellipse"} & set(parts):
+        if phase is None and NEED_PHASE & set(parts):
             raise BadInputError("add the known phase in the Map dock first, then choose it here")
         self.stop()
         self._round += 1
@@ -250,7 +252,9 @@ def rings(
 
     if calibration.center is None or calibration.pixel_size is None:
         return ()
-    reach = 0.5 * float(min(shape)) * calibration.pixel_size
+    y, x = calibration.center
+    room = min(y, shape[-2] - 1 - y, x, shape[-1] - 1 - x)
+    reach = max(room, 4.0) * calibration.pixel_size
     try:
         shells = shells_of(phase, reach).merged()
     except DiffmapError:

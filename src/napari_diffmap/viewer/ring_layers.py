@@ -71,7 +71,7 @@ class RingLayers:
                 shape_type="path",
                 name="rings after the fit",
                 edge_color=AFTER_COLOR,
-                edge_width=max(scan.shape[2:]) / 400,
+                edge_width=max(scan.shape[2:]) / 250,
                 face_color="transparent",
                 **where,
             )

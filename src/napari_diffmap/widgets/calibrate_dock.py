@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.scan.calibration import Calibration, electron_wavelength
-from napari_diffmap.viewer.readout import calibration_line
+from napari_diffmap.viewer.calibrating import FITTED, NEED_PHASE
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.calibration_proposal import CalibrationProposal
 from napari_diffmap.widgets.parts import one_line_label, spin_width, tool_button
@@ -26,15 +26,15 @@ from napari_diffmap.widgets.workbench import workbench_of
 
 _ORIGINS = {
     "missing": "missing",
-    "file": "from the file",
+    "file": "file",
     "measured": "measured",
     "entered": "entered",
 }
 #: Rows of the form: words, part of the calibration, and what its Fit button fits.
 _ROWS = (
-    ("Direct beam (row, column)", "center", "center"),
+    ("Direct beam", "center", "center"),
     ("Pixel size", "pixel_size", "pixel-size"),
-    ("Ellipse (ratio, direction)", "ellipse", "ellipse"),
+    ("Ellipse", "ellipse", "ellipse"),
     ("Scan rotation", "rotation", "rotation"),
     ("Voltage", "voltage", ""),
 )
@@ -115,7 +115,7 @@ class CalibrateDock(QWidget):
         grid = QGridLayout()
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(3, 1)
-        self.origins = {part: one_line_label() for _, part, _ in _ROWS}
+        self.origins = {part: QLabel() for _, part, _ in _ROWS}
         self.fit_buttons: dict[str, Any] = {}
         self.remove_buttons: dict[str, Any] = {}
         for row, ((words, part, fitted), boxes) in enumerate(zip(_ROWS, controls, strict=True)):
@@ -143,6 +143,11 @@ class CalibrateDock(QWidget):
         self.phase = QComboBox()
         self.phase.setToolTip("Phase whose lattice is known; add phases in the Map dock")
         row.addWidget(self.phase, 1)
+        self.fit_all = tool_button(
+            "Fit all", "Fit all of them, and move the centre to where the spots are symmetric about"
+        )
+        self.fit_all.clicked.connect(self.fit_everything)
+        row.addWidget(self.fit_all)
         self.find = tool_button("Find beam", "Measure the direct beam on the mean pattern")
         self.find.clicked.connect(lambda: self.bench.desk.find_beam())
         self.take = tool_button(
@@ -189,7 +194,12 @@ class CalibrateDock(QWidget):
             )
             self.facts.setText("")
             return
-        self.state.setText(calibration_line(self.session))
+        lacking = calibration.missing()
+        self.state.setText(
+            f"⚠ {' and '.join(lacking)} missing: an orientation map needs it"
+            if lacking
+            else "Everything an orientation map needs is known"
+        )
         center = calibration.center or (0.0, 0.0)
         ellipse = calibration.ellipse or (1.0, 0.0)
         more = (calibration.rotation_deg or 0.0, calibration.voltage_kv or 0.0)
@@ -201,6 +211,7 @@ class CalibrateDock(QWidget):
         self.transposed.setChecked(calibration.transposed)
         for part, label in self.origins.items():
             label.setText(_origin_words(calibration, part))
+            label.setToolTip(_origin_tip(calibration, part))
             self.remove_buttons[part].setEnabled(calibration.knows(part))
         self.facts.setText(self._facts(calibration))
 
@@ -209,16 +220,16 @@ class CalibrateDock(QWidget):
         assert patterns is not None
         lines = []
         if self.session.beam_radius is not None:
-            lines.append(f"Direct beam radius {self.session.beam_radius:.1f} px")
+            lines.append(f"Beam radius {self.session.beam_radius:.1f} px")
         if calibration.pixel_size is not None:
             reach = min(patterns.shape[2:]) / 2 * calibration.pixel_size
-            lines.append(f"Detector reaches {reach:.2f} 1/Å from its middle (d {1 / reach:.2f} Å)")
+            lines.append(f"reach {reach:.2f} 1/Å (d {1 / reach:.2f} Å)")
         if calibration.voltage_kv is not None:
             wavelength = electron_wavelength(calibration.voltage_kv)
-            lines.append(f"Wavelength {wavelength:.5f} Å")
+            lines.append(f"λ {wavelength:.5f} Å")
             if calibration.pixel_size is not None:
                 mrad = calibration.pixel_size * wavelength * 1e3
-                lines.append(f"One pixel is {mrad:.3f} mrad")
+                lines.append(f"{mrad:.3f} mrad per px")
         return " · ".join(lines)
 
     def _on_detectors(self) -> None:
@@ -241,8 +252,9 @@ class CalibrateDock(QWidget):
         ready = self.session.patterns is not None and not self.fits.running
         for widget in (*self._boxes, self.find, self.transposed):
             widget.setEnabled(self.session.patterns is not None)
+        self.fit_all.setEnabled(ready)
         for name, button in self.fit_buttons.items():
-            lacks = name in ("pixel-size", "ellipse") and not self.session.phases
+            lacks = name in NEED_PHASE and not self.session.phases
             button.setEnabled(ready and not lacks)
             button.setToolTip(_NEED_PHASE if lacks else _FIT_TIPS[name])
 
@@ -259,12 +271,17 @@ class CalibrateDock(QWidget):
         )
 
     # -------------------------------------------------------------- fitting
-    def fit(self, name: str, *_: object) -> None:
-        """Fit one row beside the window; its proposal is shown below."""
+    def fit_everything(self, *_: object) -> None:
+        """Fit every row; without a known phase those that need none."""
+        self.fit(*(n for n in FITTED if self.session.phases or n not in NEED_PHASE))
+
+    def fit(self, *names: object) -> None:
+        """Fit rows beside the window; the proposal is shown below."""
+        wanted = [str(name) for name in names if name in FITTED]
         index = self.phase.currentIndex()
-        phase = self.session.phases[index] if index >= 0 and name != "rotation" else None
+        phase = self.session.phases[index] if index >= 0 and NEED_PHASE & set(wanted) else None
         try:
-            self.fits.fit([name], self.proposal.parameters(), phase)
+            self.fits.fit(wanted, self.proposal.parameters(), phase)
         except DiffmapError as error:
             report_error(error)
 
@@ -335,13 +352,20 @@ class CalibrateDock(QWidget):
 
 
 def _origin_words(calibration: Calibration, part: str) -> str:
-    """Origin and residual of a value, e.g. ``measured · RMS 0.05 px …``."""
-    words = _ORIGINS[calibration.origin(part)]
-    if part == "center" and calibration.knows("descan"):
-        words += f", {calibration.in_words('descan').split(' (')[0]}"
+    """Where a value came from, in a word."""
     if part in ("ellipse", "rotation") and not calibration.knows(part):
-        words = "not set"
-    return " · ".join(text for text in (words, calibration.residual(part)) if text)
+        return "not set"
+    return _ORIGINS[calibration.origin(part)]
+
+
+def _origin_tip(calibration: Calibration, part: str) -> str:
+    """Where a value came from, and what its fit left."""
+    lines = [f"Where it came from: {_origin_words(calibration, part)}"]
+    if part == "center" and calibration.knows("descan"):
+        lines.append(f"With a {calibration.in_words('descan')}")
+    if calibration.residual(part):
+        lines.append(f"Residual: {calibration.residual(part)}")
+    return "\n".join(lines)
 
 
 def _spin(low: float, high: float, decimals: int, suffix: str, tip: str) -> QDoubleSpinBox:

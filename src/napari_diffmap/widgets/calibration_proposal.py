@@ -169,6 +169,5 @@ def _pixmap(grey: NDArray[np.uint8]) -> QPixmap:
     grey = np.ascontiguousarray(grey)
     height, width = grey.shape
     image = QImage(grey.tobytes(), width, height, width, QImage.Format.Format_Grayscale8)
-    return QPixmap.fromImage(image.copy()).scaled(
-        _MAP_SIDE, _MAP_SIDE, Qt.AspectRatioMode.KeepAspectRatio
-    )
+    tall, wide = (max(12, _MAP_SIDE * n // max(grey.shape)) for n in (height, width))
+    return QPixmap.fromImage(image.copy()).scaled(wide, tall)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: A centre is moved onto the spots' own when it is off by more than this and that is sure.
 _MOVED, _SURE = 0.15, 0.5
+#: A pixel size that was fitted before is looked for within this factor.
+_REFIT = 1.1
 #: Shells are made to reach so far beyond what the search needs.
 _ROOM = 1.03
 
@@ -205,7 +207,7 @@ class _Run:
             self.calibration = self.descan.applied_to(self.calibration)
             self._say_center(self._sampled.method)
 
-    def _say_center(self, method: str, moved: str = "") -> None:
+    def _say_center(self, method: str) -> None:
         assert self.calibration.center is not None
         y, x = self.calibration.center
         was = self.scan.calibration.center
@@ -213,7 +215,7 @@ class _Run:
         self.parts.append(
             PartFit(
                 "center",
-                f"{y:.2f}, {x:.2f} px by {method}{moved}",
+                f"{y:.2f}, {x:.2f} px by {method}",
                 f"{was[0]:.2f}, {was[1]:.2f} px" if was else "",
                 self.calibration.residual("center"),
             )
@@ -257,6 +259,8 @@ class _Run:
             spots = find_spots(self.scan, self._sampled, self.parameters, self._check)
         self.tell("known phase", 2)
         start, factor = self.scan.calibration.pixel_size, self.parameters.scale_factor
+        if self.scan.calibration.pixel_size_origin == "measured":
+            factor = min(factor, _REFIT)  # a scale that was fitted is not in doubt again
         outermost = float(np.linalg.norm(spots.offsets, axis=1).max())
         # Without a stated pixel size: no detector reaches further than this.
         reach = 4.0 if start is None else outermost * start * factor * _ROOM
@@ -277,7 +281,7 @@ class _Run:
         words = f", moved {off:.1f} px onto the spots' own"
         residual = self.calibration.residual("center") + words
         self.calibration = self.calibration.with_center(moved, "measured", residual)
-        self._say_center(self._sampled.method if self._sampled else "direct", words)
+        self._say_center(self._sampled.method if self._sampled else "direct")
 
     def scan_rotation(self) -> None:
         """Rotation between scan and detector."""
