@@ -53,8 +53,15 @@ def _calibration() -> type[BaseModel]:
     return CalibrationParameters
 
 
+def _registration() -> type[BaseModel]:
+    from napari_diffmap.methods.registration.parameters import RegistrationParameters
+
+    return RegistrationParameters
+
+
 ORIENT = Settings(_orientation, OWN_OPTIONS)
 CALIBRATE = Settings(_calibration, {"phase": "--phase"})
+REGISTER = Settings(_registration, {"false_spots": "--false-spots", "preset": "--preset"})
 
 
 def parse_settings(settings: tuple[str, ...]) -> OrientationParameters:
@@ -98,8 +105,10 @@ def parse_model(settings: tuple[str, ...], target: Settings, **given: Any) -> An
         first = error.errors()[0]
         name = str(first["loc"][0])
         reason = first.get("ctx", {}).get("error")  # of our own validators
-        said = str(reason) if reason else f"give {wanted(fields[name])}, not {values[name]}"
-        raise BadInputError(f"--set {name}: {said}") from error
+        field, value = target.load().model_fields[name], {**values, **given}.get(name)
+        said = str(reason) if reason else f"give {wanted(field)}, not {value}"
+        option = target.own.get(name, f"--set {name}")
+        raise BadInputError(f"{option}: {said}") from error
 
 
 def _read(text: str, field: FieldInfo) -> Any:
