@@ -16,6 +16,7 @@ from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.map_dock import MapDock
+from napari_diffmap.widgets.peaks_dock import PeaksDock
 from napari_diffmap.widgets.scan_dock import ScanDock
 from napari_diffmap.widgets.workbench import Workbench
 
@@ -42,7 +43,7 @@ def map_dock(qtbot: Any, model: ViewerModel, bench: Workbench) -> MapDock:
     return dock
 
 
-@pytest.mark.parametrize("make", [ScanDock, CalibrateDock, MapDock, KeyView])
+@pytest.mark.parametrize("make", [ScanDock, CalibrateDock, PeaksDock, MapDock, KeyView])
 def test_every_control_says_what_it_does(
     qtbot: Any, model: ViewerModel, shown: Workbench, make: Callable[[Any], QWidget]
 ) -> None:

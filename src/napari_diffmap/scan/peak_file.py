@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import tempfile
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -137,6 +138,12 @@ def disk_bytes(path: str | Path) -> int:
     if source.is_dir():
         return sum(part.stat().st_size for part in source.rglob("*") if part.is_file())
     return source.stat().st_size
+
+
+def parquet_bytes(table: PeakTable) -> int:
+    """Bytes that a table takes as a Parquet file, measured by writing one."""
+    with tempfile.TemporaryDirectory() as folder:
+        return disk_bytes(save_peaks(table, Path(folder) / "peaks.parquet"))
 
 
 def compression(table: PeakTable, path: str | Path) -> float:

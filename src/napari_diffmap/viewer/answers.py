@@ -210,7 +210,11 @@ def measured_spots(
         unit = size if scan.peaks.calibrated else 1.0
         if unit is None:
             return None
-        return np.asarray(scan.peaks.at(y, x)[:, :2], dtype=np.float64) / unit + center
+        # Peaks are undistorted and centred: back to where the detector saw them.
+        calibration = scan.calibration
+        back = np.linalg.inv(calibration.undistortion).T / unit
+        here = calibration.centers(y, x, scan.shape[:2])
+        return np.asarray(scan.peaks.at(y, x)[:, :2].astype(np.float64) @ back + here)
     if method is None or method.geometry is None or size is None:
         return None
     from napari_diffmap.scan.tiles import Tile

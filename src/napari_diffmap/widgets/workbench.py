@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.map_layers import MapLayers
+from napari_diffmap.viewer.peak_layers import PeakLayers
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import LatestRunner, report
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
+from napari_diffmap.widgets.peak_run import PeakRun
 from napari_diffmap.widgets.spots import SpotOverlay
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Workbench:
         self.spots = SpotOverlay(
             self.session, self.desk.pattern, self.runner, lambda: self.run.method
         )
+        self.peaks = PeakRun(self.session, PeakLayers(self.session, viewer), self.spots)
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)
         self.session.message.connect(report)
@@ -55,6 +58,7 @@ class Workbench:
         if _BENCHES.pop(self._key, None) is None:
             return
         self.run.stop()
+        self.peaks.stop()
         self.calibrating.stop()
         self.runner.close()
         self.session.message.disconnect(report)
