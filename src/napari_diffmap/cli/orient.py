@@ -36,6 +36,7 @@ from napari_diffmap.jobs.control import JobControl, Progress
     help="Any other parameter of the matcher, e.g. zone_step_deg=2.",
 )
 @click.option("--out", required=True, help="Folder to write to.")
+@click.option("--resume", is_flag=True, help="Go on with the stopped run in the --out folder.")
 @scan_options
 @json_option
 def orient(
@@ -49,6 +50,7 @@ def orient(
     device: str,
     settings: tuple[str, ...],
     out: str,
+    resume: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -75,13 +77,21 @@ def orient(
     control = JobControl()
     with NewFolder(out) as folder, StopOnInterrupt(control):
         run = map_orientations(
-            scan, method, device=device, control=control, on_progress=ProgressLine()
+            scan,
+            method,
+            device=device,
+            control=control,
+            on_progress=ProgressLine(),
+            out=folder,
+            resume=resume,
         )
     written = write_results(run, folder)
     record = {**run.summary, "out": str(folder), "files": [path.name for path in written]}
     if run.result.error is not None:
         if as_json:
             finish("", record, as_json)
+        if run.result.done.any():
+            raise type(run.result.error)(f"{run.result.error}; go on with --resume")
         raise run.result.error
     finish(one_line(run.summary, folder), record, as_json)
 

@@ -98,6 +98,9 @@ def map_orientations(
     on_progress: OnProgress | None = None,
     on_tile: OnTile | None = None,
     reader: BlockReader | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    before: RunResult | None = None,
 ) -> OrientationRun:
     """Map orientations and phases of a calibrated scan.
 
@@ -109,17 +112,34 @@ def map_orientations(
         The matcher with its phases and parameters.
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    control, on_progress, on_tile, reader
+    control, on_progress, on_tile, reader, before
         See `run_method`.
+    out
+        Folder in which the run keeps what it has mapped, until
+        `results.write_results` of the complete run deletes it; nothing is kept
+        without one.
+    resume
+        Go on with the unfinished run in `out`.
 
     Returns
     -------
     OrientationRun
         Also when stopped or failed half way; its ``result.error`` says so.
+
+    Raises
+    ------
+    BadInputError
+        If there is nothing to resume, or what is there is another run.
     """
     from napari_diffmap.methods.orientation import assemble, resolve
 
     device = resolve_device(device)
+    checkpoint = None
+    if out is not None:
+        from napari_diffmap.jobs.checkpoint import Checkpoint, identity_of
+
+        identity = identity_of(scan, method, device)
+        checkpoint = Checkpoint(out, identity, resume=resume)
     result = run_method(
         scan,
         method,
@@ -128,6 +148,8 @@ def map_orientations(
         on_progress=on_progress,
         on_tile=on_tile,
         reader=reader,
+        checkpoint=checkpoint,
+        before=before,
     )
     arrays = result.maps
     if method.parameters.spatial:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_diffmap.errors import ResourceError
+from napari_diffmap.jobs.checkpoint import discard
 from napari_diffmap.jobs.record import json_text
 from napari_diffmap.maps.counts import crystal_count
 from napari_diffmap.maps.export import save_ang, save_maps_tiff, save_orientation_h5
@@ -71,6 +72,8 @@ def write_results(
 ) -> list[Path]:
     """Write a run's maps and pictures as `save_map` does, and ``summary.json``.
 
+    What a complete run kept there to be resumed is deleted then.
+
     Parameters
     ----------
     run
@@ -90,9 +93,12 @@ def write_results(
     """
     written = save_map(run.map, folder, boundaries=boundaries)
     try:
-        return [*written, write_summary(run, folder)]
+        written.append(write_summary(run, folder))
     except OSError as error:
         raise _unwritable(folder, error) from error
+    if run.result.complete:
+        discard(folder)
+    return written
 
 
 def _unwritable(folder: Path, error: OSError) -> ResourceError:
