@@ -38,6 +38,8 @@ _RESAMPLED = 24
 _EXPLAINED = 0.5
 #: A phase is doubted when shells that should hold so large a share of the spots are empty.
 _UNSEEN = 0.12
+#: And when so large a share of the spots lies on rings that it does not have.
+_FOREIGN = 0.1
 #: Scales nearer than this are one, found twice: they tell the uncertainty.
 _ONE_SCALE = 0.02
 
@@ -89,6 +91,8 @@ class KnownPhaseFit:
         Share and number of the spots on a shell.
     scatter
         Scatter of the spots about their shells, pixels.
+    foreign
+        Share of the spots on rings that the phase does not have.
     unseen
         Share of the expected spots that lie on shells which stay empty.
     candidates
@@ -109,6 +113,7 @@ class KnownPhaseFit:
     used: int
     scatter: float
     unseen: float
+    foreign: float
     candidates: tuple[ScaleCandidate, ...]
     problem: str = ""
     ellipse_problem: str = ""
@@ -326,12 +331,15 @@ def _judged(
         candidates=candidates,
         scatter=best.place,
         unseen=model.unseen(best),
-        problem=_problem(candidates, error / size, model.unseen(best)),
+        foreign=model.foreign(best),
+        problem=_problem(candidates, error / size, model.unseen(best), model.foreign(best)),
         ellipse_problem=_ellipse_problem(2 * shear_error),
     )
 
 
-def _problem(candidates: tuple[ScaleCandidate, ...], error: float, unseen: float) -> str:
+def _problem(
+    candidates: tuple[ScaleCandidate, ...], error: float, unseen: float, foreign: float
+) -> str:
     """Why the winner must not be trusted; empty when it may."""
     best = candidates[0]
     if best.evidence < _EVIDENCE or not best.explained > _EXPLAINED:
@@ -353,6 +361,12 @@ def _problem(candidates: tuple[ScaleCandidate, ...], error: float, unseen: float
         return (
             f"at {best.pixel_size:.5g} 1/Å, where the spots fit best, shells with"
             f" {100 * unseen:.0f} % of the expected spots stay empty: check the phase"
+        )
+    if foreign > _FOREIGN:
+        return (
+            f"at {best.pixel_size:.5g} 1/Å, where the spots fit best, {100 * foreign:.0f} % of them"
+            " lie on rings that this phase does not have: check the phase, or use patterns of it"
+            " alone"
         )
     if error > _UNSURE[0]:
         return (

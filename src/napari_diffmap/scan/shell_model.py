@@ -24,6 +24,10 @@ NARROWEST = 0.002
 #: Beliefs before the fit (standard deviations): log scale is free, ellipse, centre
 #: (pixels), and the squared height of spots above the plane of the pattern (1/Å²).
 _PRIOR = (10.0, 0.03, 0.03, 2.0, 2.0, 4e-4)
+#: Bin in which spots off the shells are looked at for rings, log radius.
+_RING_BIN = 0.005
+#: Fewest distinct places on the detector at which rings are looked for.
+_RING_PLACES = 150
 #: Nearest shells that a spot may belong to.
 _NEAR = 4
 #: Bin of the background's radial density and its smoothing, in log radius.
@@ -320,6 +324,24 @@ class ShellModel:
         prior = prior / prior.sum()
         due = prior * counted[inside].sum()
         return float(prior[(due > 8) & (counted < 0.1 * due)].sum())
+
+    def foreign(self, state: State) -> float:
+        """Share of the spots that lie on rings of their own, where the lattice has no shell.
+
+        Spurious spots are spread smoothly; what gathers at other radii is another
+        phase, or this one at another scale.
+        """
+        from scipy import ndimage
+
+        if self.weight.sum() < _RING_PLACES:  # the spots of one crystal make no rings
+            return 0.0
+        member = self._members(state, NARROWEST)[1].sum(axis=1)
+        log_radius = np.log(np.linalg.norm(self._undistorted(state), axis=1))
+        edges = np.arange(log_radius.min() - 0.05, log_radius.max() + 0.05, _RING_BIN)
+        rest = np.histogram(log_radius, edges, weights=self.weight * (1 - member))[0]
+        narrow = ndimage.gaussian_filter1d(rest, 1.2)
+        wide = ndimage.gaussian_filter1d(rest, 14.0)
+        return float(np.clip(narrow - 2 * wide, 0, None).sum() / self.weight.sum())
 
     def residuals(self, state: State) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """|Δq|/q of each spot from the shell it is nearest to, and whether it is on one."""
