@@ -162,6 +162,7 @@ def test_singletons_are_dropped(qtbot: Any, dock: PeaksDock, halves: Workbench) 
     before = len(registered(qtbot, halves, false_spots=5.0))
     dock.use.click()
     dock.drop.click()
+    qtbot.waitUntil(lambda: halves.peaks.state == "idle", timeout=60_000)
     after = halves.peaks.table
     assert halves.session.patterns.peaks is after, "what is used stays up to date"
     assert len(after) < before

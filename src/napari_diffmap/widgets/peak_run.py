@@ -246,10 +246,28 @@ class PeakRun:
         BadInputError
             If there is no table.
         """
-        from napari_diffmap.methods.registration.consistent import keep_consistent
+        table = self._need()
+        if self.state != "idle":
+            raise BadInputError("peaks are being registered: stop it first")
 
-        kept, found = keep_consistent(self._need())
-        self._take(kept, found.in_words(), _on_disk(kept))
+        def work(_worker: JobWorker) -> tuple[PeakTable, str, str]:
+            from napari_diffmap.methods.registration.consistent import keep_consistent
+
+            kept, found = keep_consistent(table)
+            return kept, found.in_words(), _on_disk(kept)
+
+        def done(result: tuple[PeakTable, str, str]) -> None:
+            if self.table is table:
+                self._take(*result)
+
+        self._set("running")
+        start_job(
+            work,
+            returned=done,
+            errored=report_error,
+            finished=self._on_finished,
+            description="comparing neighbours",
+        )
 
     def _need(self) -> PeakTable:
         if self.table is None:

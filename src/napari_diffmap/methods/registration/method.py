@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_diffmap.scan.scan import Scan
 
 #: Patterns that one thread works on at a time; a GPU takes as many as its memory likes.
-_CPU_BATCH, _GPU_PIXELS = 32, 1 << 26
+_CPU_BATCH, _CPU_PIXELS, _GPU_PIXELS = 32, 1 << 20, 1 << 26
 
 #: Columns of `TileSpots.rows`.
 COLUMNS = ("ky", "kx", "intensity", "prominence", "width", "snr")
@@ -245,12 +245,14 @@ class RegistrationMethod:
     def _spread(self, work: Callable[[slice], FoundSpots], total: int) -> list[FoundSpots]:
         """Run over the patterns, on a CPU with one torch thread in each of several workers."""
         assert self.setting is not None
+        pixels = int(np.prod(self.setting.detector.shape))
         if self._device.type != "cpu":
-            pixels = int(np.prod(self.setting.detector.shape))
             size = max(1, _GPU_PIXELS // pixels)
             return [work(slice(i, min(i + size, total))) for i in range(0, total, size)]
         workers = torch.get_num_threads()
-        size = max(1, min(_CPU_BATCH, -(-total // workers)))
+        # Larger batches leave the processor's cache.
+        batch = min(_CPU_BATCH, max(1, _CPU_PIXELS // pixels))
+        size = max(1, min(batch, -(-total // workers)))
         cuts = [slice(i, min(i + size, total)) for i in range(0, total, size)]
         if workers == 1 or len(cuts) == 1:
             return [work(cut) for cut in cuts]
