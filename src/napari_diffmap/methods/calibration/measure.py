@@ -17,6 +17,7 @@ from napari_diffmap.methods.registration.spot_size import measure_spot_sigma
 from napari_diffmap.methods.registration.spots import Detector, SpotFinder, smallest_step
 from napari_diffmap.scan.beam import BeamMethod, measure_beams
 from napari_diffmap.scan.descan import DescanFit, fit_descan
+from napari_diffmap.scan.rings import ring_points
 from napari_diffmap.scan.sampling import sample_patterns
 from napari_diffmap.scan.shell_model import Shells, SpotList
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Patterns searched for spots between two looks at whether to stop.
 _BATCH = 16
+#: With fewer spots in all, rings are looked for.
+_FEWEST_SPOTS = 20
 #: A phase may have at most about so many reflections in reach.
 _MOST_REFLECTIONS = 60_000
 
@@ -85,7 +88,7 @@ def find_spots(
     parameters: CalibrationParameters,
     check: Callable[[], object] = lambda: None,
 ) -> SpotList:
-    """Spots of the sampled patterns about the fitted beam, in detector pixels.
+    """Spots, or points on rings, about the fitted beam, in detector pixels.
 
     Raises
     ------
@@ -112,6 +115,8 @@ def find_spots(
     )
     chosen = slice(None, None, max(1, len(sampled.frames) // 40))
     sigma = measure_spot_sigma(sampled.frames[chosen], centers[chosen], detector)
+    if parameters.features == "rings":
+        return ring_points(sampled.frames, centers, inner, parameters.spot_threshold, sampled.bad)
     finder = SpotFinder(
         Detector(**{**detector.__dict__, "spot_sigma": float(np.clip(sigma, 0.7, 12.0))})
     )
@@ -127,6 +132,10 @@ def find_spots(
         offsets.append(torch.stack((found.ky, found.kx), dim=-1)[which, place].numpy())
         pattern.append(which.numpy() + start)
         trust.append(found.trust[which, place].numpy())
+    if parameters.features == "auto" and sum(map(len, offsets)) < _FEWEST_SPOTS:
+        points = ring_points(sampled.frames, centers, inner, bad=sampled.bad)
+        if len(points) > _FEWEST_SPOTS:
+            return points
     if not sum(map(len, offsets)):
         raise CalibrationError(
             f"no spots found in {len(sampled.frames)} patterns: lower the spot threshold"

@@ -39,6 +39,12 @@ class CalibrationParameters(BaseModel):
         description="Order of the polynomial that the beam follows over the scan: 0 stands"
         " still, 1 is a plane, 2 a paraboloid; auto takes what the patterns support.",
     )
+    features: Literal["auto", "spots", "rings"] = Field(
+        default="auto",
+        title="Compared",
+        description="What is compared with the known phase: the spots of single patterns, or the"
+        " rings of their mean (fine polycrystals); auto takes rings where there are no spots.",
+    )
     scale_factor: float = Field(
         default=2.0,
         title="Search factor",
