@@ -169,9 +169,9 @@ def _judged(fit: RotationFit, most: float) -> RotationFit:
     if fit.curl > _CLEAR * most or fit.error_deg > _UNSURE:
         return replace(
             fit,
-            problem="the deflection does not tell the rotation (curl"
+            problem="the deflection does not tell it (curl"
             f" {100 * fit.curl:.0f} % at best, {100 * most:.0f} % at worst,"
-            f" ±{fit.error_deg:.0f}°): enter it, or use a thin sample with edges",
+            f" ±{fit.error_deg:.0f}°): enter the rotation",
         )
     if fit.curl > _HANDED * fit.handedness:
         return replace(

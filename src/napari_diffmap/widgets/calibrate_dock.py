@@ -248,7 +248,8 @@ class CalibrateDock(QWidget):
         self._on_fits()
 
     def _on_fits(self) -> None:
-        """What can be pressed now."""
+        """What can be pressed now; a proposal takes the room of the facts."""
+        self.facts.setVisible(self.fits.proposal is None)
         ready = self.session.patterns is not None and not self.fits.running
         for widget in (*self._boxes, self.find, self.transposed):
             widget.setEnabled(self.session.patterns is not None)

@@ -115,6 +115,7 @@ class CalibrationProposal(QWidget):
             self.words.setText(f"Fitting: {self.fits.doing} …")
         else:
             self.words.setText("\n".join(self.fits.lines()) or _HINT)
+        self.words.setToolTip(self.words.text())
         self.apply_button.setEnabled(self.fits.can_apply)
         self.dismiss_button.setText("Stop" if running else "Dismiss")
         self.dismiss_button.setEnabled(running or self.fits.proposal is not None)

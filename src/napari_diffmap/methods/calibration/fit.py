@@ -244,7 +244,10 @@ class _Run:
         if "ellipse" in wanted:
             words = f"{fit.ellipse[0]:.4f} at {fit.ellipse[1]:.0f}°"
             was = "" if stated.ellipse is None else f"{stated.ellipse[0]:.4f}"
-            problem = fit.problem or note or fit.ellipse_problem
+            refused = fit.problem or note
+            if refused and "pixel-size" in wanted:
+                refused = "not without a pixel size" if fit.problem else "nothing is applied"
+            problem = refused or fit.ellipse_problem
             self.parts.append(PartFit("ellipse", words, was, fit.ellipse_in_words(), problem))
             if not problem:
                 self.calibration = fit.applied_to(self.calibration, pixel_size=False)
