@@ -109,8 +109,9 @@ def further_crystals(
         rows = rows[tried]
         if not len(rows):
             break
-        rest = rest.take(rows)
-        answer = search.match(evened(rest), 1).take(torch.arange(len(rows), device=rows.device))
+        # Filled up, and as wide as the spots that are left: what is in the batch must not matter.
+        rest, mine = evened(rest.take(rows)), torch.arange(len(rows), device=rows.device)
+        answer, rest = search.match(rest, 1).take(mine), rest.take(mine)
         known = search.same_as(first, rows, crystal, answer)
         index = torch.nonzero(_believed(answer, rest) & ~known).reshape(-1)
         rows = rows[index]
