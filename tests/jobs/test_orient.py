@@ -84,19 +84,24 @@ def test_the_folder_holds_everything(run, tmp_path):
         "boundaries.png",
         "ambiguity.png",
         "phases.png",
+        "crystals.png",
+        "crystals.tif",
+        "resolved.tif",
         "score.tif",
         "summary.json",
     } <= names
     assert names == {path.name for path in tmp_path.iterdir()}
     crystal_map = load(tmp_path / "orientation.h5")
     assert crystal_map.shape == run.map.shape
-    for name in ("score", "reliability", "ambiguity"):
+    for name in ("score", "reliability", "ambiguity", "crystals", "resolved"):
         assert name in crystal_map.prop
     assert crystal_map.scan_unit == "nm"
     from_ang = load(tmp_path / "orientation.ang")
     assert from_ang.shape == run.map.shape
     again = load_orientation_h5(tmp_path / "orientation.h5")
     np.testing.assert_array_equal(again.rotations, run.map.rotations)
+    assert again.extra["crystals"].dtype == np.uint8
+    np.testing.assert_array_equal(again.extra["crystals"], run.result.maps["crystals"])
     assert again.provenance.versions["orix"]
     score = tifffile.imread(tmp_path / "score.tif")
     np.testing.assert_allclose(score, run.map.best_scores, rtol=1e-6)
@@ -114,6 +119,8 @@ def test_summary_is_honest_json(run, tmp_path):
     assert record["patterns_per_second"] == pytest.approx(100 / record["seconds"], rel=0.02)
     assert 0 <= record["ambiguous_fraction"] <= 1
     assert record["complete"]
+    assert sum(record["crystals"].values()) == pytest.approx(1)
+    assert 0 <= record["resolved_fraction"] < 0.1
     assert "orix" in record["versions"]
 
 

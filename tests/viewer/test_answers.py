@@ -9,7 +9,7 @@ from orix.quaternion import Orientation
 from orix.vector import Miller, Vector3d
 
 from napari_diffmap.crystal.phases import load_phase, load_phases
-from napari_diffmap.maps import OrientationMap
+from napari_diffmap.maps import MapPhase, OrientationMap
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
@@ -185,3 +185,36 @@ def test_doubt_in_words() -> None:
         reliability=np.full((1, 1), np.nan, dtype=np.float32),
     )
     assert doubt_line(settled, 0, 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("crystals", "roles"),
+    [
+        (None, ["best answer", "competing answer", "competing answer"]),
+        (1, ["best answer", "competing answer", "competing answer"]),
+        (2, ["first crystal", "second crystal", "competing answer"]),
+        (3, ["first crystal", "second crystal", "third crystal"]),
+    ],
+)
+def test_each_answer_says_which_crystal_it_is(crystals: int | None, roles: list[str]) -> None:
+    turns = np.deg2rad(np.array([0.0, 20, 40])) / 2
+    rotations = np.stack((np.cos(turns), np.sin(turns), 0 * turns, 0 * turns), axis=1)
+    extra = {} if crystals is None else {"crystals": np.full((1, 1), crystals, dtype=np.uint8)}
+    found = one_pixel(
+        rotations[0],
+        rotations=rotations.reshape(1, 1, 3, 4).astype(np.float32),
+        scores=np.float32([0.9, 0.8, 0.7]).reshape(1, 1, 3),
+        phase_ids=np.zeros((1, 1, 3), dtype=np.int16),
+        extra=extra,
+    )
+    assert [answer.role for answer in describe(empty_scan(), found, 0, 0).answers] == roles
+    # Also where the phase's atoms are not known.
+    bare = found.replaced(phases=tuple(MapPhase.from_orix(p.orix) for p in found.phases))
+    assert [answer.role for answer in describe(empty_scan(), bare, 0, 0).answers] == roles
+
+
+def test_a_choice_of_the_neighbours_is_said() -> None:
+    found = one_pixel(np.array([1.0, 0, 0, 0]), extra={"resolved": np.ones((1, 1), dtype=bool)})
+    assert "chosen by its neighbours" in doubt_line(found, 0, 0)
+    none = one_pixel(np.array([1.0, 0, 0, 0]), extra={"resolved": np.zeros((1, 1), dtype=bool)})
+    assert "neighbours" not in doubt_line(none, 0, 0)

@@ -29,12 +29,18 @@ def two_grains() -> OrientationMap:
     ambiguity = np.zeros(SHAPE, dtype=np.uint8)
     ambiguity[6:8, 1:3] = 3
     ambiguity[11, 9] = 6
+    counts = np.ones(SHAPE, dtype=np.uint8)
+    counts[6:8, 1:3] = 2
+    counts[11, 9] = 0
+    chosen = np.zeros(SHAPE, dtype=bool)
+    chosen[2, 3] = True
     return OrientationMap(
         rotations=rotations,
         scores=np.linspace(0, 1, 120, dtype=np.float32).reshape(*SHAPE, 1),
         phase_ids=ids,
         reliability=np.full(SHAPE, 0.7, dtype=np.float32),
         ambiguity=ambiguity,
+        extra={"crystals": counts, "resolved": chosen},
         phases=load_phases(["LiNiO2", "NiO"]),
     )
 
@@ -57,6 +63,7 @@ def test_a_map_is_ordinary_layers(found: OrientationMap, viewer: ViewerModel) ->
         "BF",
         *BASES,
         "ambiguity",
+        "resolved by neighbours",
         "low-angle boundaries",
         "vanishes under 180°",
         "high-angle boundaries",
@@ -90,6 +97,27 @@ def test_phases_and_doubt_are_named_labels(found: OrientationMap, viewer: Viewer
     causes = dict(zip(doubt.features["index"], doubt.features["cause"], strict=True))
     assert causes[3] == "overlap"
     assert None in doubt.colormap.color_dict
+
+
+def test_counts_and_choices_are_labels(found: OrientationMap, viewer: ViewerModel) -> None:
+    counts = viewer.layers["crystals"]
+    assert np.bincount(counts.data.ravel()).tolist() == [1, 115, 4]
+    assert list(counts.features["crystals"])[:3] == ["", "1", "2"]
+    assert not counts.visible
+    chosen = viewer.layers["resolved by neighbours"]
+    assert np.argwhere(chosen.data).tolist() == [[2, 3]]
+    assert not chosen.visible
+
+
+def test_a_map_without_counts_has_no_such_layers(
+    desk: Desk, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    desk.session.set_map(two_grains().replaced(extra={}))
+    names = [layer.name for layer in viewer.layers]
+    assert "crystals" not in names
+    assert "resolved by neighbours" not in names
+    layers.show_base("crystals")
+    assert not any(viewer.layers[name].visible for name in BASES if name in names)
 
 
 def test_boundaries_lie_between_the_grains(found: OrientationMap, viewer: ViewerModel) -> None:

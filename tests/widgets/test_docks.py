@@ -16,6 +16,7 @@ from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.map_dock import MapDock
+from napari_diffmap.widgets.peaks_dock import PeaksDock
 from napari_diffmap.widgets.scan_dock import ScanDock
 from napari_diffmap.widgets.workbench import Workbench
 
@@ -42,7 +43,7 @@ def map_dock(qtbot: Any, model: ViewerModel, bench: Workbench) -> MapDock:
     return dock
 
 
-@pytest.mark.parametrize("make", [ScanDock, CalibrateDock, MapDock, KeyView])
+@pytest.mark.parametrize("make", [ScanDock, CalibrateDock, PeaksDock, MapDock, KeyView])
 def test_every_control_says_what_it_does(
     qtbot: Any, model: ViewerModel, shown: Workbench, make: Callable[[Any], QWidget]
 ) -> None:
@@ -182,8 +183,10 @@ def type_into(qtbot: Any, box: Any, text: str) -> None:
 def test_the_state_says_where_values_came_from(calibrate: CalibrateDock) -> None:
     assert {name: label.text() for name, label in calibrate.origins.items()} == {
         "center": "measured",
-        "pixel_size": "from the file",
-        "voltage": "from the file",
+        "pixel_size": "file",
+        "ellipse": "not set",
+        "rotation": "not set",
+        "voltage": "file",
     }
 
 
@@ -196,7 +199,7 @@ def test_entered_values_are_used(qtbot: Any, calibrate: CalibrateDock, shown: Wo
     assert calibration.pixel_size == pytest.approx(0.05)
     assert shown.session.patterns is not None
     assert shown.session.patterns.axes[3].scale == pytest.approx(0.05)
-    assert "0.01969 Å" in calibrate.facts.text()
+    assert "0.01969 Å" in calibrate.facts.full_text()
 
 
 def test_the_centre_of_a_detector_can_be_taken(

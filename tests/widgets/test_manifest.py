@@ -11,7 +11,7 @@ from npe2 import PluginManifest
 from napari_diffmap.scan.open import supported_extensions
 from napari_diffmap.widgets import reader, samples
 
-DOCKS = ["Workspace", "Scan", "Pattern", "Calibrate", "Map", "Key"]
+DOCKS = ["Workspace", "Scan", "Pattern", "Calibrate", "Peaks", "Map", "Key"]
 
 
 @pytest.fixture(scope="module")

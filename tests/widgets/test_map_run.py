@@ -153,6 +153,64 @@ def test_stop_acts_within_a_second_and_keeps_what_is_done(
     settle(ready)
 
 
+def test_a_stopped_map_goes_on(
+    qtbot: Any, ready: Workbench, settle: Settle, slow: None, notes: list[tuple[str, str]]
+) -> None:
+    """Resume maps what is left; the whole is what an uninterrupted run finds."""
+    done: list[int] = []
+    ready.run.progressed.connect(lambda p: p.message == "mapping" and done.append(p.done))
+    assert not ready.run.resumable
+    ready.run.start(coarse())
+    qtbot.waitUntil(lambda: bool(done) and done[-1] >= 3, timeout=60_000)
+    ready.run.stop()
+    qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+    settle(ready)
+    assert ready.run.resumable
+    kept = int(ready.run.last.result.done.sum())  # type: ignore[union-attr]
+    with pytest.raises(BadInputError, match="changed since"):
+        ready.run.start(coarse().model_copy(update={"zone_step_deg": 7.0}), resume=True)
+    done.clear()
+    ready.run.start(coarse(), resume=True)
+    qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+    assert done[0] == kept
+    assert done[-1] == 24
+    assert not ready.run.resumable
+    found = ready.session.map
+    settle(ready)
+    ready.run.start(coarse())
+    qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+    assert found is not None
+    assert ready.session.map is not None
+    np.testing.assert_array_equal(found.rotations, ready.session.map.rotations)
+    np.testing.assert_array_equal(found.reliability, ready.session.map.reliability)
+    settle(ready)
+
+
+def test_the_button_resumes_a_stopped_map(
+    qtbot: Any, model: Any, ready: Workbench, settle: Settle, slow: None
+) -> None:
+    from napari_diffmap.widgets.map_dock import MapDock
+
+    done: list[int] = []
+    ready.run.progressed.connect(lambda p: p.message == "mapping" and done.append(p.done))
+    dock = MapDock(model)
+    qtbot.addWidget(dock)
+    assert (dock.pause_button.text(), dock.pause_button.isEnabled()) == ("Pause", False)
+    dock.start()
+    qtbot.waitUntil(lambda: bool(done) and done[-1] >= 3, timeout=60_000)
+    dock.stop_button.click()
+    qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+    settle(ready)
+    assert (dock.pause_button.text(), dock.pause_button.isEnabled()) == ("Resume", True)
+    dock.pause_button.click()
+    assert ready.run.state == "running"
+    assert dock.pause_button.text() == "Pause"
+    qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+    assert done[-1] == 24
+    settle(ready)
+    assert (dock.pause_button.text(), dock.pause_button.isEnabled()) == ("Pause", False)
+
+
 def test_a_run_that_maps_nothing_keeps_the_earlier_map(
     qtbot: Any,
     ready: Workbench,

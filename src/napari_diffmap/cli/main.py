@@ -72,9 +72,12 @@ def open_files(
 
 def add_commands() -> None:
     """Register the commands of the other modules."""
-    from napari_diffmap.cli import demo, orient
+    from napari_diffmap.cli import calibrate, demo, orient, peaks
 
-    for command in (scans.info, scans.virtual, orient.orient, demo.demo):
+    commands = (
+        scans.info, scans.virtual, calibrate.calibrate, peaks.peaks, orient.orient, demo.demo,
+    )  # fmt: skip
+    for command in commands:
         cli.add_command(command)
 
 

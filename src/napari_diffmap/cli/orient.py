@@ -26,6 +26,7 @@ from napari_diffmap.jobs.control import JobControl, Progress
 @click.option("--engine", default="templates", show_default=True, help="How to match.")
 @click.option("--pixel-size", type=float, help="Detector pixel in 1/Å.")
 @click.option("--center", type=Numbers("Y,X"), help="Direct beam in detector pixels.")
+@click.option("--calibration", "calibration_file", help="Calibration file that calibrate wrote.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--set",
@@ -35,6 +36,7 @@ from napari_diffmap.jobs.control import JobControl, Progress
     help="Any other parameter of the matcher, e.g. zone_step_deg=2.",
 )
 @click.option("--out", required=True, help="Folder to write to.")
+@click.option("--resume", is_flag=True, help="Go on with the stopped run in the --out folder.")
 @scan_options
 @json_option
 def orient(
@@ -44,9 +46,11 @@ def orient(
     engine: str,
     pixel_size: float | None,
     center: tuple[float, float] | None,
+    calibration_file: str | None,
     device: str,
     settings: tuple[str, ...],
     out: str,
+    resume: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -55,6 +59,7 @@ def orient(
     from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
     from napari_diffmap.jobs.results import write_results
     from napari_diffmap.models.device import resolve_device
+    from napari_diffmap.scan.calibration_file import load_calibration, merged
 
     if engine != "templates":
         raise BadInputError(f"no engine {engine!r}: the one there is so far is 'templates'")
@@ -64,18 +69,29 @@ def orient(
     for phase in method.phases:
         for warning in phase.warnings:
             click.echo(f"warning: {phase.name}: {on_the_command_line(warning)}", err=True)
+    if calibration_file is not None:
+        known = merged(scan.calibration, load_calibration(calibration_file))
+        scan = scan.with_calibration(known)
     scan = calibrated(scan, voltage_kv=voltage, pixel_size=pixel_size, center=center)
     device = resolve_device(device)
     control = JobControl()
     with NewFolder(out) as folder, StopOnInterrupt(control):
         run = map_orientations(
-            scan, method, device=device, control=control, on_progress=ProgressLine()
+            scan,
+            method,
+            device=device,
+            control=control,
+            on_progress=ProgressLine(),
+            out=folder,
+            resume=resume,
         )
     written = write_results(run, folder)
     record = {**run.summary, "out": str(folder), "files": [path.name for path in written]}
     if run.result.error is not None:
         if as_json:
             finish("", record, as_json)
+        if run.result.done.any():
+            raise type(run.result.error)(f"{run.result.error}; go on with --resume")
         raise run.result.error
     finish(one_line(run.summary, folder), record, as_json)
 

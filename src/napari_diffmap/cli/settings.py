@@ -1,15 +1,17 @@
-"""``--set NAME=VALUE``: the matcher's parameters from the command line, and their table."""
+"""``--set NAME=VALUE``: parameters of a model from the command line, and their table."""
 
 from __future__ import annotations
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from napari_diffmap.errors import BadInputError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
     from napari_diffmap.methods.orientation import OrientationParameters
@@ -23,13 +25,61 @@ OWN_OPTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What ``--set`` of one command takes.
+
+    Attributes
+    ----------
+    load
+        Imports the parameter model; a help text must not wait for that.
+    own
+        Fields that have options of their own.
+    """
+
+    load: Callable[[], type[BaseModel]]
+    own: Mapping[str, str]
+
+
+def _orientation() -> type[BaseModel]:
+    from napari_diffmap.methods.orientation.parameters import OrientationParameters
+
+    return OrientationParameters
+
+
+def _calibration() -> type[BaseModel]:
+    from napari_diffmap.methods.calibration.parameters import CalibrationParameters
+
+    return CalibrationParameters
+
+
+def _registration() -> type[BaseModel]:
+    from napari_diffmap.methods.registration.parameters import RegistrationParameters
+
+    return RegistrationParameters
+
+
+ORIENT = Settings(_orientation, OWN_OPTIONS)
+CALIBRATE = Settings(_calibration, {"phase": "--phase"})
+REGISTER = Settings(_registration, {"false_spots": "--false-spots", "preset": "--preset"})
+
+
 def parse_settings(settings: tuple[str, ...]) -> OrientationParameters:
-    """``NAME=VALUE`` pairs as the matcher's parameters.
+    """``NAME=VALUE`` pairs as the matcher's parameters; see `parse_model`."""
+    return parse_model(settings, ORIENT)  # type: ignore[no-any-return]
+
+
+def parse_model(settings: tuple[str, ...], target: Settings, **given: Any) -> Any:
+    """``NAME=VALUE`` pairs as a parameter model.
 
     Parameters
     ----------
     settings
         Values are read as JSON, else as text.
+    target
+        Which model.
+    given
+        Fields from options of their own.
 
     Raises
     ------
@@ -38,41 +88,44 @@ def parse_settings(settings: tuple[str, ...]) -> OrientationParameters:
     """
     from pydantic import ValidationError
 
-    from napari_diffmap.methods.orientation import OrientationParameters
-
-    fields = dict(settable())
+    fields = dict(settable(target))
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
-        if name in OWN_OPTIONS:
-            raise BadInputError(f"--set {setting}: give it with {OWN_OPTIONS[name]}")
+        if name in target.own:
+            raise BadInputError(f"--set {setting}: give it with {target.own[name]}")
         if not equals or name not in fields:
             raise BadInputError(
                 f"--set {setting}: give NAME=VALUE with a NAME of {', '.join(fields)}"
             )
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = text
+        values[name] = _read(text, fields[name])
     try:
-        return OrientationParameters(**values)
+        return target.load()(**values, **given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         reason = first.get("ctx", {}).get("error")  # of our own validators
-        said = str(reason) if reason else f"give {wanted(fields[name])}, not {values[name]}"
-        raise BadInputError(f"--set {name}: {said}") from error
+        field, value = target.load().model_fields[name], {**values, **given}.get(name)
+        said = str(reason) if reason else f"give {wanted(field)}, not {value}"
+        option = target.own.get(name, f"--set {name}")
+        raise BadInputError(f"{option}: {said}") from error
 
 
-def settable() -> Iterator[tuple[str, FieldInfo]]:
+def _read(text: str, field: FieldInfo) -> Any:
+    """A value: one of the field's words, else JSON, else text."""
+    values, _ = _type_of(field)
+    if get_origin(values) is Literal and text in get_args(values):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def settable(target: Settings = ORIENT) -> Iterator[tuple[str, FieldInfo]]:
     """Names and fields that ``--set`` takes."""
-    from napari_diffmap.methods.orientation.parameters import (
-        GIVEN_ELSEWHERE,
-        OrientationParameters,
-    )
-
-    for name, field in OrientationParameters.model_fields.items():
-        if name not in GIVEN_ELSEWHERE:
+    for name, field in target.load().model_fields.items():
+        if name not in target.own:
             yield name, field
 
 
@@ -113,10 +166,10 @@ def unit(field: FieldInfo) -> str:
     return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
 
 
-def parameter_table() -> str:
+def parameter_table(target: Settings = ORIENT) -> str:
     """Markdown table of everything ``--set`` takes, as the documentation shows it."""
     rows = ["| name | in the window | default | values | unit |", "| --- | --- | --- | --- | --- |"]
-    for name, field in settable():
+    for name, field in settable(target):
         default = field.default
         if default is None:
             default = "automatic"

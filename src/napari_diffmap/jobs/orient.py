@@ -98,6 +98,9 @@ def map_orientations(
     on_progress: OnProgress | None = None,
     on_tile: OnTile | None = None,
     reader: BlockReader | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    before: RunResult | None = None,
 ) -> OrientationRun:
     """Map orientations and phases of a calibrated scan.
 
@@ -109,17 +112,34 @@ def map_orientations(
         The matcher with its phases and parameters.
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    control, on_progress, on_tile, reader
+    control, on_progress, on_tile, reader, before
         See `run_method`.
+    out
+        Folder in which the run keeps what it has mapped, until
+        `results.write_results` of the complete run deletes it; nothing is kept
+        without one.
+    resume
+        Go on with the unfinished run in `out`.
 
     Returns
     -------
     OrientationRun
         Also when stopped or failed half way; its ``result.error`` says so.
+
+    Raises
+    ------
+    BadInputError
+        If there is nothing to resume, or what is there is another run.
     """
-    from napari_diffmap.methods.orientation import assemble
+    from napari_diffmap.methods.orientation import assemble, resolve
 
     device = resolve_device(device)
+    checkpoint = None
+    if out is not None:
+        from napari_diffmap.jobs.checkpoint import Checkpoint, identity_of
+
+        identity = identity_of(scan, method, device)
+        checkpoint = Checkpoint(out, identity, resume=resume)
     result = run_method(
         scan,
         method,
@@ -128,8 +148,13 @@ def map_orientations(
         on_progress=on_progress,
         on_tile=on_tile,
         reader=reader,
+        checkpoint=checkpoint,
+        before=before,
     )
-    found = assemble(scan, result.maps, method, device=device_label(device))
+    arrays = result.maps
+    if method.parameters.spatial:
+        arrays = resolve(arrays, method.phases, method.parameters.reliability_threshold)
+    found = assemble(scan, arrays, method, device=device_label(device))
     return OrientationRun(found, result, summarise(scan, found, result, device))
 
 
@@ -181,12 +206,35 @@ def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str)
         "used": (found.provenance.parameters or {}).get("used"),
         "mean_reliability": float(np.nanmean(reliability)) if reliability.size else None,
         "ambiguous_fraction": found.ambiguous_fraction(),
+        "crystals": _count_fractions(found),
+        "resolved_fraction": _resolved_fraction(found),
         "complete": result.complete,
         "error": None if result.error is None else str(result.error),
         "versions": dict(found.provenance.versions),
         "project_version": found.provenance.project_version,
         "warnings": list(scan.warnings),
     }
+
+
+def _count_fractions(found: OrientationMap) -> dict[str, float] | None:
+    """Share of the answered positions by crystals in the pattern."""
+    from napari_diffmap.maps import crystal_count
+
+    count = crystal_count(found)
+    if count is None:
+        return None
+    answered = count[count > 0]
+    return {str(n): float((answered == n).mean()) for n in np.unique(answered)}
+
+
+def _resolved_fraction(found: OrientationMap) -> float | None:
+    """Share of the answered positions where the neighbourhood chose; None when not asked."""
+    from napari_diffmap.maps import resolved
+
+    flags = resolved(found)
+    if flags is None:
+        return None
+    return float(flags.sum() / max(1, found.indexed.sum()))
 
 
 def output_folder(out: str | Path) -> Path:

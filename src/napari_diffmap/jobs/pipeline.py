@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from napari_diffmap.jobs.control import JobControl, Progress
 from napari_diffmap.methods.method import Method
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.scan.tiles import BlockReader, Tile
+
+if TYPE_CHECKING:
+    from napari_diffmap.jobs.checkpoint import Checkpoint
 
 #: Seconds a piece of work may take; *stop* acts within it.
 _PIECE_SECONDS = 0.4
@@ -69,6 +72,8 @@ def run_method(
     on_progress: OnProgress | None = None,
     on_tile: OnTile | None = None,
     reader: BlockReader | None = None,
+    checkpoint: Checkpoint | None = None,
+    before: RunResult | None = None,
 ) -> RunResult:
     """Run a method over a whole scan.
 
@@ -90,6 +95,11 @@ def run_method(
         Called from this thread after every piece.
     reader
         Reuse decoded blocks.
+    checkpoint
+        Where parts are kept on disk; what they hold already is not mapped again.
+    before
+        An earlier run of the same method over the same scan that ended early; what
+        it mapped is taken over.
 
     Returns
     -------
@@ -115,10 +125,15 @@ def run_method(
     result = RunResult(
         {spec.name: spec.empty((ny, nx)) for spec in specs}, np.zeros((ny, nx), dtype=bool)
     )
+    if before is not None:
+        _take_over(before, result)
+    if checkpoint is not None:
+        checkpoint.restore(result)
     try:
         method.prepare(scan, device, preparing)
         result.prepare_seconds = time.perf_counter() - start
-        _run_tiles(reader, method, result, control, report, on_tile)
+        _show_restored(reader, result, report, on_tile)
+        _run_tiles(reader, method, result, control, report, on_tile, checkpoint)
     except CancelledError as error:
         result.error = error
     except RunError as error:
@@ -135,7 +150,33 @@ def run_method(
                 f" {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             )
         result.error.__cause__ = error
+    if checkpoint is not None:
+        try:
+            checkpoint.flush(result)
+        except ResourceError as error:
+            result.error = result.error or error
     return result
+
+
+def _take_over(before: RunResult, result: RunResult) -> None:
+    for name, values in result.maps.items():
+        values[...] = before.maps[name]
+    result.done |= before.done
+    result.seconds = before.seconds
+
+
+def _show_restored(
+    reader: BlockReader, result: RunResult, report: OnProgress, on_tile: OnTile | None
+) -> None:
+    """Hand on what an earlier run mapped, without reading its patterns again."""
+    if not result.done.any():
+        return
+    for where in reader.blocks:
+        if on_tile is not None and result.done[where].any():
+            gaps = ~result.done[where]
+            tile = Tile(*where, np.empty((*gaps.shape, 0, 0), dtype=np.uint8), gaps)
+            on_tile(tile, {name: values[where] for name, values in result.maps.items()})
+    report(Progress(int(result.done.sum()), result.done.size, result.seconds))
 
 
 def _run_tiles(
@@ -145,23 +186,29 @@ def _run_tiles(
     control: JobControl,
     report: OnProgress,
     on_tile: OnTile | None,
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Fill `result` in place, piece by piece."""
     total = result.done.size
     pace: float | None = None
-    for tile in reader:
-        pieces = tile.split(_piece_size(pace))
-        for piece in pieces:
+    for number, block in enumerate(reader.blocks):
+        if result.done[block].all():
+            continue
+        for piece in reader.read(number).split(_piece_size(pace)):
+            where = (piece.rows, piece.columns)
+            if result.done[where].all():
+                continue
             control.check()
             start = time.perf_counter()
             found = method.run(piece)
-            where = (piece.rows, piece.columns)
             for name, values in found.items():
                 result.maps[name][where] = values
             result.done[where] = True
             elapsed = time.perf_counter() - start
             result.seconds += elapsed
             pace = elapsed / max(1, piece.missing.size)
+            if checkpoint is not None:
+                checkpoint.add(where, result)
             if on_tile is not None:
                 on_tile(piece, found)
             report(Progress(int(result.done.sum()), total, result.seconds))

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_diffmap.errors import ResourceError
+from napari_diffmap.jobs.checkpoint import discard
 from napari_diffmap.jobs.record import json_text
+from napari_diffmap.maps.counts import crystal_count
 from napari_diffmap.maps.export import save_ang, save_maps_tiff, save_orientation_h5
 from napari_diffmap.maps.figures import (
     save_ambiguity_png,
     save_boundaries_png,
+    save_crystals_png,
     save_ipf_png,
     save_phase_png,
     save_scalar_png,
@@ -54,6 +57,8 @@ def save_map(
                 written.append(save_ipf_png(found, folder / f"ipf-{direction}.png", direction))
             written.append(save_phase_png(found, folder / "phases.png"))
             written.append(save_boundaries_png(found, folder / "boundaries.png", boundaries))
+            if crystal_count(found) is not None:
+                written.append(save_crystals_png(found, folder / "crystals.png"))
             written.append(save_scalar_png(found, folder / "score.png", "score"))
             written.append(save_scalar_png(found, folder / "reliability.png", "reliability"))
         written.append(save_ambiguity_png(found, folder / "ambiguity.png"))
@@ -66,6 +71,8 @@ def write_results(
     run: OrientationRun, folder: Path, *, boundaries: Boundaries | None = None
 ) -> list[Path]:
     """Write a run's maps and pictures as `save_map` does, and ``summary.json``.
+
+    What a complete run kept there to be resumed is deleted then.
 
     Parameters
     ----------
@@ -86,9 +93,12 @@ def write_results(
     """
     written = save_map(run.map, folder, boundaries=boundaries)
     try:
-        return [*written, write_summary(run, folder)]
+        written.append(write_summary(run, folder))
     except OSError as error:
         raise _unwritable(folder, error) from error
+    if run.result.complete:
+        discard(folder)
+    return written
 
 
 def _unwritable(folder: Path, error: OSError) -> ResourceError:

@@ -19,6 +19,7 @@ from napari_diffmap.maps.boundaries import (
     find_boundaries,
 )
 from napari_diffmap.maps.colors import ambiguity_colors, ipf_colors, phase_colors
+from napari_diffmap.maps.counts import crystal_count, resolved
 from napari_diffmap.maps.export import (
     load_orientation_h5,
     save_ang,
@@ -29,6 +30,7 @@ from napari_diffmap.maps.export import (
 from napari_diffmap.maps.figures import (
     save_ambiguity_png,
     save_boundaries_png,
+    save_crystals_png,
     save_ipf_png,
     save_phase_png,
     save_scalar_png,
@@ -59,6 +61,7 @@ __all__ = [
     "Provenance",
     "Zone",
     "ambiguity_colors",
+    "crystal_count",
     "find_boundaries",
     "find_grains",
     "find_zones",
@@ -67,9 +70,11 @@ __all__ = [
     "load_map",
     "load_orientation_h5",
     "phase_colors",
+    "resolved",
     "save_ambiguity_png",
     "save_ang",
     "save_boundaries_png",
+    "save_crystals_png",
     "save_ipf_png",
     "save_maps_tiff",
     "save_orientation_h5",

@@ -12,6 +12,7 @@ from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries, find_boundaries
 from napari_diffmap.maps.colors import Direction, ipf_colors, phase_colors, rgba
+from napari_diffmap.maps.counts import CRYSTAL_COLORS, crystal_count
 from napari_diffmap.maps.save_tiff import scalar_maps
 from napari_diffmap.maps.sheet import (
     Block,
@@ -152,6 +153,32 @@ def save_ambiguity_png(found: OrientationMap, path: str | Path) -> Path:
         whose = f"{data} mapped positions"
     title = f"Doubt by cause: {_percent(found.ambiguous, data)} of {whose}"
     return _save(found, table[found.ambiguity], path, title, [legend("Cause", samples)])
+
+
+def save_crystals_png(found: OrientationMap, path: str | Path) -> Path:
+    """Crystals per pattern, with the share of each count among the answered positions.
+
+    Raises
+    ------
+    BadInputError, ResourceError
+        If nobody counted, the name is wrong or it cannot be written.
+    """
+    count = crystal_count(found)
+    if count is None:
+        raise BadInputError("this map does not say how many crystals a pattern shows")
+    total = max(1, int(np.count_nonzero(count)))
+    table = np.array([rgba(_GREY)[:3], *(rgba(c)[:3] for c in CRYSTAL_COLORS.values())])
+    most = len(table) - 1
+    shown = np.minimum(count, most)
+    samples = [
+        Sample(color, f"{n}" if n < most else f"{n} or more", _percent(shown == n, total))
+        for n, color in CRYSTAL_COLORS.items()
+        if n <= max(2, int(shown.max()))
+    ]
+    if (count == 0).any():
+        samples.append(Sample(_GREY, "no answer", _percent(count == 0, count.size)))
+    image = table.astype(np.uint8)[shown]
+    return _save(found, image, path, "Crystals in a pattern", [legend("Crystals", samples)])
 
 
 def save_scalar_png(

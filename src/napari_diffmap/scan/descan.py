@@ -75,9 +75,8 @@ class DescanFit:
         """The residual in one line."""
         used = int(self.inliers.sum())
         return (
-            f"RMS {self.rms:.2f} px over {used} of {len(self.inliers)} patterns"
-            f" ({100 * self.inlier_share:.0f} % inliers), order {self.order},"
-            f" walk {self.walk:.1f} px"
+            f"RMS {self.rms:.2f} px on {used} of {len(self.inliers)} patterns,"
+            f" order {self.order}, walk {self.walk:.1f} px"
         )
 
     def residual_map(self, scan_shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import shutil
+import tempfile
 import zlib
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,19 +25,22 @@ VERSION = 1
 
 #: Positions are kept to this fraction of a detector pixel, far below what is measured.
 POSITION_STEP = 1 / 128
-#: Bits kept of the mantissas: 1 part in 4096 of an intensity or noise, in 256 of the others.
-_BITS, _FEW_BITS = 11, 7
+#: Bits kept of the mantissas: an intensity or noise is right to 1 part in 1024, the others to
+#: 1 in 128.
+_BITS, _FEW_BITS = 9, 6
 #: Peaks of a Parquet row group or a Zarr chunk.
 _ROWS = 1 << 20
 
 EXTENSIONS = (".parquet", ".zarr")
 
 
-def save_peaks(table: PeakTable, path: str | Path, *, columns: tuple[str, ...] = ()) -> Path:
+def save_peaks(
+    table: PeakTable, path: str | Path, *, columns: Collection[str] = EXTRA_COLUMNS
+) -> Path:
     """Write a peak table; it opens here again as a scan.
 
-    Positions are rounded to 1/128 detector pixel, intensities to one part in 4096,
-    prominence, width and snr to one part in 256; none is measured as finely.
+    Positions are rounded to 1/128 detector pixel, intensities to one part in 1024,
+    prominence, width and snr to one part in 128; none is measured as finely.
 
     Parameters
     ----------
@@ -45,7 +50,7 @@ def save_peaks(table: PeakTable, path: str | Path, *, columns: tuple[str, ...] =
         ``.parquet`` (one file) or ``.zarr`` (a folder, Zarr v2).  What is there is
         replaced once the new one is whole.
     columns
-        Which of ``prominence``, ``width``, ``snr`` to write; all when left out.
+        Which of ``prominence``, ``width``, ``snr`` to write.
 
     Returns
     -------
@@ -68,10 +73,7 @@ def save_peaks(table: PeakTable, path: str | Path, *, columns: tuple[str, ...] =
     unknown = set(columns) - set(EXTRA_COLUMNS)
     if unknown:
         raise BadInputError(f"no column {', '.join(sorted(unknown))}: {', '.join(EXTRA_COLUMNS)}")
-    if columns:
-        kept = {name: getattr(table, name) for name in EXTRA_COLUMNS if name in columns}
-    else:
-        kept = {name: getattr(table, name) for name in EXTRA_COLUMNS}
+    kept = {name: getattr(table, name) for name in EXTRA_COLUMNS if name in columns}
     values = _rounded(table, kept)
     partial = target.with_name(f".{target.stem}.partial{target.suffix}")
     _remove(partial)
@@ -137,6 +139,12 @@ def disk_bytes(path: str | Path) -> int:
     if source.is_dir():
         return sum(part.stat().st_size for part in source.rglob("*") if part.is_file())
     return source.stat().st_size
+
+
+def parquet_bytes(table: PeakTable) -> int:
+    """Bytes that a table takes as a Parquet file, measured by writing one."""
+    with tempfile.TemporaryDirectory() as folder:
+        return disk_bytes(save_peaks(table, Path(folder) / "peaks.parquet"))
 
 
 def compression(table: PeakTable, path: str | Path) -> float:

@@ -249,6 +249,25 @@ class PeakTable:
         noise = None if self.noise is None else self.noise.reshape(shape)
         return replace(self, shape=shape, noise=noise)
 
+    def with_pixel_size(self, pixel_size: float | None) -> PeakTable:
+        """The same peaks for another detector pixel in 1/Å; None: in pixels.
+
+        A table that does not know its detector is left as it is.
+        """
+        scale = pixel_size or 1.0
+        if self.source is None or (
+            scale == self.source.scale and self.calibrated == bool(pixel_size)
+        ):
+            return self
+        factor = np.float32(scale / self.source.scale)
+        return replace(
+            self,
+            ky=self.ky * factor,
+            kx=self.kx * factor,
+            calibrated=pixel_size is not None,
+            source=replace(self.source, scale=scale),
+        )
+
     def keep(self, mask: ArrayLike) -> PeakTable:
         """The peaks of a mask ``(n,)``."""
         kept = np.asarray(mask, dtype=bool)

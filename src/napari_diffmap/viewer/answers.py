@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
+from napari_diffmap.maps.counts import crystal_count, place_word, resolved
 from napari_diffmap.maps.quaternions import bunge
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Answer:
     zone, zone_off
         Lattice direction nearest to the beam, and how far off it is in degrees;
         empty when the phase's cell is not known.
+    role
+        Which crystal of the pattern it is, or that it competes; see `maps.counts.place_word`.
     """
 
     phase: str
@@ -44,6 +47,7 @@ class Answer:
     score: float
     zone: str = ""
     zone_off: float = 0.0
+    role: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,7 @@ def describe(
         )
     except DiffmapError as error:
         return PixelAnswers(_plain_answers(found, y, x), doubt, note=str(error))
+    roles = _roles(found, y, x)
     answers = tuple(
         Answer(
             found.phases[one.phase_id].name,
@@ -124,8 +129,9 @@ def describe(
             one.score,
             "[" + " ".join(str(i) for i in one.zone_axis) + "]",
             one.zone_offset_deg,
+            role,
         )
-        for one in described
+        for one, role in zip(described, roles, strict=True)
     )
     spots = described[0].spots
     pixels = np.stack((spots.ky, spots.kx), axis=1)
@@ -143,8 +149,18 @@ def _plain_answers(found: OrientationMap, y: int, x: int) -> tuple[Answer, ...]:
         rotation = found.rotations[y, x, rank].astype(np.float64)
         euler = np.rad2deg(bunge(rotation[np.newaxis])[0])
         angles = (float(euler[0]), float(euler[1]), float(euler[2]))
-        answers.append(Answer(phase.name, phase.color, angles, float(found.scores[y, x, rank])))
+        score = float(found.scores[y, x, rank])
+        role = _roles(found, y, x)[len(answers)]
+        answers.append(Answer(phase.name, phase.color, angles, score, role=role))
     return tuple(answers)
+
+
+def _roles(found: OrientationMap, y: int, x: int) -> list[str]:
+    """What each answer of a position is, in words."""
+    count = crystal_count(found)
+    crystals = 1 if count is None else int(count[y, x])
+    ranks = np.flatnonzero(found.phase_ids[y, x] >= 0)
+    return [place_word(int(rank), crystals) for rank in ranks]
 
 
 @lru_cache(maxsize=2)
@@ -174,10 +190,12 @@ def doubt_line(found: OrientationMap, y: int, x: int) -> str:
     code = int(found.ambiguity[y, x])
     reliability = float(found.reliability[y, x])
     sure = "" if np.isnan(reliability) else f"reliability {100 * reliability:.0f} %"
+    chosen = resolved(found)
+    told = "chosen by its neighbours" if chosen is not None and chosen[y, x] else ""
     cause = "" if code == 0 else f"in doubt: {AMBIGUITY[code]}"
     if code == Ambiguity.NO_DATA:
         cause = "no data: no pattern was recorded here, or the run ended before it"
-    return " · ".join(part for part in (sure, cause) if part)
+    return " · ".join(part for part in (sure, told, cause) if part)
 
 
 def measured_spots(
@@ -192,7 +210,11 @@ def measured_spots(
         unit = size if scan.peaks.calibrated else 1.0
         if unit is None:
             return None
-        return np.asarray(scan.peaks.at(y, x)[:, :2], dtype=np.float64) / unit + center
+        # Peaks are undistorted and centred: back to where the detector saw them.
+        calibration = scan.calibration
+        back = np.linalg.inv(calibration.undistortion).T / unit
+        here = calibration.centers(y, x, scan.shape[:2])
+        return np.asarray(scan.peaks.at(y, x)[:, :2].astype(np.float64) @ back + here)
     if method is None or method.geometry is None or size is None:
         return None
     from napari_diffmap.scan.tiles import Tile

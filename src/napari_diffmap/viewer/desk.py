@@ -152,7 +152,7 @@ class Desk:
         if off > max(2.0, found[2]):
             self.session.message.emit(
                 f"the direct beam is measured {off:.1f} pixels from the file's centre:"
-                " press Find direct beam in the Calibrate dock to use it"
+                " press Find beam in the Calibrate dock to use it"
             )
 
     def _failed(self, error: Exception) -> None:

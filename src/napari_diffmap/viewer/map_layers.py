@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
@@ -13,6 +14,7 @@ from psygnal import Signal
 
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries, BoundaryStyle
+from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
 from napari_diffmap.viewer.display import contrast_limits
 from napari_diffmap.viewer.map_pictures import (
     BoundaryLines,
@@ -32,12 +34,21 @@ if TYPE_CHECKING:
 
     from napari_diffmap.maps import OrientationMap
 
-Base = Literal["IPF-X", "IPF-Y", "IPF-Z", "phases", "score", "reliability"]
+Base = Literal["IPF-X", "IPF-Y", "IPF-Z", "phases", "score", "reliability", "crystals"]
 #: Pictures of which one is shown at a time, in the order of the form.
-BASES: tuple[Base, ...] = ("IPF-X", "IPF-Y", "IPF-Z", "phases", "score", "reliability")
+BASES: tuple[Base, ...] = (
+    "IPF-X",
+    "IPF-Y",
+    "IPF-Z",
+    "phases",
+    "score",
+    "reliability",
+    "crystals",
+)
 #: Line width of each boundary class in map pixels: class is told by width as well as colour.
 _WIDTHS = {"low-angle": 0.14, "vanishes under 180°": 0.2, "high-angle": 0.3, "phase boundary": 0.36}
 AMBIGUITY_LAYER = "ambiguity"
+RESOLVED_LAYER = "resolved by neighbours"
 
 
 def boundary_layer(name: str) -> str:
@@ -49,6 +60,7 @@ def boundary_layer(name: str) -> str:
 _ORDER = (
     *BASES,
     AMBIGUITY_LAYER,
+    RESOLVED_LAYER,
     *(boundary_layer(style.name) for style in BOUNDARY_TABLE),
 )
 
@@ -148,7 +160,9 @@ class MapLayers:
         grey = {"colormap": "viridis", "visible": False}
         score = {**grey, "contrast_limits": contrast_limits(pictures.score)}
         reliability = {**grey, "contrast_limits": (0.0, 1.0)}
-        return {
+        counted = {} if crystal_count(found) is None else {"crystals": self._show_crystals}
+        chosen = {} if resolved(found) is None else {RESOLVED_LAYER: self._show_resolved}
+        makers = {
             "IPF-Z": lambda: self._image("IPF-Z", pictures.ipf["z"], rgb=True),
             **self._line_makers(pictures.lines),
             "IPF-X": lambda: self._image("IPF-X", pictures.ipf["x"], rgb=True, visible=False),
@@ -158,12 +172,15 @@ class MapLayers:
             "phases": lambda: self._show_phases(found),
             AMBIGUITY_LAYER: lambda: self._show_ambiguity(found),
         }
+        small = {**counted, **chosen}
+        return makers | {name: partial(show, found) for name, show in small.items()}
 
     def _ensure(self, name: str) -> Layer | None:
         """A layer of the shown map; made again where the user deleted it."""
         pictures = self._pictures
         if name not in self._layers and pictures is not None and self._viewer() is not None:
-            self._makers(pictures)[name]()
+            # An imported map may have no such picture.
+            self._makers(pictures).get(name, lambda: None)()
         return self._layers.get(name)
 
     def _unless_gone(self, found: OrientationMap, step: Callable[[], None]) -> Callable[[], None]:
@@ -205,6 +222,31 @@ class MapLayers:
                 "index": [0, *(int(cause.code) for cause in shown)],
                 "cause": ["", *(cause.name for cause in shown)],
             },
+            visible=False,
+            opacity=0.75,
+        )
+
+    def _show_crystals(self, found: OrientationMap) -> None:
+        count = crystal_count(found)
+        assert count is not None
+        most = max(CRYSTAL_COLORS)
+        self._labels(
+            "crystals",
+            np.minimum(count, most).astype(np.uint8),
+            CRYSTAL_COLORS,
+            {"index": list(range(most + 1)), "crystals": ["", *map(str, CRYSTAL_COLORS)]},
+            visible=False,
+            opacity=1.0,
+        )
+
+    def _show_resolved(self, found: OrientationMap) -> None:
+        flags = resolved(found)
+        assert flags is not None
+        self._labels(
+            RESOLVED_LAYER,
+            flags.astype(np.uint8),
+            {1: RESOLVED_COLOR},
+            {"index": [0, 1], "answer": ["", "chosen by the neighbourhood"]},
             visible=False,
             opacity=0.75,
         )

@@ -20,6 +20,7 @@ from napari_diffmap.errors import BadInputError, CalibrationError
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.calibration_file import from_record, merged
 from napari_diffmap.scan.detectors import Detector
+from napari_diffmap.scan.peaks import PeakTable
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.scan.tiles import BlockReader
 from napari_diffmap.viewer.views import as_patterns
@@ -68,7 +69,7 @@ class Session:
         Detectors were added, removed, renamed, recoloured or shown.
     detector_moved(key)
         One detector changed its shape or response.
-    calibration_changed(calibration), phases_changed(), map_changed(map)
+    calibration_changed(calibration), phases_changed(), map_changed(map), peaks_changed(peaks)
         As they say.
     message(text)
         One line for the user; kept in `notes` until another scan is open.
@@ -83,6 +84,7 @@ class Session:
     calibration_changed = Signal(object)
     phases_changed = Signal()
     map_changed = Signal(object)
+    peaks_changed = Signal(object)
     message = Signal(str)
 
     def __init__(self) -> None:
@@ -267,7 +269,28 @@ class Session:
         self.scan = self.scan.with_calibration(calibration)
         if self.patterns is not None:
             self.patterns = self.patterns.with_calibration(calibration)
+            if self.patterns.peaks is not None:
+                peaks = self.patterns.peaks.with_pixel_size(calibration.pixel_size)
+                self.patterns = replace(self.patterns, peaks=peaks)
         self.calibration_changed.emit(calibration)
+
+    def set_peaks(self, peaks: PeakTable | None) -> None:
+        """Use a peak table of this scan for matching; None: the patterns themselves.
+
+        Raises
+        ------
+        BadInputError
+            If it is not of this scan's shape.
+        """
+        if self.patterns is None:
+            raise BadInputError("open a scan with patterns first")
+        if peaks is not None and peaks.shape != self.grid:
+            raise BadInputError(
+                f"the peaks have {peaks.shape[0]} × {peaks.shape[1]} positions, the scan"
+                f" {self.grid[0]} × {self.grid[1]}"
+            )
+        self.patterns = replace(self.patterns, peaks=peaks)
+        self.peaks_changed.emit(peaks)
 
     # -------------------------------------------------------- phases, maps
     def set_phases(self, phases: Iterable[CrystalPhase]) -> None:

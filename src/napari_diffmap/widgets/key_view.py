@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidge
 
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries import BOUNDARY_TABLE
+from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
 from napari_diffmap.widgets.parts import plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
@@ -129,6 +130,21 @@ def _line(color: str, text: str) -> str:
     return f'<span style="color:{color}">■</span> {escape(text)}<br>'
 
 
+def _counts_legend(found: OrientationMap) -> str:
+    """Crystals per pattern, and what the neighbourhood chose; empty for an imported map."""
+    text, count, chosen = "", crystal_count(found), resolved(found)
+    if count is not None and count.any():
+        answered = count[count > 0]
+        text += "<b>Crystals in a pattern</b><br>"
+        for n in np.unique(answered):
+            share = 100 * float((answered == n).mean())
+            text += _line(CRYSTAL_COLORS[min(int(n), max(CRYSTAL_COLORS))], f"{n}: {share:.1f} %")
+    if chosen is not None and chosen.any():
+        share = 100 * float(chosen.sum()) / max(1, int(found.indexed.sum()))
+        text += _line(RESOLVED_COLOR, f"resolved by neighbours {share:.1f} %")
+    return text
+
+
 def _legend(found: OrientationMap, low: float, high: float) -> str:
     mapped = max(int(found.indexed.sum()), 1)
     text = "<b>Phases</b><br>"
@@ -143,6 +159,7 @@ def _legend(found: OrientationMap, low: float, high: float) -> str:
             continue
         share = 100 * float((found.ambiguity == cause.code).sum()) / data
         text += _line(cause.color, f"{cause.name} {share:.1f} %")
+    text += _counts_legend(found)
     text += "<b>Boundaries</b><br>"
     words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"> {high:g}°, black"}
     for style in BOUNDARY_TABLE:

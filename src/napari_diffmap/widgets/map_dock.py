@@ -105,7 +105,9 @@ class MapDock(QWidget):
         self.map_button.setToolTip("Map orientations and phases of the whole scan")
         self.map_button.clicked.connect(self.start)
         self.pause_button = QPushButton("Pause")
-        self.pause_button.setToolTip("Hold the run, or let it go on; acts within a second")
+        self.pause_button.setToolTip(
+            "Hold the run, or let it go on; acts within a second. After Stop: map what is left"
+        )
         self.pause_button.clicked.connect(self.toggle_pause)
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run within a second; what is mapped stays")
@@ -248,14 +250,18 @@ class MapDock(QWidget):
             report_error(error)
 
     def toggle_pause(self) -> None:
-        """Hold the run or let it go on."""
-        if self.run.state == "paused":
+        """Hold the run or let it go on, also one that was stopped."""
+        if self.run.resumable:
+            try:
+                self.run.start(self.form.parameters(), resume=True)  # type: ignore[arg-type]
+            except DiffmapError as error:
+                report_error(error)
+        elif self.run.state == "paused":
             self.run.resume()
         else:
             self.run.pause()
 
     def _on_state(self, state: str) -> None:
-        self.pause_button.setText("Resume" if state == "paused" else "Pause")
         if state == "paused":
             self.line.setText("Paused: " + self.line.full_text())
         elif state == "stopping":
@@ -319,7 +325,11 @@ class MapDock(QWidget):
             self.line.setText(_outcome(self.run.last) or missing or "Ready: press Map.")
             self._show_share(_share(self.run.last))
         self.map_button.setEnabled(idle and not missing)
-        self.pause_button.setEnabled(self.run.state in ("running", "paused"))
+        goes_on = self.run.state == "paused" or self.run.resumable
+        self.pause_button.setText("Resume" if goes_on else "Pause")
+        self.pause_button.setEnabled(
+            self.run.state in ("running", "paused") or (self.run.resumable and not missing)
+        )
         self.stop_button.setEnabled(self.run.state in ("running", "paused"))
         for button in (self.add_cif, self.bundled):
             button.setEnabled(idle)

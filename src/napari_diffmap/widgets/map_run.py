@@ -17,6 +17,7 @@ from napari_diffmap.widgets.bridge import JobWorker, report, report_error, start
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
+    from napari_diffmap.jobs.pipeline import RunResult
     from napari_diffmap.methods.orientation import OrientationParameters
 
 State = Literal["idle", "running", "paused", "stopping"]
@@ -51,6 +52,7 @@ class MapRun:
         self._worker: JobWorker | None = None
         self._scan: object = None
         self._coming: Any = None
+        self._used: tuple[Any, ...] = ()
         session.scan_changed.connect(self._on_scan)
 
     # --------------------------------------------------------------- asking
@@ -68,14 +70,29 @@ class MapRun:
             return f"Enter the {' and the '.join(lacking)} in the Calibrate dock first."
         return ""
 
+    @property
+    def resumable(self) -> bool:
+        """Whether the last run ended early and can go on from what it mapped."""
+        return self.state == "idle" and self.last is not None and not self.last.result.complete
+
     # -------------------------------------------------------------- running
-    def start(self, parameters: OrientationParameters | None = None) -> None:
+    def start(
+        self, parameters: OrientationParameters | None = None, *, resume: bool = False
+    ) -> None:
         """Map the session's scan with its phases.
+
+        Parameters
+        ----------
+        parameters
+            Settings of the matcher.
+        resume
+            Go on with the run that ended early.
 
         Raises
         ------
         BadInputError
-            If something is missing or a map runs already.
+            If something is missing, a map runs already, or what is resumed was
+            begun with other settings, phases or calibration.
         """
         if self.state != "idle":
             raise BadInputError("a map is running: stop it first")
@@ -85,6 +102,9 @@ class MapRun:
         session, control = self.session, JobControl()
         scan, phases, reader = session.patterns, session.phases, session.reader
         assert scan is not None
+        using = (parameters, tuple(phases), scan.calibration)
+        before = self._resumed(using) if resume else None
+        self._used = using
         self._control, self._scan = control, session.scan
 
         def work(worker: JobWorker) -> OrientationRun:
@@ -110,6 +130,7 @@ class MapRun:
                     on_progress=worker.progressed.emit,
                     on_tile=tiles,
                     reader=reader,
+                    before=before,
                 ),
             ).result()
 
@@ -125,6 +146,16 @@ class MapRun:
             tile=self._on_tile,
             description="orientation map",
         )
+
+    def _resumed(self, using: tuple[Any, ...]) -> RunResult:
+        if not self.resumable or self.last is None:
+            raise BadInputError("no map ended early: press Map")
+        if using != self._used:
+            raise BadInputError(
+                "settings, phases or calibration changed since the map was stopped: press Map to"
+                " begin anew"
+            )
+        return self.last.result
 
     def pause(self) -> None:
         """Hold the run; it stops within half a second."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
     from napari_diffmap.methods.orientation import OrientationMethod
 
+#: Finds the spots of a position: places on the detector, and a line about them.
+Trial = Callable[[Scan, int, int], tuple["NDArray[np.floating] | None", str]]
+
 #: Answers worded below the pattern.
 _SHOWN = 3
 
@@ -33,6 +36,7 @@ class _Shown:
     simulated: NDArray[np.floating] | None
     labels: list[str]
     text: str
+    facts: str = ""
 
 
 class SpotOverlay:
@@ -52,6 +56,8 @@ class SpotOverlay:
     """
 
     answered = Signal(str)
+    #: What the finder that is being tried says of this pattern.
+    looked = Signal(str)
 
     def __init__(
         self,
@@ -64,6 +70,9 @@ class SpotOverlay:
         self.pattern = pattern
         self.runner = runner
         self._method = method
+        #: A finder being tried: its spots are drawn instead of those used.
+        self.trial: Trial | None = None
+        session.peaks_changed.connect(self.update)
         session.position_changed.connect(self.update)
         session.region_changed.connect(self.update)
         session.map_changed.connect(self.update)
@@ -75,7 +84,8 @@ class SpotOverlay:
         """Find and draw the spots of the present position."""
         session = self.session
         scan, found = session.patterns, session.map
-        nothing = found is None and (scan is None or scan.peaks is None)
+        trial = self.trial
+        nothing = found is None and trial is None and (scan is None or scan.peaks is None)
         if scan is None or session.region is not None or nothing:
             self.runner.cancel("spots")
             self.pattern.set_spots(None, None)
@@ -85,10 +95,13 @@ class SpotOverlay:
         phases, method = session.phases, self._method()
 
         def work(_token: object) -> _Shown:
-            return _describe(scan, found, phases, method, y, x)
+            return _describe(scan, found, phases, method, y, x, trial)
 
         def done(shown: _Shown) -> None:
+            if self.trial is not trial:
+                return
             if session.position == (y, x) and session.region is None and session.map is found:
+                self.looked.emit(shown.facts)
                 self.pattern.set_spots(shown.measured, shown.simulated, shown.labels)
                 self.answered.emit(shown.text)
 
@@ -108,14 +121,19 @@ def _describe(
     method: OrientationMethod | None,
     y: int,
     x: int,
+    trial: Trial | None = None,
 ) -> _Shown:
-    measured = measured_spots(scan, method, y, x)
+    facts = ""
+    if trial is not None:
+        measured, facts = trial(scan, y, x)
+    else:
+        measured = measured_spots(scan, method, y, x)
     if found is None:
-        return _Shown(measured, None, [], "")
+        return _Shown(measured, None, [], "", facts)
     pixel = describe(scan, found, y, x, method=method, phases=phases)
     line = " · ".join(part for part in (pixel.doubt, pixel.note) if part)
     text = answers_html(pixel.answers[:_SHOWN], line)
-    return _Shown(measured, pixel.simulated, pixel.hkl, text)
+    return _Shown(measured, pixel.simulated, pixel.hkl, text, facts)
 
 
 def answers_html(answers: Sequence[Answer], line: str) -> str:
@@ -129,6 +147,7 @@ def answers_html(answers: Sequence[Answer], line: str) -> str:
             f"Euler {euler}",
             f"zone {answer.zone} ({answer.zone_off:.1f}° off)" if answer.zone else "",
             f"score {answer.score:.3f}",
+            escape(answer.role),
         )
         weight = "bold" if rank == 1 else "normal"
         inner = "".join(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.map_layers import MapLayers
+from napari_diffmap.viewer.peak_layers import PeakLayers
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import LatestRunner, report
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
+from napari_diffmap.widgets.peak_run import PeakRun
 from napari_diffmap.widgets.spots import SpotOverlay
 
 if TYPE_CHECKING:
@@ -33,10 +36,12 @@ class Workbench:
         self.session = self.desk.session
         self.maps = MapLayers(self.session, viewer, self.runner)
         self.run = MapRun(self.session, self.maps)
+        self.calibrating = Calibrating(self.session, self.runner)
         self.opening = Opening(self.desk)
         self.spots = SpotOverlay(
             self.session, self.desk.pattern, self.runner, lambda: self.run.method
         )
+        self.peaks = PeakRun(self.session, PeakLayers(self.session, viewer), self.spots)
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)
         self.session.message.connect(report)
@@ -53,6 +58,8 @@ class Workbench:
         if _BENCHES.pop(self._key, None) is None:
             return
         self.run.stop()
+        self.peaks.stop()
+        self.calibrating.stop()
         self.runner.close()
         self.session.message.disconnect(report)
         self.docks.clear()

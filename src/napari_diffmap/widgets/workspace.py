@@ -14,6 +14,7 @@ from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.map_dock import MapDock
 from napari_diffmap.widgets.pattern_dock import PatternDock
+from napari_diffmap.widgets.peaks_dock import PeaksDock
 from napari_diffmap.widgets.scan_dock import ScanDock
 from napari_diffmap.widgets.workbench import Workbench, main_window, workbench_of
 
@@ -21,6 +22,7 @@ from napari_diffmap.widgets.workbench import Workbench, main_window, workbench_o
 TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Scan", ScanDock),
     ("Calibrate", CalibrateDock),
+    ("Peaks", PeaksDock),
     ("Map", MapDock),
     ("Key", KeyView),
 )
@@ -73,11 +75,12 @@ def docks_of(viewer: Any) -> dict[str, QDockWidget]:
     return found
 
 
-_OURS = (PatternDock, ScanDock, CalibrateDock, MapDock, KeyView)
+_OURS = (PatternDock, ScanDock, CalibrateDock, PeaksDock, MapDock, KeyView)
 _NAMES = {
     PatternDock: "Pattern",
     ScanDock: "Scan",
     CalibrateDock: "Calibrate",
+    PeaksDock: "Peaks",
     MapDock: "Map",
     KeyView: "Key",
 }

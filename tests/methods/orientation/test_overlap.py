@@ -10,8 +10,10 @@ import torch
 
 from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.maps.quaternions import disorientation
+from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.methods.orientation.overlap import fade, faded
 from napari_diffmap.methods.registration.spots import PeakBatch
+from napari_diffmap.scan.tiles import iter_tiles
 
 #: Shares of the diffracted counts of one, two and three crystals.
 SHARES = {1: (1.0,), 2: (0.6, 0.4), 3: (0.4, 0.33, 0.27)}
@@ -144,3 +146,42 @@ def test_nothing_is_counted_where_nothing_is_answered(bench: Any) -> None:
     _, found = bench.run(bench.as_scan(images), [load_phase("Si")])
     assert (found["phase_ids"] == -1).all()
     assert (found["crystals"] == 0).all()
+
+
+def test_dense_patterns_of_which_little_is_left(bench: Any) -> None:
+    """Lists of more than 64 spots: what a crystal leaves is shorter than what it was."""
+    phase = load_phase("LiNiO2")
+    q = bench.random_rotations(2 * 12, 9).reshape(12, 2, 4)
+    lists = [bench.perfect_peaks(phase, q[:, j], sigma=0.03) for j in range(2)]
+    both = PeakBatch(
+        *(
+            torch.cat([getattr(one, name) for one in (*lists, lists[0])], dim=1)
+            for name in ("kx", "ky", "intensity", "trust")
+        )
+    )
+    method = OrientationMethod(OrientationParameters(), [phase])
+    method.prepare(bench.as_scan(bench.counted(bench.draw(phase, q[:, 0]))))
+    answers, evidence = method.answer(both, np.zeros(12, dtype=bool))
+    assert both.kx.shape[1] > 64
+    assert evidence.crystals is not None
+    assert (evidence.crystals >= 1).all()
+    assert (evidence.crystals == 2).mean() > 0.7
+    assert len(answers.phase) == 12
+
+
+def test_an_answer_does_not_depend_on_its_batch(bench: Any) -> None:
+    """To the last bit: a run that goes on must find what an uninterrupted one finds."""
+    phase = load_phase("LiNiO2")
+    q = bench.random_rotations(40, 12).reshape(20, 2, 4)
+    expected = 0.6 * bench.draw(phase, q[:, 0]) + 0.4 * bench.draw(phase, q[:, 1])
+    scan = bench.as_scan(bench.counted(expected))
+    method = OrientationMethod(OrientationParameters(), [phase])
+    method.prepare(scan)
+    (tile, *more) = iter_tiles(scan)
+    assert not more
+    whole = method.run(tile)
+    assert (whole["crystals"] > 1).any()
+    for size in (1, 3, 7):
+        for part in tile.split(size):
+            for name, values in method.run(part).items():
+                np.testing.assert_array_equal(values, whole[name][part.rows, part.columns])

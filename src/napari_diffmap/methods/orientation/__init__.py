@@ -10,6 +10,7 @@ from napari_diffmap.methods.orientation.describe import (
 from napari_diffmap.methods.orientation.method import OrientationMethod
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.orientation.result import assemble
+from napari_diffmap.methods.orientation.spatial import resolve
 
 __all__ = [
     "AnswerDescription",
@@ -18,4 +19,5 @@ __all__ = [
     "PredictedSpots",
     "assemble",
     "describe_pixel",
+    "resolve",
 ]

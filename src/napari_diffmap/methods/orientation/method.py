@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from napari_diffmap.crystal.phases import CrystalPhase, load_phases
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import MapSpec, Report, TileLike
+from napari_diffmap.methods.orientation.batches import evened
 from napari_diffmap.methods.orientation.doubt import (
     Evidence,
     causes,
@@ -261,12 +262,12 @@ class OrientationMethod:
         n_best = max(self.parameters.n_best, 1)
 
         def work(part: slice) -> tuple[Answers, Crystals]:
-            chosen = peaks.take(torch.arange(part.start, part.stop, device=self._device))
+            wanted = torch.arange(part.start, part.stop, device=self._device)
+            chosen, p = evened(peaks.take(wanted)), self.parameters
             first = search.match(chosen, n_best)
-            p = self.parameters
-            return first, further_crystals(
-                search, chosen, first, p.most_crystals, p.intensity_power
-            )
+            crystals = further_crystals(search, chosen, first, p.most_crystals, p.intensity_power)
+            mine = torch.arange(len(wanted), device=self._device)
+            return first.take(mine), crystals.take(mine)
 
         pieces = self._spread(work, len(peaks), search.batch)
         answers = Answers.joined([piece[0] for piece in pieces])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from napari_diffmap.methods.orientation.batches import evened
 from napari_diffmap.methods.registration.spots import PeakBatch
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Crystals:
     count: Tensor
     score: Tensor
     share: Tensor
+
+    def take(self, index: Tensor) -> Crystals:
+        """Those of some of the patterns."""
+        return Crystals(self.count[index], self.score[index], self.share[index])
 
 
 def fade(weight: Tensor, peaks: PeakBatch, kx: Tensor, ky: Tensor, edge: float) -> Tensor:
@@ -104,8 +109,9 @@ def further_crystals(
         rows = rows[tried]
         if not len(rows):
             break
-        rest = rest.take(rows)
-        answer = search.match(rest, 1)
+        # Filled up, and as wide as the spots that are left: what is in the batch must not matter.
+        rest, mine = evened(rest.take(rows)), torch.arange(len(rows), device=rows.device)
+        answer, rest = search.match(rest, 1).take(mine), rest.take(mine)
         known = search.same_as(first, rows, crystal, answer)
         index = torch.nonzero(_believed(answer, rest) & ~known).reshape(-1)
         rows = rows[index]

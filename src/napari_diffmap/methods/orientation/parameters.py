@@ -210,6 +210,12 @@ class OrientationParameters(BaseModel):
         ge=0,
         le=1,
     )
+    spatial: bool = Field(
+        default=True,
+        title="Ask the neighbours",
+        description="Where an answer is in doubt and its reliable neighbours clearly agree with"
+        " another of those kept, that one is put first; the map says where.",
+    )
     memory_mb: int = Field(
         default=768,
         title="Memory",

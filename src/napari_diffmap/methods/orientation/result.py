@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.orientation.method import OrientationMethod
     from napari_diffmap.scan.scan import Scan
 
-_EXTRA = ("spots", "explained", "found", "margin", "crystals")
+_EXTRA = ("spots", "explained", "found", "margin", "crystals", "resolved")
 
 
 def assemble(

@@ -22,8 +22,13 @@ def radii(shape: tuple[int, int], centers: Tensor) -> Tensor:
     return torch.sqrt((y**2)[:, :, None] + (x**2)[:, None, :])
 
 
-def radial_background(images: Tensor, centers: Tensor, quantum: float) -> Tensor:
-    """Mean of each ring about the beam, spots clipped away, ``(b, rings)``.
+def radial_background(
+    images: Tensor, centers: Tensor, noise: NoiseModel, inner: float = 0.0
+) -> Tensor:
+    """Mean of each ring about the beam between the spots, ``(b, rings)``.
+
+    Spots may fill most of a ring of a small pattern: so the mean is sought from
+    below, among values that the noise of that mean can explain.
 
     Parameters
     ----------
@@ -31,31 +36,66 @@ def radial_background(images: Tensor, centers: Tensor, quantum: float) -> Tensor
         ``(b, ky, kx)`` clean patterns.
     centers
         ``(b, 2)`` direct beam, pixels.
-    quantum
-        Smallest step of the values; a single count is never clipped.
+    noise
+        How the noise grows with the signal.
+    inner
+        Radius up to which the background goes on as it is there, pixels: rings are
+        too coarse for the direct beam, and what they left of it would look like spots.
     """
-    stride = max(1, round(float(np.sqrt(images.shape[1] * images.shape[2] / 12000))))
+    stride = max(1, round(float(np.sqrt(images.shape[1] * images.shape[2] / 8000))))
     height, width = images.shape[1:]
     rings = int(np.hypot(height, width) / RING) + 2
     sampled = images[:, ::stride, ::stride]
     at = radii((sampled.shape[1], sampled.shape[2]), centers / stride) * stride
-    ring = (at / RING).long().clamp_max(rings - 1).reshape(len(images), -1)
+    at = at.reshape(len(images), -1)
+    ring = (at / RING).long().clamp_max(rings - 1)
     flat = sampled.reshape(len(images), -1)
     zeros = torch.zeros(len(images), rings, device=images.device)
-    kept = torch.ones_like(flat)
-    level = zeros
-    for limit in (3.0, 3.0, 0.0):
+
+    def mean(values: Tensor, kept: Tensor) -> Tensor:
         size = zeros.scatter_add(1, ring, kept).clamp_min(1.0)
-        level = zeros.scatter_add(1, ring, flat * kept) / size
-        if not limit:
-            break
-        gap = flat - level.gather(1, ring)
-        spread = torch.sqrt(zeros.scatter_add(1, ring, gap * gap * kept) / size)
-        kept = (gap.abs() <= limit * spread.gather(1, ring) + quantum).to(flat.dtype)
-    # An empty ring (off the detector) goes on as the one before it.
+        return zeros.scatter_add(1, ring, values * kept) / size
+
+    def slope(values: Tensor) -> Tensor:
+        step = torch.nn.functional.pad(values, (1, 1), mode="replicate")
+        rise: Tensor = (step[:, 2:] - step[:, :-2]) / (2 * RING)
+        return rise
+
+    kept = torch.ones_like(flat)
+    level = mean(flat, kept)
+    kept = (flat <= level.gather(1, ring)).to(flat.dtype)
+    level = mean(flat, kept)
+    for _ in range(3):
+        # A ring on the flank of the beam spans more values than noise does.
+        reach = 3.0 * torch.sqrt(noise.variance(level)) + noise.gain + RING * slope(level).abs()
+        kept = ((flat - level.gather(1, ring)).abs() <= reach.gather(1, ring)).to(flat.dtype)
+        level = mean(flat, kept)
+    # The pixels of a ring do not lie about its middle evenly: on a steep flank that counts.
+    middle = RING * (torch.arange(rings, device=images.device) + 0.5)
+    off = torch.where(level != 0, middle - mean(at, kept), 0.0).clamp(-0.5 * RING, 0.5 * RING)
+    level = level + slope(level) * off
+    first = min(int(np.ceil(inner / RING)), rings - 2)
+    level[:, :first] = level[:, first : first + 1]
     smooth = level.clone()
     smooth[:, 1:-1] = 0.25 * level[:, :-2] + 0.5 * level[:, 1:-1] + 0.25 * level[:, 2:]
     return smooth
+
+
+def background_image(profile: Tensor, shape: tuple[int, ...], centers: Tensor) -> Tensor:
+    """Radial background of every pixel, ``(b, ky, kx)``."""
+    frame, last = (shape[1], shape[2]), profile.shape[1] - 1.001
+    rise = torch.nn.functional.pad(profile[:, 1:] - profile[:, :-1], (0, 1))
+    middle = centers.mean(dim=0, keepdim=True)
+    if float((centers - middle).abs().max()) < 0.25:
+        # One table of places for all patterns: several times faster.
+        place = (radii(frame, middle).reshape(-1) / RING - 0.5).clamp_(0, last)
+        ring = place.long()
+        inner, step = profile.index_select(1, ring), rise.index_select(1, ring)
+    else:
+        place = (radii(frame, centers).reshape(len(profile), -1) / RING - 0.5).clamp_(0, last)
+        ring = place.long()
+        inner, step = profile.gather(1, ring), rise.gather(1, ring)
+    return inner.addcmul_(step, place.sub_(ring)).reshape(len(profile), *frame)
 
 
 def at_radius(profile: Tensor, which: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +117,8 @@ def measure_noise(frames: NDArray[np.float32], counts: bool) -> NoiseModel:
     frames
         ``(n, ky, kx)`` sampled patterns.
     counts
-        Whether the values are integers; a gain near one is then one.
+        Whether the values are integers: they are taken as counts where their
+        variance is near their mean.
     """
     from scipy.ndimage import uniform_filter
     from scipy.optimize import nnls
@@ -98,9 +139,13 @@ def measure_noise(frames: NDArray[np.float32], counts: bool) -> NoiseModel:
     if not rows or max(values) <= 0:
         return NoiseModel(1.0 if counts else 0.0, 0.0)
     weight = 1 / (np.array(values) + 0.01 * max(values))
+    means = np.array(rows)[:, 1]
+    if counts and means.max() > 0:
+        # Over the background alone: where spots are, their slopes pass for noise.
+        dim = means <= np.median(means)
+        if 0.6 < np.sum(np.array(values)[dim]) / max(np.sum(means[dim]), 1e-12) < 1.6:
+            return NoiseModel(1.0, 0.0)
     (offset, gain), _ = nnls(np.array(rows) * weight[:, None], np.array(values) * weight)
-    if counts and 0.5 < gain < 2.0:
-        gain = 1.0
     return NoiseModel(float(gain), float(np.sqrt(offset)))
 
 

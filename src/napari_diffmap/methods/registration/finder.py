@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from napari_diffmap.methods.registration.background import (
+    RING,
     at_radius,
+    background_image,
     radial_background,
+    radii,
 )
 from napari_diffmap.methods.registration.fit import NoiseModel, fit_spots, windows
 from napari_diffmap.methods.registration.significance import (
@@ -28,6 +31,12 @@ _FEW_COUNTS = 20.0
 #: Disks that a place is in count as so many independent ones (measured on counts of
 #: 0.01 to 2 a pixel).
 _OVERLAP = 0.2
+
+#: A quarter of normal noise is nearer to its mean than so many of its widths.
+_QUARTER = 0.3186
+
+#: A ring is believed to be so many times noisier than the background makes it.
+_MOST_EXCESS = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +93,9 @@ class PeakFinder(SpotFinder):
         How the noise grows with the signal.
     device
         Torch device.
+    excess
+        How many times the noise that the model predicts the response shows; see
+        `measure_excess`.
     """
 
     def __init__(
@@ -93,16 +105,18 @@ class PeakFinder(SpotFinder):
         most: int,
         noise: NoiseModel,
         device: torch.device | str = "cpu",
+        excess: float = 1.0,
     ) -> None:
         super().__init__(detector, device)
         self.most = most
         self.noise = noise
+        self.excess = excess
         kernel = self.kernel
         self._area = searched_area(detector)
         elements = resolution_elements(kernel, self._area)
         self.detector = replace(detector, threshold=threshold_for(false_spots, elements))
         self._rarest = false_spots / self._area
-        self._per_pixel = 1.0 / float(np.sqrt((kernel**2).sum()))
+        self._power = float(np.sqrt((kernel**2).sum()))
         self._rays = _rays(detector.spot_sigma, self.device)
         self._full_height = self._height_of_one()
 
@@ -122,8 +136,10 @@ class PeakFinder(SpotFinder):
             ``(b, 2)`` direct beam (ky, kx), pixels.
         """
         images = self.clean(images)
-        found = self._detect(images, centers)
-        profile = radial_background(images, centers, self.detector.quantum)
+        profile, response, noise = self._lifted(images, centers)
+        noise = self._believed(noise, profile)
+        # The kernel has no sum and the background is gone: nothing is left to subtract.
+        found = self._candidates(images, centers, response, torch.zeros_like(noise), noise)
         down, across = (found.row - centers[found.which, 0], found.column - centers[found.which, 1])
         radius = torch.hypot(down, across)
         level, slope = at_radius(profile, found.which, radius)
@@ -148,8 +164,66 @@ class PeakFinder(SpotFinder):
             prominence=self._prominence(found.response, which, y, x),
             width=fitted.sigma,
             snr=found.significance[keep],
-            noise=found.noise.median(dim=1).values * self._per_pixel,
+            noise=noise[:, : self._inside(centers)].median(dim=1).values / self._power,
         )
+
+    def measure_excess(self, images: Tensor, centers: Tensor) -> float:
+        """How many times the predicted noise the response of some patterns shows.
+
+        More than once where neighbouring pixels share their noise, as behind a
+        scintillator.  Spots may fill a third of a pattern: so the smallest quarter
+        of the responses is compared with that of normal noise.
+        """
+        images = self.clean(images)
+        profile, response, noise = self._lifted(images, centers)
+        predicted = self._predicted(profile)
+        if self.noise.counting and float(profile.median()) < 1.0:
+            return 1.0
+        rings = slice(min(4, self._inside(centers) // 2), self._inside(centers))
+        by_ring = float((noise[:, rings] / predicted[:, rings]).median())
+        step = max(1, int(np.sqrt(images.shape[1] * images.shape[2] / 6000)))
+        shape = (images.shape[1], images.shape[2])
+        ring = (radii(shape, centers) / RING).long()[:, ::step, ::step].reshape(len(images), -1)
+        ring = ring.clamp_max(predicted.shape[1] - 1)
+        score = response[:, ::step, ::step].reshape(len(images), -1) / predicted.gather(1, ring)
+        by_pixel = float(np.quantile(score.abs().cpu().numpy(), 0.25)) / _QUARTER
+        ratio = min(by_ring, by_pixel)
+        if self.noise.counting:
+            return float(np.clip(ratio, 1.0, _MOST_EXCESS))
+        return float(np.clip(ratio, 0.5, 20.0))
+
+    def _lifted(self, images: Tensor, centers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Radial background, response without it, and the response's noise in each ring."""
+        profile = radial_background(images, centers, self.noise, self.detector.q_min)
+        flat = images
+        if self.detector.subtract_background:
+            flat = images - background_image(profile, images.shape, centers)
+        response = self.response(flat)
+        _, noise = self._ring_statistics(images, response, centers)
+        return profile, response, noise
+
+    def _predicted(self, profile: Tensor) -> Tensor:
+        """Noise of the response that the background's own noise makes, ``(b, rings)``."""
+        quantum, floor = self.noise.gain, self.noise.readout**2
+        # A ring that counted nothing expects a count in some hundred pixels.
+        variance = quantum * profile.clamp_min(0.003 * quantum) + floor
+        return torch.sqrt(variance + 1e-12) * self._power
+
+    def _believed(self, measured: Tensor, profile: Tensor) -> Tensor:
+        """Noise of each ring: as measured, within what the background can make.
+
+        The rings of a crystal looked at along a zone axis hold so many spots that
+        their spread is no noise; a halo or a band is more than counting noise.
+        """
+        predicted = self.excess * self._predicted(profile)
+        return torch.maximum(torch.minimum(measured, _MOST_EXCESS * predicted), predicted)
+
+    def _inside(self, centers: Tensor) -> int:
+        """Rings that lie on the detector."""
+        height, width = self.detector.shape
+        cy, cx = (float(c) for c in centers.mean(dim=0))
+        reach = max(min(cy, height - 1 - cy), min(cx, width - 1 - cx), 8.0)
+        return max(4, int(reach / RING))
 
     def _enough_counts(self, images: Tensor, found: Detected, level: Tensor) -> Tensor:
         """Whether the counts under a spot are more than chance gathers there.

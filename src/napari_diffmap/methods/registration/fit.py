@@ -35,6 +35,11 @@ class NoiseModel:
     gain: float
     readout: float
 
+    @property
+    def counting(self) -> bool:
+        """Whether values are counts without any other noise."""
+        return self.gain == 1.0 and self.readout == 0.0
+
     def variance(self, mean: Tensor) -> Tensor:
         """Variance of values whose mean is known."""
         # Half a count: where nothing is expected a first electron still says little.

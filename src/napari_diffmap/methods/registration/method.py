@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import Report, TileLike
-from napari_diffmap.methods.registration.epattern import EPatternFinder
+from napari_diffmap.methods.registration.epattern import EPatternFinder, white_level
 from napari_diffmap.methods.registration.finder import FoundSpots, PeakFinder
 from napari_diffmap.methods.registration.parameters import RegistrationParameters
 from napari_diffmap.methods.registration.setting import Setting, find_setting
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_diffmap.scan.scan import Scan
 
 #: Patterns that one thread works on at a time; a GPU takes as many as its memory likes.
-_CPU_BATCH, _GPU_PIXELS = 32, 1 << 26
+_CPU_BATCH, _CPU_PIXELS, _GPU_PIXELS = 32, 1 << 20, 1 << 26
 
 #: Columns of `TileSpots.rows`.
 COLUMNS = ("ky", "kx", "intensity", "prominence", "width", "snr")
@@ -104,17 +104,23 @@ class RegistrationMethod:
         if p.preset == "ePattern":
             self._finder = EPatternFinder(
                 shape=detector.shape,
-                white=setting.white,
+                white=white_level(setting.frames),
                 inner=detector.q_min,
                 outer=detector.q_max,
                 spot_sigma=detector.spot_sigma,
                 most=p.most,
             )
             return
+        single = PeakFinder(detector, p.false_spots, p.most, noise)
+        rows, columns = setting.places.T
+        beams = setting.calibration.centers(rows, columns, setting.scan_shape)
+        excess = single.measure_excess(
+            torch.from_numpy(setting.frames), torch.as_tensor(beams, dtype=torch.float32)
+        )
         if p.neighbours:
             detector = replace(detector, quantum=detector.quantum / 9)
             noise = replace(noise, gain=noise.gain / 9, readout=noise.readout / 3)
-        self._finder = PeakFinder(detector, p.false_spots, p.most, noise, self._device)
+        self._finder = PeakFinder(detector, p.false_spots, p.most, noise, self._device, excess)
 
     @property
     def threshold(self) -> float | None:
@@ -239,12 +245,14 @@ class RegistrationMethod:
     def _spread(self, work: Callable[[slice], FoundSpots], total: int) -> list[FoundSpots]:
         """Run over the patterns, on a CPU with one torch thread in each of several workers."""
         assert self.setting is not None
+        pixels = int(np.prod(self.setting.detector.shape))
         if self._device.type != "cpu":
-            pixels = int(np.prod(self.setting.detector.shape))
             size = max(1, _GPU_PIXELS // pixels)
             return [work(slice(i, min(i + size, total))) for i in range(0, total, size)]
         workers = torch.get_num_threads()
-        size = max(1, min(_CPU_BATCH, -(-total // workers)))
+        # Larger batches leave the processor's cache.
+        batch = min(_CPU_BATCH, max(1, _CPU_PIXELS // pixels))
+        size = max(1, min(batch, -(-total // workers)))
         cuts = [slice(i, min(i + size, total)) for i in range(0, total, size)]
         if workers == 1 or len(cuts) == 1:
             return [work(cut) for cut in cuts]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from napari_diffmap.errors import BadInputError, CalibrationError
 from napari_diffmap.methods.registration.background import measure_noise
 from napari_diffmap.methods.registration.bad_pixels import find_bad_pixels
-from napari_diffmap.methods.registration.epattern import white_level
 from napari_diffmap.methods.registration.fit import NoiseModel
 from napari_diffmap.methods.registration.parameters import RegistrationParameters
 from napari_diffmap.methods.registration.spot_size import measure_spot_sigma
@@ -38,8 +37,8 @@ class Setting:
         Radius of the direct beam at half height, pixels.
     noise
         How the noise grows with the signal, of one pattern.
-    white
-        Value shown as white.
+    frames, places
+        ``(n, ky, kx)`` some patterns and their ``(n, 2)`` scan positions.
     """
 
     detector: Detector
@@ -47,7 +46,8 @@ class Setting:
     scan_shape: tuple[int, int]
     beam_radius: float
     noise: NoiseModel
-    white: float
+    frames: NDArray[np.float32]
+    places: NDArray[np.float64]
 
     @property
     def scale(self) -> float:
@@ -112,7 +112,8 @@ def find_setting(scan: Scan, parameters: RegistrationParameters) -> Setting:
         scan_shape=(int(scan.shape[0]), int(scan.shape[1])),
         beam_radius=radius,
         noise=measure_noise(frames, counts > 0),
-        white=white_level(frames),
+        frames=frames[:: max(1, len(frames) // 24)],
+        places=places[:: max(1, len(places) // 24)],
     )
 
 

@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 #: Maxima of a smooth field that are maxima of its pixels too, and pass for a spot.
 #: Measured on pure noise (normal and counts from 0.4 a pixel on, spots of 1 to 3 pixels).
-_ON_PIXELS = 0.5
+_ON_PIXELS = 0.4
 
 
 def resolution_elements(kernel: NDArray[np.float64], area: float) -> float:

@@ -250,6 +250,12 @@ class SpotFinder:
         """Every spot of clean patterns."""
         response = self.response(images)
         level, noise = self._ring_statistics(images, response, centers)
+        return self._candidates(images, centers, response, level, noise)
+
+    def _candidates(
+        self, images: Tensor, centers: Tensor, response: Tensor, level: Tensor, noise: Tensor
+    ) -> Detected:
+        """Maxima of the response that stand out of the level and noise of their rings."""
         lowest = (level + self.detector.threshold * noise).amin(dim=1)
         top = _local_maximum(response, max(1, round(1.5 * self.detector.spot_sigma)))
         found = (response == top) & (response > lowest[:, None, None])
