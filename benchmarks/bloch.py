@@ -37,8 +37,8 @@ def bloch_spots(
     voltage_kv: float,
     q_max: float,
     *,
-    s_max: float = 0.05,
-    most_beams: int = 100,
+    s_max: float = 0.1,
+    most_beams: int = 120,
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
     """kx, ky (1/Å) and intensity (share of the incident beam) of every orientation.
 

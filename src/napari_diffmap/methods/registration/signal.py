@@ -16,8 +16,7 @@ class SpotSignal:
     Attributes
     ----------
     response
-        ``(b, ky, kx)`` response to the spot-shaped kernel; NaN where nothing can be
-        said.
+        ``(b, ky, kx)`` response to the spot-shaped kernel.
     level, noise
         ``(b, rings)`` mean and spread of the response in each ring about the beam.
     ring
@@ -28,6 +27,13 @@ class SpotSignal:
         ``(2, 2)`` takes (ky, kx) in 1/Å to pixels about the beam.
     step
         What one count adds to the response; 0 where values are no counts.
+    blind
+        ``(ky, kx)`` bool: seams and bad pixels too wide to see past; None without any.
+    shaded
+        ``(b, ky / block, kx / block)`` bool: blocks where something stands before the
+        detector; None where that cannot be told.
+    block
+        Pixels of a block.
     """
 
     response: Tensor
@@ -37,6 +43,9 @@ class SpotSignal:
     centers: Tensor
     to_pixels: Tensor
     step: float = 0.0
+    blind: Tensor | None = None
+    shaded: Tensor | None = None
+    block: int = 8
 
     def take(self, index: Tensor) -> SpotSignal:
         """Some of the patterns."""
@@ -46,17 +55,20 @@ class SpotSignal:
             level=self.level[index],
             noise=self.noise[index],
             centers=self.centers[index],
+            shaded=None if self.shaded is None else self.shaded[index],
         )
 
     @staticmethod
     def joined(pieces: Sequence[SpotSignal]) -> SpotSignal:
         """Consecutive batches as one."""
+        shaded = [p.shaded for p in pieces if p.shaded is not None]
         return replace(
             pieces[0],
             response=torch.cat([p.response for p in pieces]),
             level=torch.cat([p.level for p in pieces]),
             noise=torch.cat([p.noise for p in pieces]),
             centers=torch.cat([p.centers for p in pieces]),
+            shaded=torch.cat(shaded) if len(shaded) == len(pieces) else None,
         )
 
     def at(self, kx: Tensor, ky: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,8 +97,46 @@ class SpotSignal:
         response = self.response.reshape(b, -1).gather(1, flat)
         noise = self.noise.gather(1, ring)
         z = (response - self.level.gather(1, ring)) / noise
-        known = inside & torch.isfinite(z)
+        known = inside
+        if self.blind is not None:
+            known = known & ~self.blind.reshape(-1)[flat]
+        if self.shaded is not None:
+            down, across = self.shaded.shape[1:]
+            line = torch.div(flat, width * self.block, rounding_mode="floor").clamp_max(down - 1)
+            place = torch.div(flat % width, self.block, rounding_mode="floor")
+            index = line * across + place.clamp_max(across - 1)
+            known = known & ~self.shaded.reshape(b, -1).gather(1, index)
         return (
             torch.where(known, z, 0.0).reshape(shape),
             torch.where(known, noise, torch.inf).reshape(shape),
         )
+
+
+def shaded_blocks(images: Tensor, centers: Tensor, block: int) -> Tensor:
+    """Where something stands before the detector: blocks that count next to nothing.
+
+    A block is shaded where it counts less than a fifth of what is usual (geometric
+    mean) at its distance from the beam, and that is not chance.
+
+    Parameters
+    ----------
+    images
+        ``(b, ky, kx)`` counts.
+    centers
+        ``(b, 2)`` direct beam (ky, kx), pixels.
+    block
+        Pixels of a block.
+    """
+    sums = torch.nn.functional.avg_pool2d(images[:, None], block)[:, 0] * block**2
+    b, down, across = sums.shape
+    half = (block - 1) / 2
+    y = torch.arange(down, device=images.device) * block + half - centers[:, :1]
+    x = torch.arange(across, device=images.device) * block + half - centers[:, 1:]
+    ring = (torch.hypot(y[:, :, None], x[:, None]) / (1.5 * block)).long().reshape(b, -1)
+    count = int(ring.max()) + 1
+    logs = torch.log1p(sums.clamp_min(0)).reshape(b, -1)
+    zeros = torch.zeros(b, count, device=images.device)
+    size = zeros.scatter_add(1, ring, torch.ones_like(logs)).clamp_min(1.0)
+    usual = torch.exp(zeros.scatter_add(1, ring, logs) / size).gather(1, ring)
+    shaded = (usual > 30) & (torch.exp(logs) < 0.2 * usual)
+    return shaded.reshape(b, down, across)

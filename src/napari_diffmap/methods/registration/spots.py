@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_diffmap.methods.registration.signal import SpotSignal
+from napari_diffmap.methods.registration.signal import SpotSignal, shaded_blocks
 
 #: Peaks kept of a pattern, most significant first.
 MOST_PEAKS = 96
@@ -20,6 +20,9 @@ _TRUSTED = 7.0
 
 #: Noise reaches this many times its core's width; spots beyond do not count as noise.
 _TAIL = 6.0
+
+#: Blocks in which shadows are sought, pixels.
+_BLOCK = 8
 
 #: Rings in which background and noise are measured, pixels wide.
 _RING_WIDTH = 2.0
@@ -192,6 +195,7 @@ class SpotFinder:
         # What one quantum adds to the variance and the skewness of the response.
         #: The zero-sum kernel of the response as an image.
         self.kernel = kernel = _response_kernel(self._spot, self._around)
+        self._blind = _blind(detector, self._spot, self.device)
         self._variance = detector.quantum * float((kernel**2).sum())
         self._step = detector.quantum * float((kernel**3).sum() / (kernel**2).sum())
 
@@ -220,7 +224,8 @@ class SpotFinder:
         centers
             ``(b, 2)`` direct beam (ky, kx), pixels.
         """
-        found = self._detect(self.clean(images), centers)
+        images = self.clean(images)
+        found = self._detect(images, centers)
         which, y, x, response = found.which, found.row, found.column, found.response
         middle = response[which, y, x]
         dy = _vertex(response[which, y - 1, x], middle, response[which, y + 1, x])
@@ -238,6 +243,9 @@ class SpotFinder:
             centers=centers,
             to_pixels=torch.eye(2, device=response.device) / size,
             step=self._step,
+            blind=self._blind,
+            shaded=shaded_blocks(images, centers, _BLOCK) if self.detector.quantum else None,
+            block=_BLOCK,
         )
         return replace(_pack(len(images), which, columns), signal=signal)
 
@@ -368,6 +376,14 @@ def _pack(n: int, which: Tensor, columns: tuple[Tensor, ...]) -> PeakBatch:
     for row, values in zip(out, (ky, kx, intensity, trust, noise), strict=True):
         row[which, place] = values[order].to(torch.float32)
     return PeakBatch(out[1], out[0], out[2], out[3], out[4])
+
+
+def _blind(detector: Detector, spot: list[float], device: torch.device) -> Tensor | None:
+    """Places where bad pixels make too much of a spot to judge it, ``(ky, kx)`` bool."""
+    if detector.bad is None or not detector.bad.any():
+        return None
+    share = _smooth(torch.as_tensor(detector.bad, dtype=torch.float32)[None], spot)[0]
+    return (share > 0.3).to(device)
 
 
 def _gaussian(sigma: float) -> list[float]:
