@@ -196,10 +196,9 @@ class OrientationMethod:
             raise BadInputError("prepare the method on a scan before it is run")
         missing = np.asarray(tile.missing).reshape(-1)
         if self._peaks is not None and self._peaks.calibrated:
-            listed = peaks_of_block(
+            return peaks_of_block(
                 self._peaks, tile.rows, tile.columns, self.geometry, self._device
-            )
-            return undistorted(listed, self.geometry), missing
+            ), missing
         frames = np.asarray(tile.patterns).reshape(-1, *tile.patterns.shape[-2:])
         centers = self.geometry.centers(tile.rows, tile.columns).reshape(-1, 2)
         finder, geometry = self._finder, self.geometry
