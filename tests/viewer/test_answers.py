@@ -13,7 +13,14 @@ from napari_diffmap.maps import MapPhase, OrientationMap
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.viewer.answers import PixelAnswers, describe, doubt_line, measured_spots
+from napari_diffmap.viewer.answers import (
+    PixelAnswers,
+    describe,
+    doubt_line,
+    landscapes,
+    measured_spots,
+    unmatched,
+)
 
 PIXEL, CENTER = 0.02, (60.0, 66.0)
 
@@ -218,3 +225,63 @@ def test_a_choice_of_the_neighbours_is_said() -> None:
     assert "chosen by its neighbours" in doubt_line(found, 0, 0)
     none = one_pixel(np.array([1.0, 0, 0, 0]), extra={"resolved": np.zeros((1, 1), dtype=bool)})
     assert "neighbours" not in doubt_line(none, 0, 0)
+
+
+def test_unmatched_spots_are_told_as_the_matcher_counts() -> None:
+    points = np.array([[10.0, 10], [20, 20], [30, 30]])
+    others = np.array([[10.0, 11.2], [20, 22], [90, 90]])
+    # 0.03 1/Å are 1.5 pixels here, and never less than 1.3.
+    assert unmatched(points, others, 0.02).tolist() == [False, True, True]
+    assert unmatched(points, others, 0.2).tolist() == [False, True, True]
+    assert unmatched(points, others, 0.01).tolist() == [False, False, True]
+    assert unmatched(points, others[:0], 0.02).all()
+    assert unmatched(points[:0], others, 0.02).shape == (0,)
+
+
+def test_another_answer_is_shown_and_further_crystals_explain() -> None:
+    turn = np.deg2rad(17) / 2
+    rotations = np.array([[1.0, 0, 0, 0], [np.cos(turn), 0, 0, np.sin(turn)]])
+
+    def found(crystals: int) -> OrientationMap:
+        return one_pixel(
+            rotations[0],
+            rotations=rotations.reshape(1, 1, 2, 4).astype(np.float32),
+            scores=np.float32([0.9, 0.8]).reshape(1, 1, 2),
+            phase_ids=np.zeros((1, 1, 2), dtype=np.int16),
+            extra={"crystals": np.full((1, 1), crystals, dtype=np.uint8)},
+        )
+
+    first, second = (describe(empty_scan(), found(1), 0, 0, shown=i) for i in (0, 1))
+    assert first.simulated is not None
+    assert second.simulated is not None
+    assert unmatched(first.simulated, second.simulated, PIXEL).any()
+    # What competes explains only what it predicts itself; a further crystal is there besides.
+    assert unmatched(second.simulated, first.crystals, PIXEL).any()  # type: ignore[arg-type]
+    both = describe(empty_scan(), found(2), 0, 0)
+    for pixels in (first.simulated, second.simulated):
+        assert not unmatched(pixels, both.crystals, PIXEL).any()  # type: ignore[arg-type]
+    # Fewer answers than asked for: the last one.
+    last = describe(empty_scan(), found(1), 0, 0, shown=7)
+    np.testing.assert_array_equal(last.simulated, second.simulated)
+
+
+def test_the_landscape_has_a_picture_a_phase() -> None:
+    from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+
+    phases = load_phases(["Si", "LiNiO2"])
+    counts = np.random.default_rng(0).poisson(3.0, (1, 1, 128, 128)).astype(np.uint16)
+    for y, x in ((60, 66), (40, 66), (80, 66), (60, 46), (60, 86)):
+        counts[0, 0, y - 1 : y + 2, x - 1 : x + 2] += 400
+    scan = empty_scan()
+    scan = Scan(da.from_array(counts), scan.axes, "4D-STEM", "five", calibration=scan.calibration)
+    method = OrientationMethod(OrientationParameters(zone_step_deg=6), phases)
+    found = one_pixel(np.array([1.0, 0, 0, 0]), phases=phases)
+    assert landscapes(scan, found, method, 0, 0) == (
+        [],
+        "map the scan here to see the scores of every zone axis",
+    )
+    method.prepare(scan)
+    pictures, note = landscapes(scan, found, method, 0, 0, size_px=120)
+    assert note == ""
+    assert [title.partition(":")[0] for title, _ in pictures] == ["Si", "LiNiO2"]
+    assert all(picture.shape == (120, 120, 4) for _, picture in pictures)

@@ -147,3 +147,28 @@ def test_scale_bar_follows_the_zoom(desk: Desk) -> None:
     for zoom, length in ((120.0, 1), (900.0, None), (30.0, 5)):
         model.scene.camera.zoom = zoom
         assert model.canvas.overlays.scale_bar.length == length
+
+
+def test_what_fits_and_what_does_not_differ_in_shape(desk: Desk) -> None:
+    measured = np.array([[5.0, 5], [9, 20], [30, 30]])
+    simulated = np.array([[5.2, 5.1], [22, 7]])
+    layers = desk.pattern
+    layers.set_spots(
+        measured,
+        simulated,
+        unexplained=np.array([False, True, True]),
+        absent=np.array([False, True]),
+    )
+    assert layers.measured is not None
+    assert layers.simulated is not None
+    assert [str(symbol) for symbol in layers.measured.symbol] == ["disc", "square", "square"]
+    assert [str(symbol) for symbol in layers.simulated.symbol] == ["x", "triangle_down"]
+    # Not measured: open, so that the empty place is seen.
+    assert layers.simulated.face_color[:, 3].tolist() == [1, 0]
+    assert (layers.measured.face_color[:, 3] == 0).all()
+    layers.set_spots(measured[:1], simulated[:1])
+    assert [str(symbol) for symbol in layers.measured.symbol] == ["disc"]
+    assert [str(symbol) for symbol in layers.simulated.symbol] == ["x"]
+    assert layers.simulated.face_color[0, 3] == 1
+    layers.set_spots(None, None)
+    assert not len(layers.simulated.data)

@@ -91,7 +91,7 @@ def draw_key(axes: Any, phase: PhaseLike, box: tuple[float, float, float, float]
 
     key = color_key(phase.point_group)
     size = min(box[2:])
-    outline = _outline(key)
+    outline = sector_outline(key)
     middle = (outline.min(axis=0) + outline.max(axis=0)) / 2
     extent = float((outline.max(axis=0) - outline.min(axis=0)).max())
     scale = size * (1 - 2 * _MARGIN) / extent
@@ -116,7 +116,7 @@ def draw_key(axes: Any, phase: PhaseLike, box: tuple[float, float, float, float]
     image.set_clip_path(border)
     centre = origin + scale * middle
     for direction, text in corner_labels(phase, key):
-        _write(axes, origin + scale * _project(key.frame @ direction), centre, text, size)
+        _write(axes, origin + scale * stereographic(key.frame @ direction), centre, text, size)
 
 
 def _write(
@@ -148,13 +148,13 @@ def _write(
     )
 
 
-def _project(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+def stereographic(directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Stereographic projection of the upper hemisphere to the unit disk."""
     projected: NDArray[np.float64] = directions[..., :2] / (1 + np.abs(directions[..., 2:]))
     return projected
 
 
-def _outline(key: ColorKey) -> NDArray[np.float64]:
+def sector_outline(key: ColorKey) -> NDArray[np.float64]:
     """``(n, 2)`` border of the sector."""
     azimuth = np.linspace(0, 2 * np.pi, len(key.edge))
     outward = (
@@ -162,7 +162,7 @@ def _outline(key: ColorKey) -> NDArray[np.float64]:
         + np.sin(azimuth)[:, None] * key.axis_y
     )
     edge = key.edge[:, None].astype(np.float64)
-    return _project(np.cos(edge) * key.center + np.sin(edge) * outward)
+    return stereographic(np.cos(edge) * key.center + np.sin(edge) * outward)
 
 
 def _picture(

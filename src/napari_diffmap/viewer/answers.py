@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.maps import OrientationMap
     from napari_diffmap.methods.orientation import OrientationMethod
+    from napari_diffmap.methods.registration.spots import PeakBatch
     from napari_diffmap.scan.scan import Scan
+
+
+#: A measured and a predicted spot nearer than this meet (1/Å, but so many pixels at least).
+_REACH, _REACH_PIXELS = 0.03, 1.3
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,12 @@ class PixelAnswers:
     doubt
         Reliability and cause of doubt in words.
     simulated, hkl
-        ``(n, 2)`` detector pixels of the best answer's spots, and their Miller
-        indices; None when they cannot be simulated.
+        ``(n, 2)`` detector pixels of the spots of the answer that is shown, and their
+        Miller indices; None when they cannot be simulated.
+    crystals
+        ``(m, 2)`` detector pixels of the spots of all crystals believed to be in the
+        pattern and of the answer that is shown: a measured spot away from all of
+        these is unexplained.
     note
         What is missing to simulate them.
     """
@@ -72,6 +81,7 @@ class PixelAnswers:
     simulated: NDArray[np.float64] | None = None
     hkl: list[str] = field(default_factory=list)
     note: str = ""
+    crystals: NDArray[np.float64] | None = None
 
 
 def describe(
@@ -82,8 +92,9 @@ def describe(
     *,
     method: OrientationMethod | None = None,
     phases: Sequence[CrystalPhase] = (),
+    shown: int = 0,
 ) -> PixelAnswers:
-    """Word the answers of one position and simulate the best one.
+    """Word the answers of one position and simulate one of them.
 
     Parameters
     ----------
@@ -97,6 +108,8 @@ def describe(
         The matcher that made the map; None for a map that was loaded.
     phases
         Phases with their atoms, for a loaded map.
+    shown
+        Which answer is simulated; the last one where there are fewer.
     """
     from napari_diffmap.methods.orientation import describe_pixel
 
@@ -133,17 +146,40 @@ def describe(
         )
         for one, role in zip(described, roles, strict=True)
     )
-    spots = described[0].spots
+    chosen = min(shown, len(described) - 1)
+    spots = described[chosen].spots
     pixels = np.stack((spots.ky, spots.kx), axis=1)
     shape = np.asarray(scan.shape[2:])
     seen = np.all((pixels >= -0.5) & (pixels <= shape - 0.5), axis=1)
     hkl = [" ".join(str(i) for i in row) for row in spots.hkl[seen]]
-    return PixelAnswers(answers, doubt, pixels[seen], hkl)
+    # A competing answer stands for the first crystal, beside the further ones.
+    further = [i for i, role in enumerate(roles) if i > 0 and role != _COMPETES]
+    first = chosen if roles[chosen] == _COMPETES else 0
+    there = [described[i].spots for i in {first, chosen, *further}]
+    every = np.concatenate([np.stack((one.ky, one.kx), axis=1) for one in there])
+    return PixelAnswers(answers, doubt, pixels[seen], hkl, crystals=every)
+
+
+_COMPETES = place_word(1, 1)
+
+
+def unmatched(
+    points: NDArray[np.floating], others: NDArray[np.floating], pixel_size: float
+) -> NDArray[np.bool_]:
+    """Which of some spots ``(n, 2)`` have none of others ``(m, 2)`` near, as the matcher counts.
+
+    All in detector pixels; `pixel_size` in 1/Å.
+    """
+    if not len(points) or not len(others):
+        return np.ones(len(points), dtype=bool)
+    reach = max(_REACH / pixel_size, _REACH_PIXELS)
+    gaps = np.linalg.norm(points[:, None] - others[None], axis=2)
+    return np.asarray(gaps.min(axis=1) > reach)
 
 
 def _plain_answers(found: OrientationMap, y: int, x: int) -> tuple[Answer, ...]:
     """Angles and scores alone."""
-    answers = []
+    answers: list[Answer] = []
     for rank in np.flatnonzero(found.phase_ids[y, x] >= 0):
         phase = found.phases[int(found.phase_ids[y, x, rank])]
         rotation = found.rotations[y, x, rank].astype(np.float64)
@@ -217,6 +253,15 @@ def measured_spots(
         return np.asarray(scan.peaks.at(y, x)[:, :2].astype(np.float64) @ back + here)
     if method is None or method.geometry is None or size is None:
         return None
+    peaks = _found_spots(scan, method, y, x)
+    kept = (peaks.intensity[0] > 0).cpu().numpy()
+    k = np.stack((peaks.ky[0].cpu().numpy(), peaks.kx[0].cpu().numpy()), axis=1)[kept]
+    center_here = method.geometry.centers(slice(y, y + 1), slice(x, x + 1))[0, 0]
+    return method.geometry.to_pixels(k, center_here)
+
+
+def _found_spots(scan: Scan, method: OrientationMethod, y: int, x: int) -> PeakBatch:
+    """What the matcher finds in one pattern."""
     from napari_diffmap.scan.tiles import Tile
 
     frame = np.asarray(scan.data[y : y + 1, x : x + 1].compute(scheduler="synchronous"))
@@ -224,7 +269,61 @@ def measured_spots(
     if scan.missing is not None:
         gap = scan.missing[y : y + 1, x : x + 1]
     peaks, _ = method.find_spots(Tile(slice(y, y + 1), slice(x, x + 1), frame, gap))
-    kept = (peaks.intensity[0] > 0).cpu().numpy()
-    k = np.stack((peaks.ky[0].cpu().numpy(), peaks.kx[0].cpu().numpy()), axis=1)[kept]
-    center_here = method.geometry.centers(slice(y, y + 1), slice(x, x + 1))[0, 0]
-    return method.geometry.to_pixels(k, center_here)
+    return peaks
+
+
+def landscapes(
+    scan: Scan,
+    found: OrientationMap,
+    method: OrientationMethod | None,
+    y: int,
+    x: int,
+    *,
+    size_px: int = 132,
+    color: str = "white",
+) -> tuple[list[tuple[str, NDArray[np.uint8]]], str]:
+    """Pictures of how well every zone axis fits the pattern of one position.
+
+    Parameters
+    ----------
+    scan, found, y, x
+        What was mapped, the map, and the position.
+    method
+        The matcher that made the map, prepared; None for a map that was loaded.
+    size_px, color
+        See `maps.landscape_picture`.
+
+    Returns
+    -------
+    pictures
+        Name of each phase with its scores in words, and RGBA; all phases have the
+        same colour scale.
+    note
+        What is missing, empty when nothing.
+    """
+    from napari_diffmap.maps.landscape_picture import landscape_picture
+    from napari_diffmap.methods.orientation.landscape import score_landscape
+
+    if method is None or method.geometry is None:
+        return [], "map the scan here to see the scores of every zone axis"
+    scored = score_landscape(method, _found_spots(scan, method, y, x))
+    low = min(float(one.score.min()) for one in scored)
+    high = max(float(one.score.max()) for one in scored)
+    pictures = []
+    for number, one in enumerate(scored):
+        marks = [
+            (str(rank + 1), _beam(found.rotations[y, x, rank]))
+            for rank in np.flatnonzero(found.phase_ids[y, x] == number)
+        ]
+        picture = landscape_picture(
+            one.phase, one.zones, one.score, marks,
+            size_px=size_px, color=color, limits=(low, high),
+        )  # fmt: skip
+        pictures.append((f"{one.phase.name}: {one.score.min():.2f}–{one.score.max():.2f}", picture))
+    return pictures, ""
+
+
+def _beam(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The beam's direction in the crystal, O z."""
+    a, b, c, d = rotation.astype(np.float64)
+    return np.array([2 * (b * d + a * c), 2 * (c * d - a * b), a * a - b * b - c * c + d * d])

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 SIMULATED_COLOR = "#E69F00"
 MEASURED_COLOR = "#00FFFF"
 BEAM_COLOR = "#F0E442"
+#: Symbols of measured spots and of those that nothing explains, of simulated ones and
+#: of those that are not in the pattern.
+MEASURED, UNEXPLAINED = "disc", "square"
+SIMULATED, ABSENT = "x", "triangle_down"
 
 #: Simulated spots that get their Miller indices.
 _LABELLED = 16
@@ -130,13 +134,13 @@ class PatternLayers:
         )
         size = max(source.shape[2:]) / 128
         self.measured = self._points(
-            "measured spots", "disc", MEASURED_COLOR, 6 * size, flat, (2, 1e4)
+            "measured spots", MEASURED, MEASURED_COLOR, 6 * size, flat, (2, 1e4)
         )
         # A ring: the spot inside it stays visible.
         self.measured.current_face_color = "transparent"
         self.measured.current_border_width = _RING
         self.simulated = self._points(
-            "simulated spots", "x", SIMULATED_COLOR, 4.5 * size, flat, (2, 10_000)
+            "simulated spots", SIMULATED, SIMULATED_COLOR, 4.5 * size, flat, (2, 10_000)
         )
         for layer in (self.measured, self.simulated):
             layer.visible = self._spots_visible
@@ -350,8 +354,15 @@ class PatternLayers:
         measured: NDArray[np.floating] | None,
         simulated: NDArray[np.floating] | None,
         labels: list[str] | None = None,
+        *,
+        unexplained: NDArray[np.bool_] | None = None,
+        absent: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Draw spots at ``(n, 2)`` detector pixels; None clears."""
+        """Draw spots at ``(n, 2)`` detector pixels; None clears.
+
+        Measured spots are rings, those that no answer explains squares; simulated
+        ones are crosses, those that were not measured triangles.
+        """
         if self.measured is None or self.simulated is None:
             return
         none = np.zeros((0, 2))
@@ -359,10 +370,24 @@ class PatternLayers:
         spots = none if simulated is None else np.asarray(simulated, dtype=float)
         self.simulated.text = None
         self.simulated.data = spots
+        _mark(self.measured, MEASURED, UNEXPLAINED, unexplained)
+        _mark(self.simulated, SIMULATED, ABSENT, absent)
         # The strongest come first; more words than these cover the pattern.
         self._hkl = [text if i < _LABELLED else "" for i, text in enumerate(labels or [])]
         if self._hkl:
             self._write()
+
+
+def _mark(layer: Points, plain: str, other: str, which: NDArray[np.bool_] | None) -> None:
+    """Give some points of a layer another symbol: what is told differs in shape."""
+    if not len(layer.data):
+        return
+    flags = np.zeros(len(layer.data), dtype=bool) if which is None else which
+    layer.symbol = np.where(flags, other, plain)
+    if other == ABSENT:
+        # Open triangles: the place where nothing is stays visible.
+        layer.face_color = ["transparent" if flag else SIMULATED_COLOR for flag in flags]
+        layer.border_width = np.where(flags, _RING, 0.0)
 
 
 @lru_cache(maxsize=32)

@@ -27,6 +27,7 @@ from napari_diffmap.viewer.display import Stretch
 from napari_diffmap.viewer.readout import calibration_line, pattern_line, position_line
 from napari_diffmap.viewer.views import detector_grid
 from napari_diffmap.widgets.canvas_end import end_canvas
+from napari_diffmap.widgets.landscape_view import LandscapeView
 from napari_diffmap.widgets.parts import one_line_label, plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
@@ -75,12 +76,17 @@ class PatternDock(QWidget):
         # A long note must not widen the window.
         self.answer.setWordWrap(True)
         self.answer.setToolTip(
-            "Best and competing answers of the map at this position:"
-            " Bunge Euler angles, zone axis along the beam, score, reliability, cause of doubt"
+            "Answers of the map at this position: Bunge Euler angles, zone axis along the beam,"
+            " score, reliability, cause of doubt; click a number to see that answer's spots"
         )
-        self.answer.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.answer.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+            | Qt.TextInteractionFlag.LinksAccessibleByMouse
+        )
+        self.answer.linkActivated.connect(lambda rank: self.bench.spots.show_answer(int(rank)))
         self.answer.hide()
-        for label in (self.readout, self.answer, self.state):
+        self.landscape = LandscapeView()
+        for label in (self.readout, self.answer, self.landscape, self.state):
             layout.addWidget(label)
         self._connect()
         self._on_scan()
@@ -100,7 +106,13 @@ class PatternDock(QWidget):
         self.spots = QCheckBox("spots")
         self.spots.setChecked(True)
         self.spots.setToolTip(
-            "Measured spots as cyan rings, simulated spots of the best answer as orange crosses"
+            "Measured spots as cyan rings (squares: unexplained), simulated spots of the answer"
+            " in bold as orange crosses (triangles: not measured)"
+        )
+        self.scores = QCheckBox("scores")
+        self.scores.setToolTip(
+            "How well every zone axis fits this pattern, before refinement (score, no unit), with"
+            " the answers' places: dark is low, bright is high"
         )
         self.indices = QCheckBox("hkl")
         self.indices.setToolTip("Write Miller indices at the simulated spots")
@@ -110,7 +122,7 @@ class PatternDock(QWidget):
         self.angle.valueChanged.connect(self.session.set_plane)
         self.position = one_line_label("Position or region that is shown")
         self.position.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._pattern_controls = (self.scale, self.gamma, self.spots, self.indices)
+        self._pattern_controls = (self.scale, self.gamma, self.spots, self.indices, self.scores)
         for widget in (*self._pattern_controls, self.angle):
             bar.addWidget(widget)
         bar.addWidget(self.position, 1)
@@ -133,6 +145,7 @@ class PatternDock(QWidget):
         self.gamma.valueChanged.connect(self._on_stretch)
         self.spots.toggled.connect(self._on_spots)
         self.indices.toggled.connect(self._on_spots)
+        self.scores.toggled.connect(self.bench.spots.show_scores)
         session, bench = self.session, self.bench
         self._links: list[tuple[Any, Any]] = [
             (session.scan_changed, self._on_scan),
@@ -142,6 +155,7 @@ class PatternDock(QWidget):
             (session.plane_changed, self._on_position),
             (bench.desk.detectors.hint, self._on_hint),
             (bench.spots.answered, self._on_answer),
+            (bench.spots.scored, self.landscape.show_pictures),
         ]
         for signal, slot in self._links:
             signal.connect(slot)

@@ -13,7 +13,13 @@ from psygnal import Signal
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.viewer.answers import Answer, describe, measured_spots
+from napari_diffmap.viewer.answers import (
+    Answer,
+    describe,
+    landscapes,
+    measured_spots,
+    unmatched,
+)
 from napari_diffmap.viewer.pattern_layers import PatternLayers
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
@@ -37,6 +43,9 @@ class _Shown:
     labels: list[str]
     text: str
     facts: str = ""
+    unexplained: NDArray[np.bool_] | None = None
+    absent: NDArray[np.bool_] | None = None
+    pictures: tuple[tuple[str, NDArray[np.uint8]], ...] = ()
 
 
 class SpotOverlay:
@@ -58,6 +67,9 @@ class SpotOverlay:
     answered = Signal(str)
     #: What the finder that is being tried says of this pattern.
     looked = Signal(str)
+    #: Name and RGBA picture of each phase's scores over the zone axes; empty unless
+    #: asked for with `show_scores`.
+    scored = Signal(object)
 
     def __init__(
         self,
@@ -70,6 +82,9 @@ class SpotOverlay:
         self.pattern = pattern
         self.runner = runner
         self._method = method
+        self.rank = 0
+        self._scores = False
+        self._place: tuple[object, ...] = ()
         #: A finder being tried: its spots are drawn instead of those used.
         self.trial: Trial | None = None
         session.peaks_changed.connect(self.update)
@@ -80,9 +95,22 @@ class SpotOverlay:
         session.calibration_changed.connect(self.update)
         pattern.loaded.connect(self.update)
 
+    def show_answer(self, rank: int) -> None:
+        """Draw the spots of another of the answers at this position."""
+        self.rank = rank
+        self.update()
+
+    def show_scores(self, wanted: bool) -> None:
+        """Draw how well every zone axis fits, with each position that is picked."""
+        self._scores = wanted
+        self.update()
+
     def update(self, *_: object) -> None:
         """Find and draw the spots of the present position."""
         session = self.session
+        place = (session.position, session.map)
+        if place != self._place:
+            self._place, self.rank = place, 0
         scan, found = session.patterns, session.map
         trial = self.trial
         nothing = found is None and trial is None and (scan is None or scan.peaks is None)
@@ -90,20 +118,29 @@ class SpotOverlay:
             self.runner.cancel("spots")
             self.pattern.set_spots(None, None)
             self.answered.emit("")
+            self.scored.emit(())
             return
         y, x = session.position
         phases, method = session.phases, self._method()
+        rank, scores = self.rank, self._scores
 
         def work(_token: object) -> _Shown:
-            return _describe(scan, found, phases, method, y, x, trial)
+            return _describe(scan, found, phases, method, y, x, trial, rank, scores=scores)
 
         def done(shown: _Shown) -> None:
-            if self.trial is not trial:
+            if self.trial is not trial or (rank, scores) != (self.rank, self._scores):
                 return
             if session.position == (y, x) and session.region is None and session.map is found:
                 self.looked.emit(shown.facts)
-                self.pattern.set_spots(shown.measured, shown.simulated, shown.labels)
+                self.pattern.set_spots(
+                    shown.measured,
+                    shown.simulated,
+                    shown.labels,
+                    unexplained=shown.unexplained,
+                    absent=shown.absent,
+                )
                 self.answered.emit(shown.text)
+                self.scored.emit(shown.pictures)
 
         self.runner.latest("spots", work, done, failed=self._failed)
 
@@ -122,6 +159,9 @@ def _describe(
     y: int,
     x: int,
     trial: Trial | None = None,
+    rank: int = 0,
+    *,
+    scores: bool = False,
 ) -> _Shown:
     facts = ""
     if trial is not None:
@@ -130,26 +170,50 @@ def _describe(
         measured = measured_spots(scan, method, y, x)
     if found is None:
         return _Shown(measured, None, [], "", facts)
-    pixel = describe(scan, found, y, x, method=method, phases=phases)
-    line = " · ".join(part for part in (pixel.doubt, pixel.note) if part)
-    text = answers_html(pixel.answers[:_SHOWN], line)
-    return _Shown(measured, pixel.simulated, pixel.hkl, text, facts)
+    pixel = describe(scan, found, y, x, method=method, phases=phases, shown=rank)
+    unexplained = absent = None
+    size, counts = scan.calibration.pixel_size, ""
+    if measured is not None and pixel.simulated is not None and pixel.crystals is not None and size:
+        unexplained = unmatched(measured, pixel.crystals, size)
+        absent = unmatched(pixel.simulated, measured, size)
+        counts = f"{int(unexplained.sum())} of {len(measured)} spots unexplained"
+    pictures, note = landscapes(scan, found, method, y, x) if scores else ([], "")
+    line = " · ".join(part for part in (pixel.doubt, counts, pixel.note, note) if part)
+    text = answers_html(pixel.answers[:_SHOWN], line, min(rank, len(pixel.answers) - 1))
+    return _Shown(
+        measured,
+        pixel.simulated,
+        pixel.hkl,
+        text,
+        facts,
+        unexplained=unexplained,
+        absent=absent,
+        pictures=tuple(pictures),
+    )
 
 
-def answers_html(answers: Sequence[Answer], line: str) -> str:
-    """Answers as a small table, the best one first, bold and with its doubt in words."""
+def _short(name: str, most: int = 16) -> str:
+    """A name that does not widen the window."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def answers_html(answers: Sequence[Answer], line: str, shown: int = 0) -> str:
+    """Answers as a small table, the best first, the shown one bold, the doubt in words.
+
+    Numbers are links by which another answer is shown.
+    """
     rows = ""
     for rank, answer in enumerate(answers, start=1):
         euler = " ".join(f"{angle:.1f}°" for angle in answer.euler)
         cells = (
-            f"{rank}",
-            f'<span style="color:{answer.color}">■</span> {escape(answer.phase)}',
+            f'<a style="color:#56B4E9" href="{rank - 1}">{rank}</a>',
+            f'<span style="color:{answer.color}">■</span> {escape(_short(answer.phase))}',
             f"Euler {euler}",
             f"zone {answer.zone} ({answer.zone_off:.1f}° off)" if answer.zone else "",
             f"score {answer.score:.3f}",
-            escape(answer.role),
+            escape(answer.role if answer.role.endswith("crystal") else ""),
         )
-        weight = "bold" if rank == 1 else "normal"
+        weight = "bold" if rank == shown + 1 else "normal"
         inner = "".join(
             f'<td style="padding-right:8px; white-space:nowrap">{cell}</td>' for cell in cells
         )

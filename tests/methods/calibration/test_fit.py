@@ -168,8 +168,8 @@ def test_a_calibrated_peak_list_is_reported_and_left_alone(gold: Scan) -> None:
 
 
 def test_the_silicon_tilt_series_states_a_wrong_pixel_size(shared_data: Path) -> None:
-    """0.0073 1/Å is stated.  On the fitted geometry the goniometer's angles come out right for
-    half of the frames and on any that differs by a percent for a third (docs/calibration.md).
+    """0.0073 1/Å is stated.  The goniometer is the witness: on the fitted geometry the angles of
+    half of the frames come out right, at 0.0108 1/Å by hand a third (docs/calibration.md).
     """
     path = shared_data / "silicon_rotation" / "si_rotation_even_frames.h5"
     if not path.exists():

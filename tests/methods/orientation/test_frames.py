@@ -117,6 +117,20 @@ def test_both_ways_cancel(bench: Any) -> None:
     assert in_scan_frame(q, geometry()) is q
 
 
+def test_a_calibrated_peak_list_is_turned_but_not_distorted_again(bench: Any) -> None:
+    from napari_diffmap.scan.peaks import PeakTable
+
+    q = np.linspace(0.2, 1.0, 40)
+    peaks = PeakTable((1, 1), np.array([0, 40]), q, -q, np.ones(40), calibrated=True)
+    known = Calibration(bench.center, 0.02, 200.0, ellipse=(1.05, 3.0)).with_rotation(
+        25.0, "entered", transposed=True
+    )
+    scan = bench.as_scan(np.zeros((1, 1, *bench.shape)), calibration=known, peaks=peaks)
+    used = find_geometry(scan, OrientationParameters())
+    assert used.rotation_deg == 25.0
+    assert not used.distorted
+
+
 def test_reciprocal_vectors_go_to_pixels_and_back() -> None:
     place = geometry(ellipse=(1.03, 50.0), rotation_deg=10.0, transposed=True)
     k = np.array([[0.3, -0.1], [0.0, 0.5]])

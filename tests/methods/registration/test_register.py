@@ -206,3 +206,23 @@ def test_maps_are_written_beside_the_table(bench: Any, tmp_path: Any) -> None:
     names = [path.name for path in save_maps(table, tmp_path / "scan.parquet")]
     assert names == [f"scan-{n}.tif" for n in ("count", "intensity", "prominence", "noise")]
     np.testing.assert_array_equal(tifffile.imread(tmp_path / names[0]), table.count_map())
+
+
+def test_matching_trusts_a_peak_as_far_as_it_stands_out(bench: Any) -> None:
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    import torch
+
+    from napari_diffmap.methods.orientation.method import peaks_of_block
+
+    patterns, _ = bench.crystal_scan((1, 2))
+    known = Calibration((31.5, 31.5), 0.02, center_origin="file", pixel_size_origin="file")
+    table = run(bench.as_scan(patterns, known)).table
+    limits = SimpleNamespace(q_min=0.1, q_max=2.0)
+    block = (slice(0, 1), slice(0, 2), limits, torch.device("cpu"))
+    peaks = peaks_of_block(table, *block)
+    snr = np.sort(table.snr[table.rows_at(0, 0)])[::-1]
+    np.testing.assert_allclose(peaks.trust[0, : len(snr)], snr**2 / (snr**2 + 49), rtol=1e-5)
+    judged = peaks_of_block(replace(table, snr=None), *block)
+    assert set(judged.trust[judged.intensity > 0].tolist()) == {1.0}

@@ -151,6 +151,8 @@ def _plain_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
     used = calibration.with_center((float(center[0]), float(center[1])), "measured")
     if scan.peaks is not None and scan.peaks.calibrated:
         used = used.without("ellipse").without("descan")
+        if used.rotation_deg is not None:
+            used = used.with_rotation(used.rotation_deg, used.rotation_origin)
     shape = (int(scan.shape[0]), int(scan.shape[1]))
     q_max = parameters.q_max or largest_circle(scan.shape[-2:], np.array(center)) * pixel_size
     return Geometry(used, shape, False, 1.5, voltage, pixel_size, parameters.q_min, q_max, 1.0)

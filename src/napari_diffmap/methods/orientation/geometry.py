@@ -201,9 +201,12 @@ def _from_peaks(scan: Scan, parameters: OrientationParameters, voltage: float) -
         raise CalibrationError(
             f"the peaks reach {q_max:.3g} 1/Å only: check their calibration and the inner limit"
         )
-    kept = Calibration().with_part("rotation", scan.calibration)
+    # Whoever calibrated the list took ellipse and transposition out; the scan is still turned.
+    kept = Calibration().with_center((0.0, 0.0), "file")
+    if scan.calibration.rotation_deg is not None:
+        kept = kept.with_rotation(scan.calibration.rotation_deg, scan.calibration.rotation_origin)
     return Geometry(
-        calibration=kept.with_center((0.0, 0.0), "file"),
+        calibration=kept,
         scan_shape=(int(scan.shape[0]), int(scan.shape[1])),
         follow=False,
         beam_radius=1.0,

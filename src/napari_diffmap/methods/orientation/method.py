@@ -38,6 +38,7 @@ from napari_diffmap.methods.registration.spots import (
     PeakBatch,
     SpotFinder,
     smallest_step,
+    trust_of,
 )
 from napari_diffmap.scan.beam import beam_positions
 from napari_diffmap.scan.tiles import Tile
@@ -232,10 +233,9 @@ class OrientationMethod:
             raise BadInputError("prepare the method on a scan before it is run")
         missing = np.asarray(tile.missing).reshape(-1)
         if self._peaks is not None and self._peaks.calibrated:
-            listed = peaks_of_block(
+            return peaks_of_block(
                 self._peaks, tile.rows, tile.columns, self.geometry, self._device
-            )
-            return undistorted(listed, self.geometry), missing
+            ), missing
         frames = np.asarray(tile.patterns).reshape(-1, *tile.patterns.shape[-2:])
         centers = self.geometry.centers(tile.rows, tile.columns).reshape(-1, 2)
         finder, geometry = self._finder, self.geometry
@@ -382,18 +382,27 @@ def join_peaks(pieces: Sequence[PeakBatch]) -> PeakBatch:
 def peaks_of_block(
     table: PeakTable, rows: slice, columns: slice, geometry: Geometry, device: torch.device
 ) -> PeakBatch:
-    """Measured peaks of a block of positions, strongest first."""
+    """Measured peaks of a block of positions, the most significant first.
+
+    Where a table does not say how far its peaks stand out of the noise, whoever made it
+    has judged them: all are trusted, the strongest come first.
+    """
     lists = []
     for y in range(rows.start, rows.stop):
         for x in range(columns.start, columns.stop):
             peaks = table.at(y, x)
+            trust = np.ones(len(peaks), dtype=np.float32)
+            first = peaks[:, 2]
+            if table.snr is not None:
+                first = table.snr[table.rows_at(y, x)]
+                trust = trust_of(torch.from_numpy(np.array(first))).numpy()
             q = np.hypot(peaks[:, 0], peaks[:, 1])
-            used = peaks[(q >= geometry.q_min) & (q <= geometry.q_max) & (peaks[:, 2] > 0)]
-            lists.append(used[np.argsort(-used[:, 2], kind="stable")][:MOST_PEAKS])
+            used = (q >= geometry.q_min) & (q <= geometry.q_max) & (peaks[:, 2] > 0)
+            order = np.argsort(-first[used], kind="stable")[:MOST_PEAKS]
+            lists.append(np.column_stack((peaks, trust))[used][order])
     width = max(1, max(len(peaks) for peaks in lists))
-    out = np.zeros((3, len(lists), width), dtype=np.float32)
+    out = np.zeros((4, len(lists), width), dtype=np.float32)
     for i, peaks in enumerate(lists):
         out[:, i, : len(peaks)] = peaks.T
-    ky, kx, intensity = (torch.as_tensor(values, device=device) for values in out)
-    # Whoever made the list has judged its peaks.
-    return PeakBatch(kx, ky, intensity, torch.ones_like(intensity))
+    ky, kx, intensity, trusted = (torch.as_tensor(values, device=device) for values in out)
+    return PeakBatch(kx, ky, intensity, trusted)

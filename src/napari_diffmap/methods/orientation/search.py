@@ -487,6 +487,21 @@ class OrientationSearch:
             moved[:, place] = getattr(chosen, name)[:, 0]
             mine[rows] = moved
 
+    def zone_scores(self, peaks: PeakBatch) -> list[tuple[NDArray[np.float64], Tensor]]:
+        """Zone axes ``(n, 3)`` of each phase, and how well each fits at best, ``(b, n)``."""
+        amplitude = peaks.trust * self.amplitudes(peaks, self.settings.intensity_power)
+        q, theta = torch.hypot(peaks.kx, peaks.ky), torch.atan2(peaks.ky, peaks.kx)
+        spectra = peak_spectra(self.grid, q, theta, amplitude, self._table)
+        spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
+        norm, width = torch.sqrt(spots.norm2), self.widths[0]
+        found = []
+        for phase in self._phases:
+            coarse = correlate(
+                spectra, norm, phase.library, self.grid, width, cached=phase.cached, chunk=_CHUNK
+            )
+            found.append((phase.library.zones, coarse.score.amax(dim=2)))
+        return found
+
     def predicted(self, answers: Answers, least: float) -> tuple[Tensor, Tensor]:
         """Where the best answers show spots of more than `least` of their strongest height.
 

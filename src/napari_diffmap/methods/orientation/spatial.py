@@ -35,11 +35,7 @@ RESOLVED_RELIABILITY = 0.7
 #: Neighbours, row and column: up to three positions away in eight directions, for one
 #: ring alone lets chance decide.
 _AROUND = tuple(
-    (far * dy, far * dx)
-    for far in (1, 2, 3)
-    for dy in (-1, 0, 1)
-    for dx in (-1, 0, 1)
-    if dy or dx
+    (far * dy, far * dx) for far in (1, 2, 3) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
 )
 
 

@@ -165,6 +165,11 @@ def smallest_step(dtype: np.dtype[Any]) -> float:
     return 1.0 if np.issubdtype(dtype, np.integer) else 0.0
 
 
+def trust_of(significance: Tensor) -> Tensor:
+    """Weight 0–1 of a spot that stands out so many times the noise."""
+    return significance**2 / (significance**2 + _TRUSTED**2)
+
+
 class SpotFinder:
     """Finds Bragg spots in batches of patterns.
 
@@ -371,7 +376,7 @@ def _pack(n: int, which: Tensor, columns: tuple[Tensor, ...]) -> PeakBatch:
     kept = place < MOST_PEAKS
     width = max(1, min(MOST_PEAKS, int(count.max()) if n else 1))
     which, place, order = which[kept], place[kept], order[kept]
-    trust = significance**2 / (significance**2 + _TRUSTED**2)
+    trust = trust_of(significance)
     out = torch.zeros(5, n, width, device=which.device)
     for row, values in zip(out, (ky, kx, intensity, trust, noise), strict=True):
         row[which, place] = values[order].to(torch.float32)
