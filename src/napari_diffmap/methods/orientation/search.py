@@ -64,7 +64,7 @@ _LAST = 6
 #: Kernel widths of the coarse search and the two refinement stages, 1/Å; never
 #: narrower than so many pixels.
 _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
-_STEPS = (4, 6)
+_STEPS = (2, 4)
 #: Orientations nearer than this count as one while candidates are thinned out, degrees.
 _SAME = 0.5
 #: Another intensity model must explain so much more than the first.
