@@ -68,8 +68,10 @@ class MapDock(QWidget):
         row = QHBoxLayout()
         self.phases = QListWidget()
         self.phases.setToolTip("What the sample may be: every pattern is matched to all of these")
-        # Three phases without scrolling.
+        # Three phases without scrolling; what is cut short is in the tip.
         self.phases.setFixedHeight(58)
+        self.phases.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.phases.setTextElideMode(Qt.TextElideMode.ElideRight)
         row.addWidget(self.phases, 1)
         buttons = QGridLayout()
         buttons.setSpacing(2)
@@ -235,7 +237,7 @@ class MapDock(QWidget):
                 f"   a {a:.4g}  b {b:.4g}  c {c:.4g} Å",
             )
             item.setToolTip(
-                f"{phase.source or phase.name}\nα {alpha:.4g}°, β {beta:.4g}°, γ {gamma:.4g}°"
+                f"{phase.source or phase.name}\n{item.text()}\nα {alpha:.4g}°, β {beta:.4g}°, γ {gamma:.4g}°"
                 + "".join(f"\n{line}" for line in phase.warnings)
             )
             self.phases.addItem(item)
