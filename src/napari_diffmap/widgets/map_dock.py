@@ -237,7 +237,8 @@ class MapDock(QWidget):
                 f"   a {a:.4g}  b {b:.4g}  c {c:.4g} Å",
             )
             item.setToolTip(
-                f"{phase.source or phase.name}\n{item.text()}\nα {alpha:.4g}°, β {beta:.4g}°, γ {gamma:.4g}°"
+                f"{phase.source or phase.name}\n{item.text()}"
+                f"\nα {alpha:.4g}°, β {beta:.4g}°, γ {gamma:.4g}°"
                 + "".join(f"\n{line}" for line in phase.warnings)
             )
             self.phases.addItem(item)
