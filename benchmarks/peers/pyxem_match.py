@@ -53,8 +53,10 @@ def match(
     images: NDArray[np.float64], phase: CrystalPhase, pixel: float
 ) -> tuple[NDArray[np.float64], float]:
     """First answers ``(n, 3, 3)`` in our frame, and patterns a second without the templates."""
+    import hyperspy.api as hs
     from orix.quaternion import Rotation
 
+    hs.set_log_level("ERROR")  # it warns of axes of two units, as polar images have
     simulation = templates(phase)
     with contextlib.redirect_stderr(io.StringIO()):
         _orientations(images[:2], simulation, pixel)  # compiles
