@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
 
 #: Side of a colour key on the screen: of one or two phases, and of more.
-_KEY_PIXELS, _SMALL_PIXELS = 176, 118
+_KEY_PIXELS, _SMALL_PIXELS = 176, 120
 #: Keys side by side.
 _COLUMNS = 3
 #: Room for the longest line of the legend and a scroll bar.
@@ -49,6 +49,7 @@ class KeyView(QWidget):
         body = QWidget()
         self.grid = QGridLayout(body)
         self.grid.setContentsMargins(0, 0, 0, 0)
+        self.grid.setHorizontalSpacing(4)
         self.grid.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.keys: dict[str, QLabel] = {}
         self.legend = QLabel()
@@ -105,7 +106,7 @@ class KeyView(QWidget):
         for i, (phase, picture) in enumerate(zip(found.phases, pictures, strict=True)):
             frame = QWidget()
             column = QVBoxLayout(frame)
-            column.setContentsMargins(0, 0, 6, 0)
+            column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(2)
             title = one_line_label("Phase and its Laue group")
             title.setText(f"{phase.name} {phase.point_group.name}")

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from napari_diffmap.widgets.parts import one_line_label
+from napari_diffmap.widgets.parts import ElidedLabel, one_line_label
 
 
 class LandscapeView(QScrollArea):
@@ -21,6 +21,7 @@ class LandscapeView(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.titles: list[ElidedLabel] = []
         self.pictures: list[QLabel] = []
         self._column: QWidget | None = None
         self.hide()
@@ -29,7 +30,7 @@ class LandscapeView(QScrollArea):
         """Show pictures ``(height, width, 4)`` uint8 RGBA with their titles."""
         self.setVisible(bool(pictures))
         if not pictures:
-            self.pictures = []
+            self.titles, self.pictures = [], []
             return
         bar = self.verticalScrollBar()
         at = 0 if bar is None else bar.value()
@@ -38,7 +39,9 @@ class LandscapeView(QScrollArea):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.pictures = [_add(column, title, picture) for title, picture in pictures]
+        shown = [_add(column, title, picture) for title, picture in pictures]
+        self.titles = [title for title, _ in shown]
+        self.pictures = [image for _, image in shown]
         self._column = body
         self.setWidget(body)
         self._fit()
@@ -59,7 +62,7 @@ class LandscapeView(QScrollArea):
         self.setFixedWidth(wanted.width() + room)
 
 
-def _add(column: QVBoxLayout, title: str, picture: NDArray[np.uint8]) -> QLabel:
+def _add(column: QVBoxLayout, title: str, picture: NDArray[np.uint8]) -> tuple[ElidedLabel, QLabel]:
     image = QLabel()
     image.setPixmap(_pixmap(picture))
     image.setToolTip(
@@ -71,7 +74,7 @@ def _add(column: QVBoxLayout, title: str, picture: NDArray[np.uint8]) -> QLabel:
     name.setText(title)
     column.addWidget(name)
     column.addWidget(image)
-    return image
+    return name, image
 
 
 def _pixmap(rgba: NDArray[np.uint8]) -> QPixmap:
