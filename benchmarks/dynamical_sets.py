@@ -1,24 +1,41 @@
-"""Raw images of dynamical patterns by an independent simulator, and how many are mapped right.
+"""Raw images of dynamical patterns: this project's matcher and its peers, in one run.
 
 ``python -m benchmarks.dynamical_sets --peer PYTHON`` with the interpreter of an
-environment that holds py4DSTEM 0.14.18; the patterns are kept in ``--folder``.
+environment that holds py4DSTEM 0.14.18 (or DIFFMAP_PEER_PY4DSTEM=PYTHON); the simulated
+spot lists are kept in ``--folder``.  pyxem runs in this project's own environment.
+The peers get the first ``--peer-patterns`` of each set, as they are slow.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 from orix.quaternion import Rotation
-from scipy.special import expit
 
+from benchmarks.dynamical_images import (
+    CENTER,
+    DISK,
+    MEANINGS,
+    PHASES,
+    PIXEL,
+    Q_MAX,
+    SHAPE,
+    DynamicalSet,
+    crystal_file,
+    disks_alone,
+    draw,
+    simulate,
+)
+from benchmarks.peers import pyxem_match
 from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
@@ -27,79 +44,22 @@ from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.scan.tiles import iter_tiles
 
-PHASES = ("LiNiO2", "NiO", "Au")
-PATTERNS, SEED = 320, 7
-SHAPE, PIXEL = (128, 128), 1.5 / 63
-CENTER = (63.4, 64.3)
-DISK = 2.5  # pixels, radius
-COUNTS = (1e4, 2e5)
 RIGHT_DEG = 3.0
-_NUMBERS = {"Li": 3, "O": 8, "Ni": 28, "Au": 79}
-_SCRIPT = Path(__file__).parent / "peers" / "py4dstem_patterns.py"
-
-
-@dataclass(frozen=True, eq=False)
-class DynamicalSet:
-    """Images ``(n, ky, kx)`` of one phase with their true orientations ``(n, 4)``."""
-
-    phase: CrystalPhase
-    images: NDArray[np.uint16]
-    rotations: NDArray[np.float64]
-    thickness: NDArray[np.float64]
-
-
-def simulate(name: str, folder: Path, python: str) -> Path:
-    """Spot lists of a phase, by the peer; made once."""
-    out = folder / f"{name}-{PATTERNS}-{SEED}.npz"
-    if not out.exists():
-        phase = load_phase(name)
-        lengths = np.linalg.norm(phase.base, axis=1)
-        unit = phase.base / lengths[:, None]
-        angles = [np.degrees(np.arccos(unit[i] @ unit[j])) for i, j in ((1, 2), (0, 2), (0, 1))]
-        cell = folder / f"{name}.json"
-        content = {
-            "xyz": phase.xyz.tolist(),
-            "numbers": [_NUMBERS[element] for element in phase.elements],
-            "cell": [*lengths.tolist(), *angles],
-        }
-        cell.write_text(json.dumps(content), encoding="utf-8")
-        command = [python, str(_SCRIPT), str(cell), str(PATTERNS), str(SEED), str(out)]
-        subprocess.run(command, check=True)
-    return out
-
-
-def draw(name: str, lists: Path) -> DynamicalSet:
-    """Disks with soft rims, an inelastic background that falls off, counting noise."""
-    found = np.load(lists)
-    rng = np.random.default_rng([SEED, PHASES.index(name)])
-    y, x = np.indices(SHAPE).astype(float)
-    n = len(found["thickness"])
-    images = np.empty((n, *SHAPE), dtype=np.uint16)
-    for i in range(n):
-        here = found["pattern"] == i
-        cy = CENTER[0] + found["ky"][here] / PIXEL
-        cx = CENTER[1] + found["kx"][here] / PIXEL
-        share = found["intensity"][here]
-        image = max(0.02, 1 - share.sum()) * _disk(y, x, CENTER)
-        for spot in zip(cy, cx, share, strict=True):
-            if spot[2] > 1e-6:
-                image += spot[2] * _disk(y, x, spot[:2])
-        q = np.hypot(y - CENTER[0], x - CENTER[1]) * PIXEL
-        diffuse = np.exp(-q / rng.uniform(0.15, 0.4))
-        part = rng.uniform(0.05, 0.3) * found["thickness"][i] / 600
-        image = (1 - part) * image / image.sum() + part * diffuse / diffuse.sum()
-        counts = np.exp(rng.uniform(*np.log(COUNTS)))
-        images[i] = rng.poisson(counts * image)
-    rotations = Rotation.from_matrix(found["matrices"]).data
-    return DynamicalSet(load_phase(name), images, np.asarray(rotations), found["thickness"])
-
-
-def _disk(
-    y: NDArray[np.float64], x: NDArray[np.float64], place: tuple[float, float]
-) -> NDArray[np.float64]:
-    """A disk of sum 1 whose rim is about a pixel soft."""
-    disk = expit((DISK - np.hypot(y - place[0], x - place[1])) / 0.3)
-    return np.asarray(disk / (np.pi * DISK**2))
+PEER_PATTERNS = 160
+VARIABLE = "DIFFMAP_PEER_PY4DSTEM"
+_MATCH = Path(__file__).parent / "peers" / "py4dstem_match.py"
+_COLUMNS = (
+    "matcher",
+    "input",
+    "phase",
+    "patterns",
+    "within 3°",
+    "median",
+    "patterns/s",
+    "called reliable",
+    "right of these",
+    "≥ 4 spots detectable",
+)
 
 
 def measure(patterns: DynamicalSet) -> dict[str, NDArray]:
@@ -124,31 +84,124 @@ def measure(patterns: DynamicalSet) -> dict[str, NDArray]:
     return {**found, "off": off, "speed": np.array(speed)}
 
 
-def table(folder: Path, python: str) -> str:
-    """Shares within 3°, medians, what the reliability is worth, and speed."""
-    columns = ("phase", "within 3°", "one of three", "median", "called reliable", "right of these")
-    lines = ["| " + " | ".join((*columns, "patterns/s")) + " |", "| --- " * 7 + "|"]
+def peer_matches(
+    cell: Path, job: dict[str, Any], folder: Path, python: str
+) -> dict[str, NDArray[np.float64]]:
+    """Matrices and speeds of py4DSTEM's matcher."""
+    given, out = folder / "peer-job.npz", folder / "peer-answers.npz"
+    np.savez(given, **job)
+    subprocess.run([python, str(_MATCH), str(cell), str(given), str(out)], check=True)
+    return dict(np.load(out))
+
+
+def spot_job(lists: Path, n: int) -> dict[str, Any]:
+    """The first ``n`` perfect spot lists: every beam on the detector, exact, none missed."""
+    found = np.load(lists)
+    here = (found["pattern"] < n) & (np.hypot(found["kx"], found["ky"]) < Q_MAX)
+    return {"n": n, **{k: found[k][here] for k in ("pattern", "kx", "ky", "intensity")}}
+
+
+def image_job(patterns: DynamicalSet, n: int) -> dict[str, Any]:
+    return {"images": patterns.images[:n], "center": CENTER, "pixel": PIXEL, "disk": DISK}
+
+
+def disorientations(
+    matrices: NDArray[np.float64], truth: NDArray[np.float64], phase: CrystalPhase
+) -> NDArray[np.float64]:
+    """Degrees off the truth, infinite where there is no answer."""
+    there = np.isfinite(matrices).all(axis=(1, 2))
+    off = np.full(len(matrices), np.inf)
+    answers = np.asarray(Rotation.from_matrix(matrices[there]).data)
+    off[there] = disorientation(answers, truth[: len(matrices)][there], phase.symmetry)
+    return off
+
+
+def line(matcher: str, given: str, phase: str, off: NDArray[np.float64], *rest: str) -> str:
+    cells = (
+        matcher,
+        given,
+        phase,
+        str(len(off)),
+        f"{(off < RIGHT_DEG).mean():.0%}",
+        f"{np.median(off):.2f}°",
+        *rest,
+    )
+    return "| " + " | ".join((*cells, *["–"] * (len(_COLUMNS) - len(cells)))) + " |"
+
+
+def lines(folder: Path, python: str, n: int, images: bool = False) -> Iterator[str]:
+    """The table, row by row as they come: the peers, then ours."""
+    yield "| " + " | ".join(_COLUMNS) + " |"
+    yield "| --- " * len(_COLUMNS) + "|"
     for name in PHASES:
-        found = measure(draw(name, simulate(name, folder, python)))
-        right = found["off"][:, 0] < RIGHT_DEG
-        some = found["off"].min(axis=1) < RIGHT_DEG
-        sure = found["reliability"] >= 0.9
-        worth = f"{right[sure].mean():.0%}" if sure.any() else "–"
-        lines.append(
-            f"| {name} | {right.mean():.0%} | {some.mean():.0%}"
-            f" | {np.median(found['off'][:, 0]):.2f}° | {sure.mean():.0%} | {worth}"
-            f" | {found['speed']:.0f} |"
-        )
-    return "\n".join(lines)
+        yield from peer_lines(name, folder, python, n, images)
+    for name in PHASES:
+        for meaning in MEANINGS:
+            yield our_line(name, meaning, draw(name, simulate(name, folder, python), meaning))
+
+
+def peer_lines(name: str, folder: Path, python: str, n: int, images: bool) -> Iterator[str]:
+    """pyxem from the disks alone, py4DSTEM from perfect lists and, if asked, from images."""
+    lists, cell, phase = (
+        simulate(name, folder, python),
+        crystal_file(name, folder),
+        load_phase(name),
+    )
+    truth = np.asarray(Rotation.from_matrix(np.load(lists)["matrices"]).data)
+    jobs = {"perfect peak lists": spot_job(lists, n)}
+    if images:
+        jobs[f"raw images, counts {MEANINGS[0]}"] = image_job(draw(name, lists), n)
+    for given, job in jobs.items():
+        found = peer_matches(cell, job, folder, python)
+        off = disorientations(found["matrices"], truth, phase)
+        speed = f"{found['plain']:.1f} ({found['pair']:.1f} in two processes)"
+        yield line("py4DSTEM 0.14.18", given, name, off, speed)
+    clean = disks_alone(lists, n, pyxem_match.center(SHAPE))
+    matrices, rate = pyxem_match.match(clean, phase, PIXEL)
+    off = disorientations(matrices, truth, phase)
+    yield line("pyxem 0.21", "disks alone", name, off, f"{rate:.0f}")
+
+
+def our_line(name: str, meaning: str, patterns: DynamicalSet) -> str:
+    found = measure(patterns)
+    right = found["off"][:, 0] < RIGHT_DEG
+    sure = found["reliability"] >= 0.9
+    worth = f"{right[sure].mean():.0%}" if sure.any() else "–"
+    return line(
+        "napari-diffmap",
+        f"raw images, counts {meaning}",
+        name,
+        found["off"][:, 0],
+        f"{found['speed']:.0f}",
+        f"{sure.mean():.0%}",
+        worth,
+        f"{(patterns.detectable >= 4).mean():.0%}",
+    )
+
+
+def table(folder: Path = Path("benchmark-data")) -> str:
+    """The table, or how to get it where no peer is named."""
+    python = os.environ.get(VARIABLE)
+    if not python:
+        return f"Set {VARIABLE} to the Python of an environment that holds py4DSTEM 0.14.18."
+    folder.mkdir(parents=True, exist_ok=True)
+    return "\n".join(lines(folder, python, PEER_PATTERNS))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", default="python", help="interpreter that imports py4DSTEM")
+    named = os.environ.get(VARIABLE, "python")
+    parser.add_argument("--peer", default=named, help="interpreter that imports py4DSTEM")
     parser.add_argument("--folder", type=Path, default=Path("benchmark-data"))
+    parser.add_argument("--peer-patterns", type=int, default=PEER_PATTERNS)
+    parser.add_argument(
+        "--peer-images", action="store_true", help="py4DSTEM also finds its disks in the images"
+    )
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    print(table(arguments.folder, arguments.peer))
+    n, images = arguments.peer_patterns, arguments.peer_images
+    for row in lines(arguments.folder, arguments.peer, n, images):
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

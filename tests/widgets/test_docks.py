@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QCheckBox, QComboBox, QWidget
 
 from napari_diffmap.scan.scan import Scan
@@ -366,3 +366,36 @@ def test_shares_of_a_partial_map_are_of_what_was_mapped(
     assert "NiO 100.0 %" in view.legend.text()
     assert "twin or coincidence 100.0 %" in view.legend.text()
     assert found.ambiguous_fraction() == 1.0
+
+
+def test_many_phases_have_their_keys_beside_the_legend(
+    qtbot: Any, model: ViewerModel, bench: Workbench, settle: Callable[[Workbench], None]
+) -> None:
+    from napari_diffmap.crystal.phases import load_phases
+    from napari_diffmap.maps import OrientationMap
+
+    view = KeyView(model)
+    qtbot.addWidget(view)
+    view.resize(600, 290)
+    view.show()
+    phases = load_phases(["NiO", "LiNiO2", "Si", "Au"])
+    rotations = np.zeros((2, 2, 1, 4), dtype=np.float32)
+    rotations[..., 0] = 1
+    found = OrientationMap(
+        rotations=rotations,
+        scores=np.ones((2, 2, 1), dtype=np.float32),
+        phase_ids=np.arange(4, dtype=np.int16).reshape(2, 2, 1),
+        reliability=np.full((2, 2), 0.9, dtype=np.float32),
+        ambiguity=np.zeros((2, 2), dtype=np.uint8),
+        phases=phases,
+    )
+    bench.session.set_map(found)
+    qtbot.waitUntil(lambda: len(view.keys) == 4, timeout=20_000)
+    settle(bench)
+    qtbot.waitUntil(lambda: view.keys["Si"].mapTo(view, QPoint(0, 0)).x() > 200)
+    for name in ("NiO", "LiNiO2", "Si"):
+        label = view.keys[name]
+        assert not label.pixmap().isNull()
+        right = label.mapTo(view, QPoint(label.pixmap().width(), 0)).x()
+        assert right <= view.legend.mapTo(view, QPoint(0, 0)).x(), name
+    assert "Au 25.0 %" in view.legend.text()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QDockWidget, QScrollBar
+from qtpy.QtWidgets import QApplication, QDockWidget, QScrollBar
 
 from napari_diffmap.widgets.pattern_dock import PatternDock
 from napari_diffmap.widgets.workbench import Workbench, main_window, workbench_of
@@ -339,3 +339,129 @@ def test_a_stack_shows_its_spectrum_instead(
     settle(bench)
     assert dock.pages.currentWidget() is dock.canvas
     assert dock.scale.isVisible()
+
+
+# ---------------------------------------------------------------------- answers
+@pytest.fixture
+def two_answers(viewer: Any, settle: Settle, scan: Any) -> Any:
+    """A map whose every position has two answers, 45° apart about the beam."""
+    from dataclasses import replace
+
+    from napari_diffmap.crystal.phases import load_phases
+    from napari_diffmap.maps import OrientationMap
+
+    bench = arrange(viewer)
+    bench.opening.show(scan)
+    settle(bench)
+    (phase,) = load_phases(["Si"])
+    # A name as long as a file's.
+    phase = replace(phase, name="Si_mp-149_conventional_standard")
+    bench.session.set_phases([phase])
+    rows, columns = bench.session.grid
+    rotations = np.zeros((rows, columns, 2, 4), dtype=np.float32)
+    rotations[..., 0, 0] = 1
+    half = np.deg2rad(45) / 2
+    rotations[..., 1, 0], rotations[..., 1, 3] = np.cos(half), np.sin(half)
+    scores = np.broadcast_to(np.array([0.9, 0.8], np.float32), (rows, columns, 2)).copy()
+    found = OrientationMap(
+        rotations=rotations,
+        scores=scores,
+        phase_ids=np.zeros((rows, columns, 2), dtype=np.int16),
+        reliability=np.full((rows, columns), 0.3, dtype=np.float32),
+        ambiguity=np.full((rows, columns), 1, dtype=np.uint8),
+        phases=(phase,),
+    )
+    bench.session.set_map(found)
+    settle(bench)
+    return bench
+
+
+def click_link(qtbot: Any, label: Any, number: int) -> None:
+    """Click the number of an answer; the table's rows are as high as its text."""
+    rows = label.text().count("<tr")
+    line = label.fontMetrics().height()
+    qtbot.waitUntil(lambda: label.height() > rows * line)
+    hits: list[str] = []
+    label.linkActivated.connect(hits.append)
+    for y in range(2, label.height(), 3):
+        for x in range(2, 24, 3):
+            place = QPoint(x, y)
+            qtbot.mouseMove(label, place)
+            qtbot.mouseClick(label, Qt.MouseButton.LeftButton, pos=place)
+            if hits and hits[-1] == str(number - 1):
+                label.linkActivated.disconnect(hits.append)
+                return
+    raise AssertionError(f"no link of answer {number} can be clicked")
+
+
+def test_a_click_on_a_number_shows_that_answers_spots(
+    qtbot: Any, two_answers: Any, settle: Settle
+) -> None:
+    bench = two_answers
+    dock, spots = bench.docks["Pattern"], bench.desk.pattern.simulated
+    qtbot.waitUntil(lambda: len(spots.data) > 3 and dock.answer.isVisible(), timeout=20_000)
+    first = np.array(spots.data)[:, -2:]
+    click_link(qtbot, dock.answer, 2)
+    settle(bench)
+    assert bench.spots.rank == 1
+    second = np.array(spots.data)[:, -2:]
+    # Turned by 45° about the beam: the same distances, other places.
+    center = np.array(bench.session.calibration.center)
+    reach = [np.sort(np.hypot(*(one - center).T))[:8] for one in (first, second)]
+    np.testing.assert_allclose(reach[0], reach[1], atol=0.3)
+    nearest = np.linalg.norm(first[:, None] - second[None], axis=-1).min(axis=1)
+    assert np.median(nearest) > 2
+    bold = [row for row in dock.answer.text().split("<tr") if "font-weight:bold" in row]
+    assert len(bold) == 1
+    assert 'href="1"' in bold[0]
+    # The next position begins with its best answer.
+    bench.session.set_position(1, 1)
+    settle(bench)
+    assert bench.spots.rank == 0
+
+
+def test_answers_and_scores_leave_pattern_and_sample_their_room(
+    viewer: Any, qtbot: Any, two_answers: Any
+) -> None:
+    """At 1400 × 900 with a map, long names, a doubt in words and the scores shown."""
+    bench = two_answers
+    dock, docks = bench.docks["Pattern"], docks_of(viewer)
+    qtbot.waitUntil(lambda: dock.answer.isVisible() and len(bench.desk.pattern.simulated.data) > 3)
+    assert "in doubt" in dock.answer.text()
+    wide, high = dock.canvas.width(), dock.canvas.height()
+    assert high >= 300
+    pictures = [(f"phase {i}: 0.10–0.90", np.full((132, 132, 4), 99, np.uint8)) for i in range(3)]
+    assert not dock.landscape.isVisible(), "scores are folded away until asked for"
+    bench.spots.scored.emit(pictures)
+    qtbot.waitUntil(lambda: dock.canvas.width() < wide)
+    assert dock.canvas.height() == high
+    assert dock.canvas.width() >= 300
+    assert dock.answer.isVisible()
+    window = main_window(viewer)
+    assert window is not None
+    assert docks["Pattern"].width() <= window.width() / 2
+    bench.spots.scored.emit(())
+    qtbot.waitUntil(lambda: dock.canvas.width() == wide)
+
+
+def test_one_line_below_the_pattern_for_mouse_or_calibration(
+    viewer: Any, qtbot: Any, settle: Settle, scan: Any
+) -> None:
+    bench = arrange(viewer)
+    bench.opening.show(scan)
+    settle(bench)
+    dock = bench.docks["Pattern"]
+    assert dock.state.isVisible()
+    assert not dock.readout.isVisible()
+    high = dock.canvas.height()
+
+    class Event:
+        position = (0.0, 0.0, 0.0, 0.4)
+
+    dock._on_mouse(None, Event())
+    assert dock.readout.isVisible()
+    assert not dock.state.isVisible()
+    qtbot.wait(50)
+    assert dock.canvas.height() == high
+    QApplication.sendEvent(dock.canvas.canvas.native, QEvent(QEvent.Type.Leave))
+    assert dock.state.isVisible()

@@ -185,7 +185,7 @@ def fit_known_phase(
     spots
         Spots of as many patterns as there are, as offsets from the beam in pixels.
     shells
-        |g| of the phase's reflections; they must reach `factor` times beyond the
+        Lengths of the phase's reflections, 1/Å; they must reach `factor` times beyond the
         outermost spot at the stated pixel size.
     start
         Stated pixel size in 1/Å; any scale that the shells allow without one.

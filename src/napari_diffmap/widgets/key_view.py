@@ -9,18 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries import BOUNDARY_TABLE
 from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
-from napari_diffmap.widgets.parts import plain_label
+from napari_diffmap.widgets.parts import one_line_label, plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
 
-_KEY_PIXELS = 176
+#: Side of a colour key on the screen: of one or two phases, and of more.
+_KEY_PIXELS, _SMALL_PIXELS = 176, 120
+#: Keys side by side.
+_COLUMNS = 3
+#: Room for the longest line of the legend and a scroll bar.
+_LEGEND_WIDTH = 214
 _EMPTY = "Map orientations first (Map dock): the colour key of each phase is drawn here."
 
 
@@ -41,19 +46,21 @@ class KeyView(QWidget):
         layout.setContentsMargins(6, 4, 6, 4)
         self.message = plain_label(_EMPTY)
         layout.addWidget(self.message)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
         body = QWidget()
-        self.row = QHBoxLayout(body)
-        self.row.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        area.setWidget(body)
-        layout.addWidget(area, 1)
+        self.grid = QGridLayout(body)
+        self.grid.setContentsMargins(0, 0, 0, 0)
+        self.grid.setHorizontalSpacing(4)
+        self.grid.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.keys: dict[str, QLabel] = {}
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.legend.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.legend.setToolTip("Legend of the phase, ambiguity and boundary layers")
+        # Each scrolls by itself: many phases do not push the legend out of sight.
+        row = QHBoxLayout()
+        row.addWidget(_scrolling(body), 1)
+        row.addWidget(_scrolling(self.legend, sideways=False))
+        layout.addLayout(row, 1)
         self._links: list[tuple[Any, Any]] = [
             (self.session.map_changed, self._on_map),
             (self.bench.maps.shown, self._on_shown),
@@ -71,10 +78,10 @@ class KeyView(QWidget):
             self.legend.setText(_legend(self.session.map, low, high))
 
     def _on_map(self, found: OrientationMap | None) -> None:
-        while self.row.count():
-            item = self.row.takeAt(0)
+        while self.grid.count():
+            item = self.grid.takeAt(0)
             widget = item.widget() if item is not None else None
-            if widget is not None and widget is not self.legend:
+            if widget is not None:
                 widget.deleteLater()
         self.keys.clear()
         self.legend.setVisible(found is not None)
@@ -82,11 +89,12 @@ class KeyView(QWidget):
         if found is None:
             return
         phases = found.phases
+        size = _KEY_PIXELS if len(phases) <= 2 else _SMALL_PIXELS
 
         def work(_token: object) -> list[NDArray[np.uint8]]:
             from napari_diffmap.maps.ipf_key import ipf_key
 
-            return [ipf_key(phase, _KEY_PIXELS, background="white") for phase in phases]
+            return [ipf_key(phase, size, background="white") for phase in phases]
 
         def done(pictures: list[NDArray[np.uint8]]) -> None:
             if self.session.map is found:
@@ -95,11 +103,13 @@ class KeyView(QWidget):
         self.bench.runner.latest("key", work, done)
 
     def _show(self, found: OrientationMap, pictures: list[NDArray[np.uint8]]) -> None:
-        for phase, picture in zip(found.phases, pictures, strict=True):
+        for i, (phase, picture) in enumerate(zip(found.phases, pictures, strict=True)):
             frame = QWidget()
             column = QVBoxLayout(frame)
-            column.setContentsMargins(0, 0, 6, 0)
-            title = QLabel(f"<b>{escape(phase.name)}</b> {escape(str(phase.point_group.name))}")
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(2)
+            title = one_line_label("Phase and its Laue group")
+            title.setText(f"{phase.name} {phase.point_group.name}")
             image = QLabel()
             image.setPixmap(QPixmap.fromImage(_qimage(picture)))
             image.setToolTip(
@@ -109,15 +119,25 @@ class KeyView(QWidget):
             column.addWidget(title)
             column.addWidget(image)
             self.keys[phase.name] = image
-            self.row.addWidget(frame)
+            self.grid.addWidget(frame, *divmod(i, _COLUMNS))
         self.legend.setText(_legend(found, self.bench.maps.low, self.bench.maps.high))
-        self.row.addWidget(self.legend)
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
         for signal, slot in self._links:
             signal.disconnect(slot)
         super().closeEvent(event)
+
+
+def _scrolling(widget: QWidget, *, sideways: bool = True) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setWidget(widget)
+    if not sideways:
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFixedWidth(_LEGEND_WIDTH)
+    return area
 
 
 def _qimage(rgba: NDArray[np.uint8]) -> QImage:

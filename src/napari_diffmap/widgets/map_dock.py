@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QListWidget,
@@ -52,7 +53,7 @@ class MapDock(QWidget):
         self.run = self.bench.run
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
-        layout.setSpacing(4)
+        layout.setSpacing(3)
         layout.addLayout(self._make_phases())
         layout.addWidget(self._make_form(), 1)
         self.line = one_line_label("What is missing, or how far the map is")
@@ -67,10 +68,13 @@ class MapDock(QWidget):
         row = QHBoxLayout()
         self.phases = QListWidget()
         self.phases.setToolTip("What the sample may be: every pattern is matched to all of these")
-        self.phases.setFixedHeight(66)
+        # Three phases without scrolling; what is cut short is in the tip.
+        self.phases.setFixedHeight(58)
+        self.phases.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.phases.setTextElideMode(Qt.TextElideMode.ElideRight)
         row.addWidget(self.phases, 1)
-        column = QVBoxLayout()
-        column.setSpacing(2)
+        buttons = QGridLayout()
+        buttons.setSpacing(2)
         self.add_cif = tool_button("Add CIF…", "Add phases from CIF files")
         self.add_cif.clicked.connect(self.ask_cif)
         self.bundled = tool_button("Bundled", "Add a phase that comes with the plugin")
@@ -79,10 +83,10 @@ class MapDock(QWidget):
         self.bundled.setMenu(menu)
         self.remove = tool_button("Remove", "Remove the chosen phase from the list")
         self.remove.clicked.connect(self.remove_phase)
-        for button in (self.add_cif, self.bundled, self.remove):
-            button.setMinimumWidth(84)
-            column.addWidget(button)
-        row.addLayout(column)
+        for i, button in enumerate((self.add_cif, self.bundled, self.remove)):
+            button.setMinimumWidth(76)
+            buttons.addWidget(button, *divmod(i, 2))
+        row.addLayout(buttons)
         return row
 
     def _make_form(self) -> QScrollArea:
@@ -233,7 +237,8 @@ class MapDock(QWidget):
                 f"   a {a:.4g}  b {b:.4g}  c {c:.4g} Å",
             )
             item.setToolTip(
-                f"{phase.source or phase.name}\nα {alpha:.4g}°, β {beta:.4g}°, γ {gamma:.4g}°"
+                f"{phase.source or phase.name}\n{item.text()}"
+                f"\nα {alpha:.4g}°, β {beta:.4g}°, γ {gamma:.4g}°"
                 + "".join(f"\n{line}" for line in phase.warnings)
             )
             self.phases.addItem(item)

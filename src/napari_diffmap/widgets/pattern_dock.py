@@ -66,18 +66,26 @@ class PatternDock(QWidget):
         self.pages = QStackedWidget()
         # napari's canvas asks for 800 pixels; the dock is as wide as it is made.
         self.pages.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
-        layout.addWidget(self.pages, 1)
+        # Beside the pattern, which is as high as it is wide: below it would be squeezed.
+        self.landscape = LandscapeView()
+        beside = QHBoxLayout()
+        beside.setSpacing(4)
+        beside.addWidget(self.pages, 1)
+        beside.addWidget(self.landscape)
+        layout.addLayout(beside, 1)
         self._make_canvas()
         self.spectrum: Any = None
         self.readout = one_line_label("Pixel, scattering vector and d-spacing under the mouse")
         self.state = one_line_label("Calibration of the patterns and where each value came from")
         self.answer = QLabel()
         self.answer.setTextFormat(Qt.TextFormat.RichText)
-        # A long note must not widen the window.
+        # Neither a long note nor long names widen the window.
         self.answer.setWordWrap(True)
+        self.answer.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.answer.setToolTip(
-            "Answers of the map at this position: Bunge Euler angles, zone axis along the beam,"
-            " score, reliability, cause of doubt; click a number to see that answer's spots"
+            "Answers of the map at this position: phase, Bunge Euler angles φ1 Φ φ2, zone axis"
+            " along the beam and its distance, score; below reliability and cause of doubt.\n"
+            "Click a number to see that answer's spots"
         )
         self.answer.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
@@ -85,8 +93,7 @@ class PatternDock(QWidget):
         )
         self.answer.linkActivated.connect(lambda rank: self.bench.spots.show_answer(int(rank)))
         self.answer.hide()
-        self.landscape = LandscapeView()
-        for label in (self.readout, self.answer, self.landscape, self.state):
+        for label in (self.answer, self.readout, self.state):
             layout.addWidget(label)
         self._connect()
         self._on_scan()
@@ -175,6 +182,8 @@ class PatternDock(QWidget):
             typing = isinstance(QApplication.focusWidget(), QLineEdit | QAbstractSpinBox)
             if not typing and self.canvas is not None:
                 self.canvas.canvas.native.setFocus()
+        if event is not None and event.type() == QEvent.Type.Leave and not self._hint:
+            self._say("")
         return False
 
     def showEvent(self, event: Any) -> None:
@@ -233,7 +242,7 @@ class PatternDock(QWidget):
         if self.canvas is not None:
             # The sample canvas is the navigator; sliders would say the same twice.
             self.canvas.dims.setVisible(False)
-        self.readout.setText("")
+        self._say("")
         self.answer.hide()
         self._on_position()
         self._on_calibration()
@@ -247,9 +256,15 @@ class PatternDock(QWidget):
         self.position.setText(position_line(self.session))
 
     def _on_calibration(self, *_: object) -> None:
-        line = calibration_line(self.session)
-        self.state.setText(line)
-        self.state.setVisible(bool(line))
+        self.state.setText(calibration_line(self.session))
+        self._say(self.readout.full_text())
+
+    def _say(self, text: str) -> None:
+        """What is under the mouse, in the place of the calibration; one line is always there."""
+        self.readout.setText(text)
+        below = not text and bool(self.state.full_text())
+        self.readout.setVisible(not below)
+        self.state.setVisible(below)
 
     def _on_stretch(self, *_: object) -> None:
         scale = self.scale.currentText()
@@ -263,7 +278,7 @@ class PatternDock(QWidget):
     def _on_hint(self, text: str) -> None:
         self._hint = text
         if text:
-            self.readout.setText(text)
+            self._say(text)
 
     def _on_mouse(self, _viewer: Any, event: Any) -> None:
         patterns = self.session.patterns
@@ -278,7 +293,7 @@ class PatternDock(QWidget):
             image = self.pattern.counts()
             value = None if image is None else image[row, column]
             counts = None if value is None or np.isnan(value) else float(value)
-        self.readout.setText(pattern_line(self.session, y, x, counts))
+        self._say(pattern_line(self.session, y, x, counts))
 
     def _on_answer(self, text: str) -> None:
         self.answer.setText(text)

@@ -192,7 +192,7 @@ def _describe(
     )
 
 
-def _short(name: str, most: int = 16) -> str:
+def _short(name: str, most: int = 12) -> str:
     """A name that does not widen the window."""
     return name if len(name) <= most else name[: most - 1] + "…"
 
@@ -204,18 +204,18 @@ def answers_html(answers: Sequence[Answer], line: str, shown: int = 0) -> str:
     """
     rows = ""
     for rank, answer in enumerate(answers, start=1):
-        euler = " ".join(f"{angle:.1f}°" for angle in answer.euler)
+        euler = " ".join(f"{angle:.1f}" for angle in answer.euler)
         cells = (
             f'<a style="color:#56B4E9" href="{rank - 1}">{rank}</a>',
             f'<span style="color:{answer.color}">■</span> {escape(_short(answer.phase))}',
-            f"Euler {euler}",
-            f"zone {answer.zone} ({answer.zone_off:.1f}° off)" if answer.zone else "",
+            f"Euler {euler}°",
+            f"zone {answer.zone}, {answer.zone_off:.1f}° off" if answer.zone else "",
             f"score {answer.score:.3f}",
             escape(answer.role if answer.role.endswith("crystal") else ""),
         )
         weight = "bold" if rank == shown + 1 else "normal"
         inner = "".join(
-            f'<td style="padding-right:8px; white-space:nowrap">{cell}</td>' for cell in cells
+            f'<td style="padding-right:6px; white-space:nowrap">{cell}</td>' for cell in cells
         )
         rows += f'<tr style="font-weight:{weight}">{inner}</tr>'
     return f"<table>{rows}</table><span>{escape(line)}</span>"

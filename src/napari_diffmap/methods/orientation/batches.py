@@ -17,7 +17,7 @@ def evened(peaks: PeakBatch, rows: int = 8, columns: int = 32) -> PeakBatch:
     its last bits, on what else is in the batch, and so on how a run was cut.
     """
     b, p = peaks.kx.shape
-    used = (peaks.intensity > 0)
+    used = peaks.intensity > 0
     if peaks.hidden is not None:
         used = used | peaks.hidden
     any_ = used.any(dim=0).nonzero()

@@ -142,7 +142,9 @@ class Likelihood:
         )
         self._kinematic = bool((self._narrow > 0).any())
         slack = np.deg2rad(0.7 * zone_step_deg + 0.8)
-        lists, self._first_list, first = [], [], 0
+        lists: list[Tensor] = []
+        self._first_list: list[int] = []
+        first = 0
         for one, zones, partner in zip(rockings, rotations, partners, strict=True):
             seen = brightest(one, zones, optics, slack)
             # The mirror copy of a zone shows the Friedel partners.
@@ -158,9 +160,7 @@ class Likelihood:
         """Which list of reflections candidates of a zone (or its mirror copy) look at."""
         return self._first_list[phase] + 2 * zone + mirrored.long()
 
-    def measured(
-        self, peaks: PeakBatch, spots: SpotMap, reach: tuple[float, float]
-    ) -> Measured:
+    def measured(self, peaks: PeakBatch, spots: SpotMap, reach: tuple[float, float]) -> Measured:
         """Prepare spots and signal to be read; see `Measured`."""
         spare = torch.zeros(len(peaks), 1, device=peaks.kx.device)
         z = peaks.significance
@@ -224,11 +224,11 @@ class Likelihood:
             if self._kinematic:
                 place = (tilted * tilted).mul_(narrow).add_(base).add_((at / MU_STEP)[..., None])
                 place = place.clamp_(0, MU_COUNT - 1).long().add_(row)
-                return torch.linalg.vecdot(self._flat.take(place), weight)
+                return _weighted(self._flat.take(place), weight)
             place = torch.log(torch.addcmul(width2, tilted, tilted))
             place = place.mul_(-1 / MU_STEP).add_(base).add_((at / MU_STEP)[..., None])
             place = place.clamp_(0, MU_COUNT - 1).long().add_(row)
-            return torch.linalg.vecdot(self._flat.take(place), weight)
+            return _weighted(self._flat.take(place), weight)
 
         first, best = scale, torch.full_like(scale, -torch.inf)
         for offset in _SCALES:
@@ -258,13 +258,19 @@ class Likelihood:
         return turned(matrices, turn), best
 
 
+def _weighted(values: Tensor, weight: Tensor) -> Tensor:
+    """Sum of values times weights over the last axis."""
+    found: Tensor = torch.linalg.vecdot(values, weight)
+    return found
+
+
 def hexagon(rings: int, step: float) -> list[tuple[float, float]]:
     """Points of a hexagonal lattice about the middle, the middle left out, nearest first."""
     points = [
         ((i + j / 2) * step, j * step * 3**0.5 / 2)
         for i in range(-rings, rings + 1)
         for j in range(-rings, rings + 1)
-        if 0 < abs(i + j) + abs(i) + abs(j) and abs(i + j) <= rings
+        if (i, j) != (0, 0) and abs(i + j) <= rings
     ]
     return sorted(points, key=lambda p: p[0] ** 2 + p[1] ** 2)
 

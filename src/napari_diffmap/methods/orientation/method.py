@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from napari_diffmap.crystal.phases import CrystalPhase, load_phases
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import MapSpec, Report, TileLike
+from napari_diffmap.methods.orientation.answers import Answers
 from napari_diffmap.methods.orientation.batches import evened
 from napari_diffmap.methods.orientation.doubt import (
     Evidence,
@@ -26,11 +27,7 @@ from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
 from napari_diffmap.methods.orientation.odds import IntensityModel
 from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
-from napari_diffmap.methods.orientation.search import (
-    Answers,
-    OrientationSearch,
-    SearchSettings,
-)
+from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
 from napari_diffmap.methods.registration.signal import SpotSignal
 from napari_diffmap.methods.registration.spots import (
     MOST_PEAKS,
@@ -368,15 +365,22 @@ def join_peaks(pieces: Sequence[PeakBatch]) -> PeakBatch:
     def padded(values: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
-    def joined(name: str) -> torch.Tensor | None:
-        columns = [getattr(piece, name) for piece in pieces]
-        return None if columns[0] is None else torch.cat([padded(c) for c in columns])
+    def joined(name: str) -> torch.Tensor:
+        return torch.cat([padded(getattr(piece, name)) for piece in pieces])
 
-    kx, ky, intensity, trust = (joined(n) for n in ("kx", "ky", "intensity", "trust"))
-    assert kx is not None and ky is not None and intensity is not None and trust is not None
+    def known(name: str) -> torch.Tensor | None:
+        return None if getattr(pieces[0], name) is None else joined(name)
+
     signals = [piece.signal for piece in pieces if piece.signal is not None]
-    signal = SpotSignal.joined(signals) if signals else None
-    return PeakBatch(kx, ky, intensity, trust, joined("noise"), signal)
+    return PeakBatch(
+        kx=joined("kx"),
+        ky=joined("ky"),
+        intensity=joined("intensity"),
+        trust=joined("trust"),
+        noise=known("noise"),
+        signal=SpotSignal.joined(signals) if signals else None,
+        hidden=known("hidden"),
+    )
 
 
 def peaks_of_block(

@@ -128,7 +128,7 @@ class Rocking:
     narrow: Tensor
 
     def mean(self, excitation: Tensor) -> Tensor:
-        """ln of the mean intensity at excitation errors ``(…, n)`` (1/Å)."""
+        """Logarithm of the mean intensity at excitation errors ``(…, n)`` (1/Å)."""
         s2 = excitation * excitation
         return self.height - torch.log(s2 + self.width2) - self.narrow * s2
 

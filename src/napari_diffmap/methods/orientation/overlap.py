@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from napari_diffmap.methods.orientation.answers import Answers
 from napari_diffmap.methods.orientation.batches import evened
 from napari_diffmap.methods.registration.spots import PeakBatch
 
 if TYPE_CHECKING:
-    from napari_diffmap.methods.orientation.search import Answers, OrientationSearch
+    from napari_diffmap.methods.orientation.search import OrientationSearch
 
 #: A further crystal is looked for where so much of the amplitude, in so many clear
 #: spots, is left: with fewer no pattern has an answer.
@@ -117,7 +118,7 @@ def further_crystals(
         rows = rows[index]
         if not len(rows):
             break
-        search.put(first, rows, crystal, answer, index)
+        search.put(first, rows, crystal, answer.take(index))
         found.count[rows] += 1
         if crystal == 1:
             found.score[rows] = answer.score[index, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_diffmap.crystal.phases import CrystalPhase
-from napari_diffmap.crystal.simulate import (
-    excitation_errors,
-    precession_widened,
-    rotation_matrices,
-)
+from napari_diffmap.crystal.simulate import precession_widened, rotation_matrices
+from napari_diffmap.methods.orientation.answers import Answers, predicted, put, repeats, same
 from napari_diffmap.methods.orientation.library import (
     TemplateLibrary,
     build_library,
@@ -45,7 +42,6 @@ from napari_diffmap.methods.orientation.refine import (
     visible,
 )
 from napari_diffmap.methods.orientation.rotations import (
-    disorientation,
     matrices_to_quaternions,
     pick,
     template_matrices,
@@ -98,61 +94,6 @@ class SearchSettings:
     intensities: tuple[IntensityModel, ...] = (IntensityModel(),)
 
 
-@dataclass(eq=False)
-class Answers:
-    """Distinct answers of a batch, best first.
-
-    Attributes
-    ----------
-    matrices
-        ``(b, n, 3, 3)`` crystal → laboratory (Oᵀ).
-    phase
-        ``(b, n)`` index of the phase, -1 where there is no answer.
-    score
-        ``(b, n)`` log odds over the largest that the measured spots allow, 0–1; −1
-        where there is no answer.
-    odds
-        ``(b, n)`` log odds of the answer against a pattern without a crystal.
-    explained
-        ``(b, n)`` share of the measured amplitude that the answer explains.
-    found
-        ``(b, n)`` share of the predicted amplitude that is measured.
-    rival, rival_phase
-        ``(b,)`` largest log odds of a distinct answer of the winner's phase (twins
-        and coincidences) and of another phase; 0 where there is none.
-    unexplained
-        ``(b, p)`` bool: clear spots that the best answer leaves.
-    number
-        ``(b, n, s)`` reflections followed.
-    """
-
-    matrices: Tensor
-    phase: Tensor
-    score: Tensor
-    odds: Tensor
-    explained: Tensor
-    found: Tensor
-    rival: Tensor
-    rival_phase: Tensor
-    unexplained: Tensor
-    number: Tensor
-
-    def take(self, index: Tensor) -> Answers:
-        """Those of some of the patterns."""
-        return Answers(*(getattr(self, field.name)[index] for field in fields(self)))
-
-    @staticmethod
-    def joined(pieces: Sequence[Answers]) -> Answers:
-        """Answers of consecutive batches as one; spots padded to the longest list."""
-        width = max(piece.unexplained.shape[1] for piece in pieces)
-        for piece in pieces:
-            short = width - piece.unexplained.shape[1]
-            piece.unexplained = torch.nn.functional.pad(piece.unexplained, (0, short))
-        return Answers(
-            *(torch.cat([getattr(p, field.name) for p in pieces]) for field in fields(Answers))
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class _PhaseSearch:
     library: TemplateLibrary
@@ -199,6 +140,7 @@ class OrientationSearch:
             if progress is not None:
                 progress(i, len(phases), f"templates of {phase.name}")
             self._phases.append(self._prepare(phase, settings.memory // (2 * len(phases))))
+        self._operators = [phase.operators for phase in self._phases]
         self.intensities = settings.intensities[0]
         self._likelihood = self._make_likelihood(self.intensities)
         if progress is not None:
@@ -383,9 +325,7 @@ class OrientationSearch:
     def _weighed(self, pool: Candidates, measured: Measured) -> Candidates:
         """Tilt candidates to their largest log odds; the best of them more finely."""
         for tilts in (COARSE_TILTS, FINE_TILTS) if self.settings.refine else ((),):
-            pool = pool.moved(
-                *self._likelihood.climb(pool.matrices, pool.source, measured, tilts)
-            )
+            pool = pool.moved(*self._likelihood.climb(pool.matrices, pool.source, measured, tilts))
             if tilts == COARSE_TILTS:
                 count = _LAST + 2 * (len(self._phases) - 1)
                 pool = self._distinct(pool, count, self.settings.distinct_deg / 4)
@@ -450,42 +390,16 @@ class OrientationSearch:
 
     def _same(self, matrices: Tensor, phase: Tensor, best: Tensor, within_deg: float) -> Tensor:
         """Which candidates are the same answer as `best` ``(b, 1)``."""
-        reference = pick(matrices, best)
-        same = torch.zeros_like(phase, dtype=torch.bool)
-        for i, p in enumerate(self._phases):
-            of_phase = (phase == i) & (phase.gather(1, best) == i)
-            angle = disorientation(matrices, reference, p.operators)
-            same |= of_phase & (angle < np.deg2rad(within_deg))
-        return same
+        return same(self._operators, matrices, phase, best, within_deg)
 
     def same_as(self, first: Answers, rows: Tensor, places: int, other: Answers) -> Tensor:
         """Whether the best answer of another set is among the first `places` of `rows`."""
-        return self._repeats(first, rows, other)[:, :places].any(dim=1)
+        repeated = repeats(self._operators, first.take(rows), other, self.settings.distinct_deg)
+        return repeated[:, :places].any(dim=1)
 
-    def _repeats(self, first: Answers, rows: Tensor, other: Answers) -> Tensor:
-        """Which answers of `rows` are the best answer of the other set, ``(r, n)``."""
-        matrices = torch.cat((other.matrices[:, :1], first.matrices[rows]), dim=1)
-        phase = torch.cat((other.phase[:, :1], first.phase[rows]), dim=1)
-        reference = torch.zeros(len(rows), 1, dtype=torch.long, device=self.device)
-        return self._same(matrices, phase, reference, self.settings.distinct_deg)[:, 1:]
-
-    def put(self, first: Answers, rows: Tensor, place: int, other: Answers, index: Tensor) -> None:
+    def put(self, first: Answers, rows: Tensor, place: int, other: Answers) -> None:
         """Insert best answers of another set at a place; what they repeat, or the last, goes."""
-        n = first.phase.shape[1]
-        if place >= n:
-            return
-        chosen = other.take(index)
-        repeats = self._repeats(first, rows, chosen)[:, place:]
-        gone = torch.where(repeats.any(dim=1), place + repeats.int().argmax(dim=1), n - 1)
-        places = torch.arange(n, device=self.device)
-        shifted = (places > place) & (places <= gone[:, None])
-        source = places - shifted.long()
-        for name in ("matrices", "phase", "score", "odds", "explained", "found", "number"):
-            mine = getattr(first, name)
-            wanted = source.reshape(*source.shape, *([1] * (mine.dim() - 2)))
-            moved = mine[rows].gather(1, wanted.expand(*source.shape, *mine.shape[2:]))
-            moved[:, place] = getattr(chosen, name)[:, 0]
-            mine[rows] = moved
+        put(self._operators, first, rows, place, other, self.settings.distinct_deg)
 
     def zone_scores(self, peaks: PeakBatch) -> list[tuple[NDArray[np.float64], Tensor]]:
         """Zone axes ``(n, 3)`` of each phase, and how well each fits at best, ``(b, n)``."""
@@ -503,27 +417,8 @@ class OrientationSearch:
         return found
 
     def predicted(self, answers: Answers, least: float) -> tuple[Tensor, Tensor]:
-        """Where the best answers show spots of more than `least` of their strongest height.
-
-        Returns
-        -------
-        kx, ky
-            ``(b, s)`` places, 1/Å; far away where there is none.
-        """
-        far = torch.full(answers.number[:, 0].shape, 1e3, device=self.device)
-        kx, ky, optics = far, far.clone(), self._optics
-        for i, phase in enumerate(self._phases):
-            rows = torch.nonzero(answers.phase[:, 0] == i).reshape(-1)
-            model, number = phase.model, answers.number[rows, 0]
-            k = torch.matmul(model.g[number], answers.matrices[rows, 0].transpose(-1, -2))
-            s = excitation_errors(k, optics.wavelength)
-            height = model.height[number] * torch.exp(-0.5 * (s / model.sigma[number]) ** 2)
-            q = torch.hypot(k[..., 0], k[..., 1])
-            height = height * ((q >= optics.q_min) & (q <= optics.q_max))
-            seen = height > least * height.amax(dim=1, keepdim=True)
-            kx[rows] = torch.where(seen, k[..., 0], 1e3)
-            ky[rows] = torch.where(seen, k[..., 1], 1e3)
-        return kx, ky
+        """Where the best answers show spots; see `answers.predicted`."""
+        return predicted([phase.model for phase in self._phases], answers, least)
 
     def _shares(self, fit: Fit, spots: SpotMap, clear: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Explained and found shares ``(b, k)``, and clear spots left ``(b, k, p)`` bool."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,12 +88,14 @@ class PeakBatch:
 
     def take(self, index: Tensor) -> PeakBatch:
         """Some of the patterns."""
-        values = (getattr(self, field.name) for field in fields(self))
         return PeakBatch(
-            *(
-                v.take(index) if isinstance(v, SpotSignal) else None if v is None else v[index]
-                for v in values
-            )
+            self.kx[index],
+            self.ky[index],
+            self.intensity[index],
+            self.trust[index],
+            noise=None if self.noise is None else self.noise[index],
+            signal=None if self.signal is None else self.signal.take(index),
+            hidden=None if self.hidden is None else self.hidden[index],
         )
 
 
