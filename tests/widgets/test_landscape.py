@@ -73,6 +73,7 @@ def test_pictures_are_shown_as_they_are(beside: tuple[QWidget, LandscapeView]) -
 
 def test_titles_say_phase_and_scores(qtbot: Any, beside: tuple[QWidget, LandscapeView]) -> None:
     view = beside[1]
+    view.show_pictures([("a phase of a long name: 0.10–0.90", picture(1))])
     (title,) = view.titles
     assert title.full_text() == "a phase of a long name: 0.10–0.90"
     # A long name makes the column no wider.

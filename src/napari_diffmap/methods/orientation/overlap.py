@@ -5,6 +5,7 @@ Source of the idea: Ophus et al., *Microsc. Microanal.* 28 (2022) 390.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,18 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.orientation.search import OrientationSearch
 
 #: A further crystal is looked for where so much of the amplitude, in so many clear
-#: spots, is left: with fewer no pattern has an answer.
+#: spots, is left.
 _LEFT_SHARE = 0.12
-_LEFT_SPOTS = 4
-#: It is believed from this score on, and the better the fewer spots speak for it:
-#: score times spots, of which so many count.  Measured by ``benchmarks/mixtures.py``.
-_SCORE = 0.4
-_SCORE_SPOTS = 1.8
-_MOST_COUNTED = 8
+_LEFT_SPOTS = 3
+#: It is believed where no more than this share of single crystals would reach its log
+#: odds by chance, over all orientations tried ...
+_BY_CHANCE = 0.01
+#: ... and so many of the spots left are its own.  Real spots that the first crystal did
+#: not account for stand where they like: an orientation has three angles to meet three
+#: of several, and with one in a hundred places predicted only the fourth is evidence.
+#: Three will do when they are all there is and nothing else explains them as well.
+_ENOUGH_MET = 4
+_SURELY = 0.69
 #: Spots a crystal may show: those of more than this share of its strongest height.
 _SEEN = 0.05
 
@@ -114,7 +119,7 @@ def further_crystals(
         rest, mine = evened(rest.take(rows)), torch.arange(len(rows), device=rows.device)
         answer, rest = search.match(rest, 1).take(mine), rest.take(mine)
         known = search.same_as(first, rows, crystal, answer)
-        index = torch.nonzero(_believed(answer, rest) & ~known).reshape(-1)
+        index = torch.nonzero(_believed(answer, rest, search.tried) & ~known).reshape(-1)
         rows = rows[index]
         if not len(rows):
             break
@@ -135,10 +140,12 @@ def faded(peaks: PeakBatch, weight: Tensor) -> PeakBatch:
     return replace(peaks, intensity=kept, trust=peaks.trust * weight, hidden=hidden)
 
 
-def _believed(answer: Answers, rest: PeakBatch) -> Tensor:
+def _believed(answer: Answers, rest: PeakBatch, tried: int) -> Tensor:
     """Whether the best answers to what was left are crystals, ``(r,)`` bool."""
     clear = rest.clear
-    met = (clear & ~answer.unexplained[:, : clear.shape[1]]).sum(dim=1)
-    score = answer.score[:, 0]
-    enough = score * met.clamp_max(_MOST_COUNTED) >= _SCORE_SPOTS
-    return enough & (met >= _LEFT_SPOTS) & (score >= _SCORE)
+    left = clear & answer.unexplained[:, : clear.shape[1]]
+    met = (clear & ~left).sum(dim=1)
+    odds = answer.odds[:, 0]
+    margin = odds - torch.maximum(answer.rival, answer.rival_phase)
+    alone = (met >= _LEFT_SPOTS) & ~left.any(dim=1) & (margin >= _SURELY)
+    return (odds >= math.log(tried / _BY_CHANCE)) & ((met >= _ENOUGH_MET) | alone)

@@ -242,6 +242,11 @@ class OrientationSearch:
         )
 
     @property
+    def tried(self) -> int:
+        """Orientations the coarse search looks at."""
+        return sum(2 * len(phase.library) * self.grid.angles for phase in self._phases)
+
+    @property
     def batch(self) -> int:
         """Patterns that fit the working memory at once."""
         s = self.settings
@@ -355,7 +360,8 @@ class OrientationSearch:
         fit = evaluate(self._optics, pool, spots, self.widths[2 if self.settings.refine else 1])
         explained, found, left = self._shares(fit, spots, measured.peaks.clear)
         matrices, phase, odds = pool.matrices, pool.phase, pool.score
-        left_over = odds.clamp_min(0)
+        some = (measured.peaks.intensity > 0).any(dim=1, keepdim=True)
+        left_over = torch.where(some, odds.clamp_min(0), 0.0)
         order = []
         rival = rival_phase = left_over[:, 0]
         for place in range(n_best):
