@@ -141,7 +141,7 @@ class OrientationMethod:
             self.phases, self._settings(self.geometry), self._device, templates
         )
         if len(self._search.settings.intensities) > 1:
-            self._search.choose_intensities(self._sampled_spots(scan))
+            self._search.choose_intensities(self._sampled_spots(scan), progress)
 
     def _sampled_spots(self, scan: Scan) -> PeakBatch:
         """Spots of the patterns spread over the scan that show most of them."""

@@ -166,10 +166,19 @@ class OrientationSearch:
             s.zone_step_deg,
         )
 
-    def choose_intensities(self, peaks: PeakBatch) -> dict[str, float]:
+    def choose_intensities(
+        self, peaks: PeakBatch, progress: Callable[[int, int, str], None] | None = None
+    ) -> dict[str, float]:
         """Take the intensity model that explains spots of some patterns best.
 
         The first one stays unless another explains clearly more.
+
+        Parameters
+        ----------
+        peaks
+            Spots of some patterns.
+        progress
+            Called with (done, total, what); may raise to stop.
 
         Returns
         -------
@@ -177,12 +186,17 @@ class OrientationSearch:
             For each model the mean log odds of the best answers.
         """
         found, best = {}, -np.inf
-        for model in self.settings.intensities:
+        batches = torch.arange(len(peaks), device=self.device).split(min(self.batch, 16))
+        for place, model in enumerate(self.settings.intensities):
             likelihood = self._likelihood
             self._likelihood = self._make_likelihood(model)
-            batches = torch.arange(len(peaks), device=self.device).split(self.batch)
-            odds = torch.cat([self.match(peaks.take(rows), 1).odds[:, 0] for rows in batches])
-            mean = float(odds.mean())
+            odds = []
+            for number, rows in enumerate(batches):
+                if progress is not None:
+                    total = len(batches) * len(self.settings.intensities)
+                    progress(place * len(batches) + number, total, f"intensities: {model}")
+                odds.append(self.match(peaks.take(rows), 1).odds[:, 0])
+            mean = float(torch.cat(odds).mean())
             found[str(model)] = mean
             if mean > best:
                 first = model == self.settings.intensities[0]
@@ -378,7 +392,8 @@ class OrientationSearch:
         index = picked.clamp_min(0)
         first = index[:, :1, None].expand(-1, 1, left.shape[2])
         best_odds = odds.gather(1, index)
-        score = (best_odds / measured.best[:, None].clamp_min(1.0)).clamp(0, 1)
+        most = torch.maximum(measured.best, odds.amax(dim=1))
+        score = (best_odds / most[:, None].clamp_min(1.0)).clamp(0, 1)
         return Answers(
             matrices=pick(matrices, index),
             phase=torch.where(none, -1, phase.gather(1, index)),
