@@ -1,7 +1,8 @@
 """A crystal on a tilting stage: the goniometer knows how far the orientation turns between frames.
 
-``python -m benchmarks.tilt_series FILE.h5 --phase Si [--pixel-size 0.0108]``; the file
-holds a stack of patterns and a dataset ``tilt_deg``.
+``python -m benchmarks.tilt_series FILE.h5 --phase Si [--calibration FILE.json]``; the
+file holds a stack of patterns and a dataset ``tilt_deg``, the calibration is one that
+``napari-diffmap calibrate`` wrote.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
 from napari_diffmap.maps.quaternions import disorientation, multiply
 from napari_diffmap.methods.orientation import OrientationParameters
+from napari_diffmap.scan.calibration_file import load_calibration, merged
 from napari_diffmap.scan.open import open_scan
 
 RIGHT_DEG = 3.0
@@ -72,16 +74,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file")
     parser.add_argument("--phase", default="Si")
-    parser.add_argument("--pixel-size", type=float, help="where the file's is wrong, 1/Å")
+    parser.add_argument("--calibration", help="a file of `napari-diffmap calibrate`")
     arguments = parser.parse_args()
     stack = open_scan(arguments.file)
     scan = calibrated(open_scan(arguments.file, scan_shape=(1, stack.shape[0])))
-    if arguments.pixel_size:
-        known = dataclasses.replace(scan.calibration, pixel_size=arguments.pixel_size)
+    if arguments.calibration:
+        known = merged(scan.calibration, load_calibration(arguments.calibration))
         scan = dataclasses.replace(scan, calibration=known)
-    # A still, thick crystal without precession: sharp in excitation error, no scan to drift.
+    # A still, thick crystal without precession: sharp in excitation error, no scan to drift;
+    # reflections reach into the corners of the detector.
     parameters = OrientationParameters(
-        phases=(arguments.phase,), sigma_excitation=0.015, descan="none", spot_threshold=6
+        phases=(arguments.phase,),
+        sigma_excitation=0.015,
+        descan="none",
+        spot_threshold=6,
+        spot_radius=2,
+        q_max=1.9,
     )
     found = map_orientations(scan, make_method([arguments.phase], parameters)).map
     there = found.indexed[0]
