@@ -21,6 +21,7 @@ from napari_diffmap.methods.orientation.doubt import (
     FACTORS,
     FEW_SPOTS,
     FEWEST_SPOTS,
+    LEAST_ODDS,
     NO_DATA,
     NONE,
     OUTSIDE,
@@ -98,7 +99,7 @@ def layered(bench: Any) -> dict[str, Found]:
             "single": one,
             "1 spots": few_spots(bench, phase, q, 1),
             "3 spots": few_spots(bench, phase, q, 3),
-            "4 spots": few_spots(bench, phase, q, FEWEST_SPOTS),
+            "4 spots": few_spots(bench, phase, q, 4),
             "silicon": bench.draw(load_phase("Si"), bench.random_rotations(24, 7)),
             "strewn": strewn(bench, 16),
             "thin carbon": halo(bench, 0.35, 8),
@@ -150,7 +151,7 @@ def test_pattern_equal_under_half_a_turn_is_a_coincidence(
     q = bench.along(phase, zone, TURNS)
     assert disorientation(q, q, phase.symmetry, half_turn=True).min() > 30
     assert share(found, TWIN) == 1
-    assert (found["margin"] < 0.01).all()
+    assert (found["margin"] < 0.5).all()
     assert found["reliability"].max() < 0.5
     # Both of the two are among the answers.
     first, second = bench.off(found, q, phase), bench.off(found, q, phase, 1)
@@ -216,12 +217,9 @@ def test_crystals_of_two_phases_superposed_are_named(both: dict[str, Found]) -> 
     assert named.mean() > 0.75
 
 
-@pytest.mark.parametrize("keep", [1, 3])
-def test_fewer_spots_than_fix_an_orientation_give_none(
-    layered: dict[str, Found], keep: int
-) -> None:
-    found = layered[f"{keep} spots"]
-    assert (found["spots"] == keep).all()
+def test_fewer_spots_than_fix_an_orientation_give_none(layered: dict[str, Found]) -> None:
+    found = layered["1 spots"]
+    assert (found["spots"] == 1).all()
     assert share(found, FEW_SPOTS) == 1
     assert (found["phase_ids"] == -1).all()
     assert (found["reliability"] == 0).all()
@@ -229,8 +227,15 @@ def test_fewer_spots_than_fix_an_orientation_give_none(
     assert (found["rotations"] == (1, 0, 0, 0)).all()
 
 
+def test_three_spots_may_have_an_answer_but_a_doubted_one(layered: dict[str, Found]) -> None:
+    found = layered["3 spots"]
+    assert (found["spots"] == 3).all()
+    assert share(found, FEW_SPOTS) == 1
+    assert found["reliability"].max() < 0.5
+
+
 def test_few_spots_are_doubted_for_that(layered: dict[str, Found]) -> None:
-    """With just as many spots as needed, doubt is put down to their number."""
+    """With few spots doubt is put down to their number."""
     found = layered["4 spots"]
     assert (found["phase_ids"][:, 0] == 0).all()
     assert set(found["ambiguity"]) == {NONE, FEW_SPOTS}
@@ -281,8 +286,9 @@ def test_frames_without_data_say_so(bench: Any) -> None:
 def evidence(n: int, **columns: Any) -> Evidence:
     plain = {
         "score": 0.9,
-        "rival": 0.2,
-        "rival_phase": 0.2,
+        "odds": 120.0,
+        "rival": 30.0,
+        "rival_phase": 30.0,
         "explained": 0.95,
         "found": 0.9,
         "spots": 20,
@@ -306,7 +312,7 @@ def test_model_survives_its_file() -> None:
     model = reliability_model()
     again = ReliabilityModel.from_json(model.to_json())
     assert again.to_json() == model.to_json()
-    some = evidence(5, score=np.linspace(0, 1, 5), rival=np.linspace(0, 0.5, 5))
+    some = evidence(5, score=np.linspace(0, 1, 5), rival=np.linspace(0, 100, 5))
     np.testing.assert_array_equal(again.probability(some), model.probability(some))
 
 
@@ -336,16 +342,24 @@ def test_held_out_diagram_is_calibrated() -> None:
 
 
 unit = st.floats(0, 1, width=32)
+odds = st.floats(0, 500, width=32)
 
 
 @settings(max_examples=150, deadline=None)
-@given(unit, unit, unit, unit, unit, st.integers(0, 400))
+@given(unit, odds, odds, odds, unit, unit, st.integers(0, 400))
 def test_probabilities_lie_between_0_and_1(
-    score: float, rival: float, rival_phase: float, explained: float, found: float, spots: int
+    score: float,
+    best: float,
+    rival: float,
+    rival_phase: float,
+    explained: float,
+    found: float,
+    spots: int,
 ) -> None:
     some = evidence(
         1,
         score=score,
+        odds=best,
         rival=rival,
         rival_phase=rival_phase,
         explained=explained,
@@ -362,9 +376,9 @@ def test_probabilities_lie_between_0_and_1(
 
 @pytest.mark.parametrize("name", ["rival", "phase"])
 def test_larger_margin_never_lowers_its_factor(name: str) -> None:
-    margin = np.linspace(0, 1, 4001)
+    margin = np.linspace(0, 120, 4001)
     column = {"rival": "rival", "phase": "rival_phase"}[name]
-    some = replace(evidence(len(margin), score=1.0), **{column: 1 - margin})
+    some = replace(evidence(len(margin)), **{column: 120 - margin})
     factor = reliability_model().parts(some)[name]
     assert np.diff(factor).min() >= 0
     # It does tell: nothing between the two is a doubt, a wide margin none.
@@ -383,7 +397,7 @@ def test_better_match_never_lowers_the_model_factor(column: str, spots: int) -> 
 def test_a_rival_ahead_counts_as_one_level() -> None:
     """Polishing may leave a rival a hair in front."""
     model = reliability_model()
-    ahead, level = evidence(1, rival=0.95), evidence(1, rival=0.9)
+    ahead, level = evidence(1, rival=125.0), evidence(1, rival=120.0)
     np.testing.assert_array_equal(model.probability(ahead), model.probability(level))
 
 
@@ -391,13 +405,14 @@ def test_a_rival_ahead_counts_as_one_level() -> None:
     ("columns", "code"),
     [
         ({}, NONE),
-        ({"rival": 0.9}, TWIN),
-        ({"rival_phase": 0.9}, PHASE),
-        ({"score": 0.2, "explained": 0.2, "found": 0.2, "rival": 0.0, "rival_phase": 0.0}, OUTSIDE),
-        ({"rival": 0.9, "spots": FEWEST_SPOTS + 1}, FEW_SPOTS),
+        ({"rival": 120.0}, TWIN),
+        ({"rival_phase": 120.0}, PHASE),
+        ({"score": 0.1, "explained": 0.2, "found": 0.2, "rival": 0.0, "rival_phase": 0.0}, OUTSIDE),
+        ({"rival": 120.0, "spots": FEWEST_SPOTS + 1}, FEW_SPOTS),
         ({"spots": FEWEST_SPOTS - 1}, FEW_SPOTS),
+        ({"odds": LEAST_ODDS - 1, "rival": 0.0, "rival_phase": 0.0}, FEW_SPOTS),
         ({"second": 0.7}, OVERLAP),
-        ({"second": 0.7, "rival": 0.9}, OVERLAP),
+        ({"second": 0.7, "rival": 120.0}, OVERLAP),
         ({"second": 0.7, "spots": FEWEST_SPOTS - 1}, FEW_SPOTS),
         ({"empty": True, "second": 0.7}, NO_DATA),
     ],
@@ -409,7 +424,7 @@ def test_least_factor_names_the_cause(columns: dict[str, Any], code: int) -> Non
 
 
 def test_threshold_decides_what_is_doubtful() -> None:
-    some = evidence(1, rival=0.87)
+    some = evidence(1, rival=119.0)
     reliability = reliability_model().probability(some)
     assert 0.1 < reliability[0] < 0.95
     assert causes(some, reliability, float(reliability[0]) - 0.01).tolist() == [NONE]

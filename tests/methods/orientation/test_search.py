@@ -16,9 +16,12 @@ from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.errors import CancelledError
 from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.orientation import search as module
+from napari_diffmap.methods.orientation.odds import IntensityModel
 from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
 from napari_diffmap.methods.registration.spots import PeakBatch
 
+#: Gaussian excitation, as most patterns here are drawn.
+KINEMATIC = IntensityModel(sigma=0.014)
 SETTINGS = SearchSettings(
     voltage_kv=200.0,
     pixel_size=0.0225,
@@ -33,6 +36,7 @@ SETTINGS = SearchSettings(
     refine=True,
     distinct_deg=8.0,
     memory=512 << 20,
+    intensities=(KINEMATIC,),
 )
 
 MONOCLINIC = """data_m
