@@ -29,6 +29,8 @@ from napari_diffmap.scan.tiles import iter_tiles
 
 SEED = 11
 RIGHT_DEG = 3.0
+#: How sure a factor may be where its margin is nothing.
+_DRAW = 0.45
 MODEL = Path(__file__).parents[1] / "src/napari_diffmap/methods/orientation/reliability.json"
 
 
@@ -97,7 +99,25 @@ def fit(evidence: Evidence, right: NDArray[np.bool_], provenance: dict) -> Relia
         bounds.append((None, None))
     start = np.random.default_rng(SEED).normal(0, 0.3, len(bounds))
     best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400}).x
-    return model(best.round(4))
+    return doubting_draws(model(best.round(4)))
+
+
+def doubting_draws(fitted: ReliabilityModel) -> ReliabilityModel:
+    """The model with a margin of 0 held to `_DRAW` at most, wide margins as they were.
+
+    The simulated scans hold few true draws; two equal answers are still no better
+    than a coin.
+    """
+    for name in ("rival", "phase"):
+        factor = fitted.factors[name]
+        at_zero = factor.bias - float((factor.weights * factor.mean / factor.scale).sum())
+        over = at_zero - float(np.log(_DRAW / (1 - _DRAW)))
+        if over > 0:
+            weights = factor.weights.copy()
+            weights[0] += over * factor.scale[0]
+            bias = factor.bias - over + over * float(factor.mean[0])
+            fitted.factors[name] = dataclasses.replace(factor, weights=weights, bias=bias)
+    return fitted
 
 
 def judge(probability: NDArray[np.float32], right: NDArray[np.bool_]) -> dict:

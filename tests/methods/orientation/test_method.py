@@ -407,12 +407,17 @@ def test_preparation_counts_up_to_its_total(small: tuple[Scan, np.ndarray]) -> N
     phases = [load_phase("NiO"), load_phase("Si")]
     method = OrientationMethod(OrientationParameters(zone_step_deg=6), phases)
     method.prepare(small[0], progress=lambda *step: steps.append(step))
-    assert steps == [
+    assert steps[:4] == [
         (0, 3, "geometry"),
         (1, 3, "templates of NiO"),
         (2, 3, "templates of Si"),
         (3, 3, "templates"),
     ]
+    # Then the intensity models are compared, each on the same patterns.
+    compared = steps[4:]
+    assert compared
+    assert all(what.startswith("intensities: ") for _, _, what in compared)
+    assert [done for done, _, _ in compared] == list(range(compared[0][1]))
 
 
 def stopped_run(scan: Scan, when: str) -> RunResult:

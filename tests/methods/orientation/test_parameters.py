@@ -34,6 +34,7 @@ NUMBERS = [name for name in FIELDS if bounds(name)]
 
 def test_every_number_is_bounded_on_both_sides() -> None:
     free = {"phases", "center", "descan", "background", "hot_pixels", "refine"}
+    free |= {"intensities", "spatial"}
     assert set(FIELDS) - set(NUMBERS) == free
     for name in NUMBERS:
         assert len(bounds(name)) == 2, name
@@ -132,6 +133,13 @@ def test_defaults_keep_their_own_rules_and_say_what_they_are() -> None:
         assert field.description.endswith("."), name
         extra = field.json_schema_extra or {}
         # A quantity with a unit names it in its description too.
-        words = {"kV": "kV", "1/Å": "1/Å", "degree": "degree", "pixel": "pixel", "MB": "MB"}
+        words = {
+            "kV": "kV",
+            "1/Å": "1/Å",
+            "degree": "degree",
+            "pixel": "pixel",
+            "MB": "MB",
+            "nm": "nm",
+        }
         if isinstance(extra, dict) and "unit" in extra:
             assert words[str(extra["unit"])] in field.description, name

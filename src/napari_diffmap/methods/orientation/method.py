@@ -50,7 +50,7 @@ _T = TypeVar("_T")
 #: spots that are compared.
 _SAMPLED, _COMPARED = 144, 64
 #: Excitation widths of the kinematic model that are compared, 1/Å.
-_WIDTHS = (0.008, 0.014, 0.025)
+_WIDTHS = (0.008, 0.013, 0.02, 0.03)
 
 
 class OrientationMethod:
