@@ -93,8 +93,13 @@ class PatternDock(QWidget):
         )
         self.answer.linkActivated.connect(lambda rank: self.bench.spots.show_answer(int(rank)))
         self.answer.hide()
-        for label in (self.answer, self.readout, self.state):
-            layout.addWidget(label)
+        # One line of one height for both: the canvas must not move under the mouse.
+        self.line = QStackedWidget()
+        for label in (self.readout, self.state):
+            self.line.addWidget(label)
+        self.line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        layout.addWidget(self.answer)
+        layout.addWidget(self.line)
         self._connect()
         self._on_scan()
 
@@ -263,8 +268,7 @@ class PatternDock(QWidget):
         """What is under the mouse, in the place of the calibration; one line is always there."""
         self.readout.setText(text)
         below = not text and bool(self.state.full_text())
-        self.readout.setVisible(not below)
-        self.state.setVisible(below)
+        self.line.setCurrentWidget(self.state if below else self.readout)
 
     def _on_stretch(self, *_: object) -> None:
         scale = self.scale.currentText()
