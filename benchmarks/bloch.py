@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.crystal.reflections import reflections, scattering_factors
 from napari_diffmap.crystal.simulate import rotation_matrices
+from napari_diffmap.methods.orientation.odds import REST_KEV
 from napari_diffmap.scan.calibration import electron_wavelength
-
-#: m0 c² in keV, for the relativistic correction of the potential.
-_REST_KEV = 510.99895
 
 
 def structure_factors(phase: CrystalPhase, hkl: NDArray[np.int64]) -> NDArray[np.complex128]:
@@ -48,7 +46,7 @@ def bloch_spots(
     found = reflections(phase, q_max)
     reach = np.ceil(np.linalg.norm(phase.base, axis=1) * 2 * q_max).astype(int) + 1
     grid = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), -1)
-    potential = structure_factors(phase, grid) * (1 + voltage_kv / _REST_KEV)
+    potential = structure_factors(phase, grid) * (1 + voltage_kv / REST_KEV)
     potential /= np.pi * phase.volume
     relative = (found.amplitude2 / found.amplitude2.max()) ** 0.25
     result = []

@@ -19,7 +19,7 @@ from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.method import Method
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.methods.orientation.doubt import FEW_SPOTS, NO_DATA
-from napari_diffmap.methods.orientation.method import no_data
+from napari_diffmap.methods.patterns import no_data
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.peaks import PeakTable
 from napari_diffmap.scan.scan import Scan

@@ -16,9 +16,9 @@ from napari_diffmap.methods.orientation.odds import (
     IntensityModel,
     log_odds_table,
     rocking,
-    root_deviance,
     row_of,
 )
+from napari_diffmap.methods.registration.significance import root_deviance
 from napari_diffmap.scan.calibration import electron_wavelength
 
 #: As in the model: shape of the gamma law, share of strays and the range (ln) of their height.

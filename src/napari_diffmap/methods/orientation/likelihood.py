@@ -23,11 +23,11 @@ from napari_diffmap.methods.orientation.odds import (
     MU_STEP,
     Rocking,
     log_odds_table,
-    root_deviance,
     row_of,
 )
 from napari_diffmap.methods.orientation.refine import Optics, turned
 from napari_diffmap.methods.orientation.spotmap import SpotMap, build_spot_map
+from napari_diffmap.methods.registration.significance import background_counts, root_deviance
 from napari_diffmap.methods.registration.spots import PeakBatch
 
 #: Reflections looked at per candidate.
@@ -97,11 +97,6 @@ class Measured:
             number, *_ = self.hidden.lookup(kx, ky)
             noise = torch.where(number < self.hidden.kx.shape[1] - 1, torch.inf, noise)
         return z, noise, background, weight
-
-
-def background_counts(noise: Tensor, step: float) -> Tensor:
-    """Counts that make a noise when one count adds `step`; infinite for no counts."""
-    return (noise / step) ** 2 if step > 0 else torch.full_like(noise, torch.inf)
 
 
 class Likelihood:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -28,6 +27,7 @@ from napari_diffmap.methods.orientation.odds import IntensityModel
 from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
+from napari_diffmap.methods.patterns import as_float, no_data, single_threaded
 from napari_diffmap.methods.registration.signal import SpotSignal
 from napari_diffmap.methods.registration.spots import (
     MOST_PEAKS,
@@ -238,7 +238,7 @@ class OrientationMethod:
         finder, geometry = self._finder, self.geometry
 
         def work(part: slice) -> PeakBatch:
-            chunk = _as_float(frames[part])
+            chunk = as_float(frames[part])
             middle = centers[part]
             if geometry.follow:
                 own = beam_positions(chunk, middle, geometry.beam_radius, geometry.bad)
@@ -327,35 +327,6 @@ class OrientationMethod:
             "margin": evidence.margin,
             "crystals": np.where(nothing[:, 0], 0, crystals).astype(np.uint8),
         }
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Torch with one thread inside each operation, restored afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def no_data(frames: NDArray[Any]) -> NDArray[np.bool_]:
-    """Frames that are empty, saturated or constant, ``(b,)``."""
-    flat = frames.reshape(len(frames), -1)
-    if np.issubdtype(flat.dtype, np.floating):
-        flat = np.nan_to_num(flat, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(flat.max(axis=1) == flat.min(axis=1))
-
-
-def _as_float(frames: NDArray[Any]) -> NDArray[np.float32]:
-    """Native float32, finite, of any dtype a file may hold."""
-    if np.iscomplexobj(frames):
-        frames = np.abs(frames)
-    frames = np.asarray(frames, dtype=np.float32)
-    if not np.isfinite(frames).all():
-        frames = np.nan_to_num(frames, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.ascontiguousarray(frames)
 
 
 def join_peaks(pieces: Sequence[PeakBatch]) -> PeakBatch:

@@ -26,10 +26,11 @@ from torch import Tensor
 
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.crystal.reflections import Reflections
+from napari_diffmap.methods.registration.significance import root_deviance
 from napari_diffmap.scan.calibration import electron_wavelength
 
 #: m₀c² in keV.
-_REST_KEV = 510.99895
+REST_KEV = 510.99895
 #: Shape of the gamma law of intensities about their mean.
 _SPREAD = 0.7
 #: Share of places with a spot of unknown origin, and the range (ln) of its height.
@@ -40,30 +41,6 @@ _STRAY, _STRAY_RANGE = 1e-3, 6.0
 _E_STEP, _E_FIRST, _E_COUNT = 1.5, -7.5, 11
 _Z_STEP, _Z_FIRST, _Z_COUNT = 0.08, -18, 120
 MU_STEP, MU_FIRST, MU_COUNT = 0.05, -4.2, 340
-
-
-def root_deviance(z: Tensor, background: Tensor) -> Tensor:
-    """Significance of counts: how rare they are by chance, in standard deviations.
-
-    Parameters
-    ----------
-    z
-        Counts above the background over the root of the background.
-    background
-        Counts of background e; infinite where values are no counts.
-
-    Returns
-    -------
-    Tensor
-        ``√(2 (n ln(n / e) − n + e))`` with n = e + z √e, of the sign of z; tends to z
-        for many counts.
-    """
-    e = background.clamp(1e-8, 1e6)
-    n = (e + z * torch.sqrt(e)).clamp_min(1e-9)
-    deviance = torch.xlogy(n, n / e) - (n - e)
-    root = torch.sign(z) * torch.sqrt(2 * deviance.clamp_min(0))
-    # Far in the normal regime the difference of large numbers is all rounding.
-    return torch.where(background > 1e4, z, root)
 
 
 @lru_cache(maxsize=1)
@@ -187,7 +164,7 @@ def rocking(
         width2 = np.ones_like(swing2)
         narrow = 0.5 / (model.sigma**2 + swing2)
     else:
-        potential = np.sqrt(found.amplitude2) * (1 + voltage_kv / _REST_KEV)
+        potential = np.sqrt(found.amplitude2) * (1 + voltage_kv / REST_KEV)
         potential /= np.pi * phase.volume
         inverse2 = (electron_wavelength(voltage_kv) * potential) ** 2  # 1/ξ²
         height = np.log(np.maximum(0.5 * inverse2, 1e-30))

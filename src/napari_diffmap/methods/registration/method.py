@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import Report, TileLike
+from napari_diffmap.methods.patterns import as_float, single_threaded
 from napari_diffmap.methods.registration.epattern import EPatternFinder, white_level
 from napari_diffmap.methods.registration.finder import FoundSpots, PeakFinder
 from napari_diffmap.methods.registration.parameters import RegistrationParameters
@@ -146,7 +146,7 @@ class RegistrationMethod:
             there = ~np.asarray(tile.missing).reshape(-1) & (flat.max(axis=1) > flat.min(axis=1))
 
         def work(part: slice) -> FoundSpots:
-            images = torch.from_numpy(_as_float(frames[part])).to(self._device)
+            images = torch.from_numpy(as_float(frames[part])).to(self._device)
             middle = torch.as_tensor(centers[part], dtype=torch.float32, device=self._device)
             return finder.measure(images, middle).cpu()
 
@@ -223,7 +223,7 @@ class RegistrationMethod:
             slice(max(0, s.start - 1), min(n, s.stop + 1))
             for s, n in zip((tile.rows, tile.columns), scan.shape[:2], strict=True)
         )
-        block = _as_float(np.asarray(scan.data[rows, columns].compute(scheduler="threads")))
+        block = as_float(np.asarray(scan.data[rows, columns].compute(scheduler="threads")))
         weight = np.ones(block.shape[:2], dtype=np.float32)
         if scan.missing is not None:
             weight[scan.missing[rows, columns]] = 0
@@ -256,7 +256,7 @@ class RegistrationMethod:
         cuts = [slice(i, min(i + size, total)) for i in range(0, total, size)]
         if workers == 1 or len(cuts) == 1:
             return [work(cut) for cut in cuts]
-        with _one_thread_each(), ThreadPoolExecutor(workers) as pool:
+        with single_threaded(), ThreadPoolExecutor(workers) as pool:
             return list(pool.map(work, cuts))
 
 
@@ -294,23 +294,3 @@ class _Position:
     columns: slice
     patterns: NDArray[Any]
     missing: NDArray[np.bool_]
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _as_float(frames: NDArray[Any]) -> NDArray[np.float32]:
-    """Native float32 of any dtype a file may hold; what is not finite becomes 0."""
-    if np.iscomplexobj(frames):
-        frames = np.abs(frames)
-    frames = np.asarray(frames, dtype=np.float32)
-    if not np.isfinite(frames).all():
-        frames = np.nan_to_num(frames, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.ascontiguousarray(frames)

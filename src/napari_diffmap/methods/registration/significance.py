@@ -1,10 +1,12 @@
-"""From the number of false spots a user accepts to the height a spot must have."""
+"""How rare a height is by chance, and how high a spot must be for so many false ones."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from torch import Tensor
 
 #: Maxima of a smooth field that are maxima of its pixels too, and pass for a spot.
 #: Measured on pure noise (normal and counts from 0.4 a pixel on, spots of 1 to 3 pixels).
@@ -69,3 +71,32 @@ def threshold_for(expected: float, elements: float) -> float:
     if false_spots(lowest, elements) <= expected:
         return lowest
     return float(brentq(lambda u: false_spots(u, elements) - expected, lowest, 20.0))
+
+
+def background_counts(noise: Tensor, step: float) -> Tensor:
+    """Counts that make a noise when one count adds `step`; infinite for no counts."""
+    return (noise / step) ** 2 if step > 0 else torch.full_like(noise, torch.inf)
+
+
+def root_deviance(z: Tensor, background: Tensor) -> Tensor:
+    """Significance of counts: how rare they are by chance, in standard deviations.
+
+    Parameters
+    ----------
+    z
+        Counts above the background over the root of the background.
+    background
+        Counts of background e; infinite where values are no counts.
+
+    Returns
+    -------
+    Tensor
+        ``√(2 (n ln(n / e) − n + e))`` with n = e + z √e, of the sign of z; tends to z
+        for many counts.
+    """
+    e = background.clamp(1e-8, 1e6)
+    n = (e + z * torch.sqrt(e)).clamp_min(1e-9)
+    deviance = torch.xlogy(n, n / e) - (n - e)
+    root = torch.sign(z) * torch.sqrt(2 * deviance.clamp_min(0))
+    # Far in the normal regime the difference of large numbers is all rounding.
+    return torch.where(background > 1e4, z, root)

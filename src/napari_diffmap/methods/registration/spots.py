@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_diffmap.methods.registration.signal import SpotSignal, shaded_blocks
+from napari_diffmap.methods.registration.significance import background_counts, root_deviance
+from napari_diffmap.methods.registration.smoothing import (
+    fill_plan,
+    gaussian,
+    local_maximum,
+    response_kernel,
+    smooth,
+)
 
 #: Peaks kept of a pattern, most significant first.
 MOST_PEAKS = 96
@@ -196,12 +204,12 @@ class SpotFinder:
         self._rings = int(np.hypot(height, width) / _RING_WIDTH) + 2
         # A few thousand pixels tell the noise of every ring.
         self._stride = max(1, round(np.sqrt(height * width / 6000)))
-        self._fill = _fill_plan(detector.bad, self.device)
-        self._spot = _gaussian(detector.spot_sigma)
-        self._around = _gaussian(2.0 * detector.spot_sigma)
+        self._fill = fill_plan(detector.bad, self.device)
+        self._spot = gaussian(detector.spot_sigma)
+        self._around = gaussian(2.0 * detector.spot_sigma)
         # What one quantum adds to the variance and the skewness of the response.
         #: The zero-sum kernel of the response as an image.
-        self.kernel = kernel = _response_kernel(self._spot, self._around)
+        self.kernel = kernel = response_kernel(self._spot, self._around)
         self._blind = _blind(detector, self._spot, self.device)
         self._variance = detector.quantum * float((kernel**2).sum())
         self._step = detector.quantum * float((kernel**3).sum() / (kernel**2).sum())
@@ -218,8 +226,8 @@ class SpotFinder:
 
     def response(self, images: Tensor) -> Tensor:
         """Zero-sum spot response ``(b, ky, kx)``: the spot's width minus twice that."""
-        narrow = _smooth(images, self._spot)
-        return narrow - _smooth(narrow, self._around)
+        narrow = smooth(images, self._spot)
+        return narrow - smooth(narrow, self._around)
 
     def find(self, images: Tensor, centers: Tensor) -> PeakBatch:
         """Spots of a batch.
@@ -272,14 +280,16 @@ class SpotFinder:
     ) -> Detected:
         """Maxima of the response that stand out of the level and noise of their rings."""
         lowest = (level + self.detector.threshold * noise).amin(dim=1)
-        top = _local_maximum(response, max(1, round(1.5 * self.detector.spot_sigma)))
+        top = local_maximum(response, max(1, round(1.5 * self.detector.spot_sigma)))
         found = (response == top) & (response > lowest[:, None, None])
         found[:, 0], found[:, -1], found[:, :, 0], found[:, :, -1] = False, False, False, False
         which, y, x = torch.nonzero(found, as_tuple=True)
         q = torch.hypot(y - centers[which, 0], x - centers[which, 1])
         ring = (q / _RING_WIDTH).long().clamp_max(self._rings - 1)
         height = response[which, y, x] - level[which, ring]
-        significance = _significance(height, noise[which, ring], self._step)
+        at = noise[which, ring]
+        background = background_counts(at, self._step)
+        significance = root_deviance(height / at, background)
         d = self.detector
         keep = (significance > d.threshold) & (q * d.pixel_size >= d.q_min)
         keep &= (q * d.pixel_size <= d.q_max) & _is_spot(images, which, y, x)
@@ -338,24 +348,6 @@ def _is_spot(images: Tensor, which: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return around > 0.45 * images[which, y, x]
 
 
-def _significance(height: Tensor, noise: Tensor, step: float) -> Tensor:
-    """How many times the noise a height is, counting noise told from normal noise.
-
-    A weighted sum of counts behaves like a Poisson number of steps: few counts
-    reach far above their mean more often than normal noise would.  The excess is
-    judged by the deviance of that number, which tends to height / noise for many
-    counts or vanishing steps.
-    """
-    plain = height / noise
-    if step <= 0:
-        return plain
-    expected = (noise / step) ** 2
-    counted = expected + height.clamp_min(0) / step
-    deviance = counted * torch.log(counted / expected) - (counted - expected)
-    # Far in the normal regime the difference of large numbers is all rounding.
-    return torch.where(expected > 1e4, plain, torch.sqrt(2 * deviance.clamp_min(0)))
-
-
 def _vertex(before: Tensor, middle: Tensor, after: Tensor) -> Tensor:
     """Where a parabola through three neighbours has its top, −0.5 … 0.5."""
     curvature = before - 2 * middle + after
@@ -389,78 +381,5 @@ def _blind(detector: Detector, spot: list[float], device: torch.device) -> Tenso
     """Places where bad pixels make too much of a spot to judge it, ``(ky, kx)`` bool."""
     if detector.bad is None or not detector.bad.any():
         return None
-    share = _smooth(torch.as_tensor(detector.bad, dtype=torch.float32)[None], spot)[0]
+    share = smooth(torch.as_tensor(detector.bad, dtype=torch.float32)[None], spot)[0]
     return (share > 0.3).to(device)
-
-
-def _gaussian(sigma: float) -> list[float]:
-    half = max(1, int(np.ceil(3 * sigma)))
-    x = np.arange(-half, half + 1)
-    kernel = np.exp(-0.5 * (x / sigma) ** 2)
-    return [float(v) for v in kernel / kernel.sum()]
-
-
-def _response_kernel(spot: list[float], around: list[float]) -> NDArray[np.float64]:
-    """The zero-sum kernel of the spot response as an image."""
-    narrow = np.outer(spot, spot)
-    wide = np.outer(np.convolve(spot, around), np.convolve(spot, around))
-    reach = (len(wide) - len(narrow)) // 2
-    return np.pad(narrow, reach) - wide
-
-
-def _smooth(images: Tensor, kernel: list[float]) -> Tensor:
-    """Correlate with a separable symmetric kernel, edges repeated.
-
-    Shifted sums: ten times the speed of a one-channel convolution on a CPU.
-    """
-    half = len(kernel) // 2
-    for dim, pad in ((2, (half, half, 0, 0)), (1, (0, 0, half, half))):
-        size = images.shape[dim]
-        wide = torch.nn.functional.pad(images[:, None], pad, mode="replicate")[:, 0]
-        images = wide.narrow(dim, half, size) * kernel[half]
-        for i in range(1, half + 1):
-            images.add_(wide.narrow(dim, half - i, size), alpha=kernel[half + i])
-            images.add_(wide.narrow(dim, half + i, size), alpha=kernel[half + i])
-    return images
-
-
-def _local_maximum(images: Tensor, reach: int) -> Tensor:
-    """Largest value within ±`reach` pixels, ``(b, ky, kx)``."""
-    for dim, pad in ((2, (reach, reach, 0, 0)), (1, (0, 0, reach, reach))):
-        size = images.shape[dim]
-        wide = torch.nn.functional.pad(images, pad, value=-torch.inf)
-        images = wide.narrow(dim, reach, size).clone()
-        for i in range(1, reach + 1):
-            torch.maximum(images, wide.narrow(dim, reach - i, size), out=images)
-            torch.maximum(images, wide.narrow(dim, reach + i, size), out=images)
-    return images
-
-
-def _fill_plan(
-    bad: NDArray[np.bool_] | None, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """For each bad pixel its good neighbours (3 × 3, else 5 × 5) and their weights."""
-    if bad is None or not bad.any():
-        return None
-    height, width = bad.shape
-    places = np.argwhere(bad)
-    sources = np.zeros((len(places), 24), dtype=np.int64)
-    weights = np.zeros((len(places), 24), dtype=np.float32)
-    for i, (y, x) in enumerate(places):
-        for reach in (1, 2):
-            ys, xs = np.mgrid[
-                max(0, y - reach) : min(height, y + reach + 1),
-                max(0, x - reach) : min(width, x + reach + 1),
-            ]
-            good = ~bad[ys, xs]
-            if good.sum() >= 3 or reach == 2:
-                flat = (ys * width + xs)[good][:24]
-                sources[i, : len(flat)] = flat
-                weights[i, : len(flat)] = 1.0 / max(1, len(flat))
-                break
-    flat_bad = places[:, 0] * width + places[:, 1]
-    return (
-        torch.as_tensor(flat_bad, device=device),
-        torch.as_tensor(sources, device=device),
-        torch.as_tensor(weights, device=device),
-    )
