@@ -155,6 +155,7 @@ FALLS_SHORT = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is known to fall short; it is reported as such at the end of a run."""
     mark = pytest.mark.xfail(reason="the ranking by log odds falls short here", strict=False)
+    return
     for item in items:
         if item.name in FALLS_SHORT and "orientation" in str(item.path):
             item.add_marker(mark)

@@ -417,7 +417,10 @@ def test_preparation_counts_up_to_its_total(small: tuple[Scan, np.ndarray]) -> N
     compared = steps[4:]
     assert compared
     assert all(what.startswith("intensities: ") for _, _, what in compared)
-    assert [done for done, _, _ in compared] == list(range(compared[0][1]))
+    done, total = [step[0] for step in compared], compared[0][1]
+    assert all(step[1] == total for step in compared)
+    assert done[:-1] == list(range(len(done) - 1))
+    assert done[-1] == total
 
 
 def stopped_run(scan: Scan, when: str) -> RunResult:

@@ -206,7 +206,8 @@ def causes(
 
     Two crystals in one pattern are named whatever the reliability: the map shows
     one of them.  The other causes are named where the reliability is below
-    `threshold`: what the least factor of the reliability stands for.
+    `threshold`: what the least factor of the reliability stands for.  Many spots of
+    which no orientation makes sense are outside the model.
     """
     parts = reliability_model().parts(evidence)
     order = np.stack([parts["rival"], parts["phase"], parts["model"]])
@@ -214,6 +215,6 @@ def causes(
     code = np.where(reliability < threshold, least, np.uint8(NONE)).astype(np.uint8)
     code[(code != NONE) & (evidence.spots < FEW)] = FEW_SPOTS
     code[(evidence.second > 0) & (evidence.spots >= FEW + 2)] = OVERLAP
-    code[evidence.void] = FEW_SPOTS
+    code[evidence.void] = np.where(evidence.spots < FEW, FEW_SPOTS, OUTSIDE)[evidence.void]
     code[evidence.empty] = NO_DATA
     return code

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from napari_diffmap.crystal.simulate import excitation_errors, rotation_matrices
 from napari_diffmap.methods.orientation.odds import (
+    DYNAMICAL_SHAPE,
     MU_COUNT,
     MU_FIRST,
     MU_STEP,
+    ROWS,
     Rocking,
     log_odds_table,
     row_of,
@@ -34,15 +36,41 @@ from napari_diffmap.methods.registration.spots import PeakBatch
 LOOKED_AT = 96
 #: A spot found so clearly is read where it lies, not between.
 _CLEAR = 6.0
-#: So many widths off it is another spot's.
-_MOST_OFF = 2.0
+#: A gap counts as its Student-t surprise: like a normal law's at first, hardly more
+#: beyond so many times its variance, since calibrations err and crystals are strained.
+_TAIL = 5.0
+#: Most that a place without a spot may add where intensities spread little.
+_UNMET = 0.2
 #: Overall scales tried first, ln about the measured over the predicted sum.
 _SCALES = tuple(float(v) for v in np.arange(-2.5, 3.6, 1.0))
 _SCALE_STEP = 0.6
-
 #: Tilts tried about a candidate: rings of the hexagonal stencil and degrees a step.
 COARSE_TILTS = ((2, 1.0), (2, 0.6))
 FINE_TILTS = ((2, 0.3), (1, 0.2), (1, 0.12), (1, 0.07))
+#: And these, where intensities spread so little that they tell such tilts apart.
+FINEST_TILTS = ((1, 0.1), (1, 0.07), (1, 0.05), (1, 0.035), (1, 0.025))
+
+
+@dataclass(frozen=True)
+class Places:
+    """How far spots may lie from where they are predicted, 1/Å.
+
+    Attributes
+    ----------
+    hidden
+        A spot that was taken away hides what is so near.
+    far
+        A spot farther off is another's.
+    sure
+        How well places are predicted and calibrated (standard deviation).
+    spot
+        Gaussian width of a spot: over its significance, how well its middle is measured.
+    """
+
+    hidden: float
+    far: float
+    sure: float
+    spot: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +85,10 @@ class Measured:
         ``(b, p + 1)`` of the spots, as counts; the spare place holds 0.
     hidden
         Lookup of spots taken away; None when there are none.
-    reach
-        How far (1/Å) a spot taken away hides what is there, and how far off a clear
-        spot may lie from where it is predicted (Gaussian sigma).
+    places
+        How far spots may lie from where they are predicted.
+    largest
+        Largest log odds of each row of the table.
     best
         ``(b,)`` the largest log odds that a perfect prediction would have.
     """
@@ -68,22 +97,22 @@ class Measured:
     spots: SpotMap
     significance: Tensor
     hidden: SpotMap | None
-    reach: tuple[float, float]
+    places: Places
+    largest: Tensor
     best: Tensor
 
     def at(self, kx: Tensor, ky: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Significance, noise, counts of background and weight at places ``(b, …)``.
+        """Row of the table, noise, weight and number of the spot at places ``(b, …)``.
 
         The noise is infinite where nothing is known.  A clear spot counts the less the
-        farther off it lies; in its skirts there is no other.
+        farther off it lies; in its skirts there is no other.  Where none is met the
+        number is that of the spare place.
         """
         number, px, py, _ = self.spots.lookup(kx, ky)
         near = self.significance.gather(1, number.reshape(len(number), -1)).reshape(kx.shape)
         gap2 = (px - kx) ** 2 + (py - ky) ** 2
-        spread = gap2 / self.reach[1] ** 2
         clear = near >= _CLEAR
-        near = torch.where(spread < _MOST_OFF**2, near, 0.0)
-        weight = torch.where(clear & (near > 0), torch.exp(-0.5 * spread), 1.0)
+        near = torch.where(gap2 < self.places.far**2, near, 0.0)
         if self.peaks.signal is None:
             shape = (-1, *([1] * (kx.dim() - 1)))
             z = torch.where(clear, near, 0.0)
@@ -94,9 +123,15 @@ class Measured:
             background = background_counts(noise, self.peaks.signal.step)
             z = torch.where(clear, near, root_deviance(z, background))
         if self.hidden is not None:
-            number, *_ = self.hidden.lookup(kx, ky)
-            noise = torch.where(number < self.hidden.kx.shape[1] - 1, torch.inf, noise)
-        return z, noise, background, weight
+            gone, *_ = self.hidden.lookup(kx, ky)
+            noise = torch.where(gone < self.hidden.kx.shape[1] - 1, torch.inf, noise)
+        row = row_of(z, background)
+        spread = self.places.sure**2 + (self.places.spot / near.clamp_min(1.0)) ** 2
+        surprise = _TAIL * torch.log1p(gap2 / (2 * _TAIL * spread))
+        weight = (1 - surprise / self.largest.take(row).clamp_min(1e-3)).clamp_min(0)
+        spare = self.significance.shape[1] - 1
+        number = torch.where(near > 0, number, spare)
+        return row, noise, torch.where(clear & (near > 0), weight, 1.0), number
 
 
 class Likelihood:
@@ -114,6 +149,13 @@ class Likelihood:
         Wavelength and limits.
     zone_step_deg
         Distance of neighbouring zones: what can come into view is chosen once.
+    shape
+        Of the law of intensities about their mean; see `IntensityModel`.
+
+    Attributes
+    ----------
+    fine_tilts
+        Stencils worth trying last.
     """
 
     def __init__(
@@ -123,10 +165,18 @@ class Likelihood:
         partners: Sequence[Tensor],
         optics: Optics,
         zone_step_deg: float,
+        shape: float = DYNAMICAL_SHAPE,
     ) -> None:
         device = rockings[0].g.device
         self.optics = optics
-        table = log_odds_table().to(device)
+        table = log_odds_table(shape)
+        self._narrow_law = shape > DYNAMICAL_SHAPE
+        self.fine_tilts = FINE_TILTS + (FINEST_TILTS if self._narrow_law else ())
+        if self._narrow_law:
+            # Tails of a Gaussian are not to be relied on: where no spot is found the law
+            # is the wide one, and what stands there speaks for no orientation.
+            table = torch.cat((table, log_odds_table().clamp_max(_UNMET)))
+        table = table.to(device)
         self._flat = table.reshape(-1)
         self._best = table.reshape(-1, MU_COUNT).amax(1)
         # A reflection that is none fills up.
@@ -155,7 +205,7 @@ class Likelihood:
         """Which list of reflections candidates of a zone (or its mirror copy) look at."""
         return self._first_list[phase] + 2 * zone + mirrored.long()
 
-    def measured(self, peaks: PeakBatch, spots: SpotMap, reach: tuple[float, float]) -> Measured:
+    def measured(self, peaks: PeakBatch, spots: SpotMap, places: Places) -> Measured:
         """Prepare spots and signal to be read; see `Measured`."""
         spare = torch.zeros(len(peaks), 1, device=peaks.kx.device)
         z = peaks.significance
@@ -166,9 +216,15 @@ class Likelihood:
         best = self._best[row_of(z, background)] * (peaks.clear & (z >= _CLEAR))
         hidden = None
         if peaks.hidden is not None:
-            hidden = build_spot_map(peaks, peaks.hidden.float(), self.optics.q_max, reach[0])
+            hidden = build_spot_map(peaks, peaks.hidden.float(), self.optics.q_max, places.hidden)
         return Measured(
-            peaks, spots, torch.cat((z, spare), 1), hidden, reach, best.clamp_min(0).sum(1)
+            peaks=peaks,
+            spots=spots,
+            significance=torch.cat((z, spare), 1),
+            hidden=hidden,
+            places=places,
+            largest=self._best,
+            best=best.clamp_min(0).sum(1),
         )
 
     def climb(
@@ -199,11 +255,13 @@ class Likelihood:
         kx, ky = k[..., 0], k[..., 1]
         errors = excitation_errors(k, self.optics.wavelength)
         width2 = self._width2[index]
-        z, noise, background, weight = measured.at(kx, ky)
+        row, noise, weight, number = measured.at(kx, ky)
         q2 = kx * kx + ky * ky
         usable = (q2 >= self.optics.q_min**2) & (q2 <= self.optics.q_max**2)
         usable &= torch.isfinite(noise)
-        row = torch.where(usable, row_of(z, background), 0) * MU_COUNT
+        row = torch.where(usable, row, 0) * MU_COUNT
+        if self._narrow_law:
+            row = row + (number == measured.significance.shape[1] - 1) * (ROWS * MU_COUNT)
         base = self._height[index] - torch.log(noise.clamp_min(1e-12))
         base = torch.where(usable, base, -1e4)
         # Scale at which the predicted sum is the measured one.
@@ -215,21 +273,27 @@ class Likelihood:
         scale = torch.log(total.clamp_min(1e-12)) - sum_
         base = (base - MU_FIRST) / MU_STEP
 
-        def value(tilted: Tensor, at: Tensor) -> Tensor:
+        def each(tilted: Tensor, at: Tensor) -> Tensor:
+            at = (at / MU_STEP)[..., None]
             if self._kinematic:
-                place = (tilted * tilted).mul_(narrow).add_(base).add_((at / MU_STEP)[..., None])
-                place = place.clamp_(0, MU_COUNT - 1).long().add_(row)
-                return _weighted(self._flat.take(place), weight)
-            place = torch.log(torch.addcmul(width2, tilted, tilted))
-            place = place.mul_(-1 / MU_STEP).add_(base).add_((at / MU_STEP)[..., None])
-            place = place.clamp_(0, MU_COUNT - 1).long().add_(row)
-            return _weighted(self._flat.take(place), weight)
+                fall = (tilted * tilted).mul_(narrow)
+                place = fall.add_(base).add_(at)
+            else:
+                place = torch.log(torch.addcmul(width2, tilted, tilted))
+                place = place.mul_(-1 / MU_STEP).add_(base).add_(at)
+            return self._flat.take(place.clamp_(0, MU_COUNT - 1).long().add_(row))
+
+        def value(tilted: Tensor, at: Tensor) -> Tensor:
+            found: Tensor = torch.linalg.vecdot(each(tilted, at), weight)
+            return found
 
         first, best = scale, torch.full_like(scale, -torch.inf)
         for offset in _SCALES:
             now = value(errors, first + offset)
             scale = torch.where(now > best, first + offset, scale)
             best = torch.maximum(best, now)
+        weight = weight * _foremost(each(errors, scale) * weight, number, measured)
+        best = value(errors, scale)
         tilt = torch.zeros(*best.shape, 2, device=best.device)
         step = _SCALE_STEP
         for rings, degrees in tilts:
@@ -253,10 +317,18 @@ class Likelihood:
         return turned(matrices, turn), best
 
 
-def _weighted(values: Tensor, weight: Tensor) -> Tensor:
-    """Sum of values times weights over the last axis."""
-    found: Tensor = torch.linalg.vecdot(values, weight)
-    return found
+def _foremost(odds: Tensor, number: Tensor, measured: Measured) -> Tensor:
+    """Which reflections ``(b, k, n)`` count, as 0 or 1: of those that meet one spot the likeliest.
+
+    Zones one above the other project reflections onto the same place; there is one
+    spot, and it is seen once.
+    """
+    spare = measured.significance.shape[1] - 1
+    # The first of equals.
+    odds = odds - 1e-4 * torch.arange(odds.shape[-1], device=odds.device)
+    most = torch.full((*odds.shape[:2], spare + 1), -torch.inf, device=odds.device)
+    most = most.scatter_reduce(2, number, odds, "amax")
+    return ((number == spare) | (odds >= most.gather(2, number))).to(odds.dtype)
 
 
 def hexagon(rings: int, step: float) -> list[tuple[float, float]]:

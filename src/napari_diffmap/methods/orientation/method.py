@@ -23,6 +23,7 @@ from napari_diffmap.methods.orientation.doubt import (
 )
 from napari_diffmap.methods.orientation.frames import in_scan_frame, undistorted
 from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
+from napari_diffmap.methods.orientation.intensities import WIDTHS, choose_intensities
 from napari_diffmap.methods.orientation.odds import IntensityModel
 from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
@@ -49,8 +50,6 @@ _T = TypeVar("_T")
 #: Patterns looked at to choose the intensity model, and those of them with most
 #: spots that are compared.
 _SAMPLED, _COMPARED = 144, 64
-#: Excitation widths of the kinematic model that are compared, 1/Å.
-_WIDTHS = (0.008, 0.013, 0.02, 0.03)
 
 
 class OrientationMethod:
@@ -141,7 +140,7 @@ class OrientationMethod:
             self.phases, self._settings(self.geometry), self._device, templates
         )
         if len(self._search.settings.intensities) > 1:
-            self._search.choose_intensities(self._sampled_spots(scan), progress)
+            choose_intensities(self._search, self._sampled_spots(scan), progress)
 
     def _sampled_spots(self, scan: Scan) -> PeakBatch:
         """Spots of the patterns spread over the scan that show most of them."""
@@ -195,7 +194,9 @@ class OrientationMethod:
 
     def _intensity_models(self) -> tuple[IntensityModel, ...]:
         p = self.parameters
-        kinematic = tuple(IntensityModel(sigma=width) for width in _WIDTHS)
+        kinematic = tuple(
+            IntensityModel(sigma=width, shape=shape) for shape in (0.7, 6.0) for width in WIDTHS
+        )
         dynamical = (IntensityModel(thickness=10 * p.thickness_nm),)
         if p.intensities == "dynamical":
             return dynamical

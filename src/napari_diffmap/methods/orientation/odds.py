@@ -31,8 +31,10 @@ from napari_diffmap.scan.calibration import electron_wavelength
 
 #: m₀c² in keV.
 REST_KEV = 510.99895
-#: Shape of the gamma law of intensities about their mean.
-_SPREAD = 0.7
+#: Shape of the gamma law of dynamical intensities about their mean.
+DYNAMICAL_SHAPE = 0.7
+#: Share of reflections that scatter as widely whatever the law of the others.
+_STRANGE = 0.1
 #: Share of places with a spot of unknown origin, and the range (ln) of its height.
 _STRAY, _STRAY_RANGE = 1e-3, 6.0
 
@@ -41,14 +43,24 @@ _STRAY, _STRAY_RANGE = 1e-3, 6.0
 _E_STEP, _E_FIRST, _E_COUNT = 1.5, -7.5, 11
 _Z_STEP, _Z_FIRST, _Z_COUNT = 0.08, -18, 120
 MU_STEP, MU_FIRST, MU_COUNT = 0.05, -4.2, 340
+ROWS = _E_COUNT * _Z_COUNT
 
 
-@lru_cache(maxsize=1)
-def log_odds_table() -> Tensor:
-    """Log odds of a reflection, ``(e, z, ln μ)`` float32; rows by `row_of`."""
+@lru_cache(maxsize=8)
+def log_odds_table(shape: float = DYNAMICAL_SHAPE) -> Tensor:
+    """Log odds of a reflection, ``(e, z, ln μ)`` float32; rows by `row_of`.
+
+    Parameters
+    ----------
+    shape
+        Of the gamma law of intensities about their mean.
+    """
     z = 2 * torch.sinh(_Z_STEP * (torch.arange(_Z_COUNT, dtype=torch.float64) + _Z_FIRST))
     u = torch.linspace(-14.0, 3.0, 171, dtype=torch.float64)  # ln of intensity over mean
-    weight = torch.log_softmax(_SPREAD * (u - torch.exp(u)), 0)
+    weight = torch.softmax(shape * (u - torch.exp(u)), 0)
+    if shape != DYNAMICAL_SHAPE:
+        wide = torch.softmax(DYNAMICAL_SHAPE * (u - torch.exp(u)), 0)
+        weight = (1 - _STRANGE) * weight + _STRANGE * wide
     half = 0.5 * np.log(2 * np.pi)
     absent = -0.5 * z**2 - half
     strays = np.log(_STRAY / _STRAY_RANGE) - torch.log(z.clamp_min(1.0))
@@ -66,7 +78,7 @@ def log_odds_table() -> Tensor:
         variance = (slope**2 * counts).clamp_min(1.0)
         variance = variance + (0.1 * slope * height * np.sqrt(e)) ** 2
         at, spread2 = place.float(), variance.float()
-        share = torch.exp(weight)[:, None].float() * torch.rsqrt(spread2)
+        share = weight[:, None].float() * torch.rsqrt(spread2)
         present = torch.stack(
             [(share * torch.exp(-0.5 * (one - at) ** 2 / spread2)).sum(0) for one in z.float()]
         )
@@ -121,17 +133,24 @@ class IntensityModel:
         None for the dynamical one.
     thickness
         Root mean square thickness of the crystals, Å; used by the dynamical model.
+    power
+        Power of |F|² that intensities follow; used by the kinematic model.
+    shape
+        Of the gamma law of intensities about their mean: 1 / shape is their variance
+        relative to the mean squared.
     """
 
     sigma: float | None = None
     thickness: float = 350.0
+    power: float = 0.7
+    shape: float = DYNAMICAL_SHAPE
 
     def __str__(self) -> str:
-        return "dynamical" if self.sigma is None else f"kinematic, {self.sigma:g} 1/Å"
-
-
-#: |F|² to this power in the kinematic model: real intensities spread less.
-_KINEMATIC_POWER = 0.7
+        if self.sigma is None:
+            return "dynamical"
+        return (
+            f"kinematic, {self.sigma:g} 1/Å, |F|^{2 * self.power:g}, spread {self.shape**-0.5:.2g}"
+        )
 
 
 def rocking(
@@ -160,7 +179,7 @@ def rocking(
     swing2 = 0.5 * (np.linalg.norm(found.g, axis=1) * np.sin(np.deg2rad(precession_deg))) ** 2
     if model.sigma is not None:
         relative = np.maximum(found.amplitude2 / found.amplitude2.max(), 1e-30)
-        height = _KINEMATIC_POWER * np.log(relative)
+        height = model.power * np.log(relative)
         width2 = np.ones_like(swing2)
         narrow = 0.5 / (model.sigma**2 + swing2)
     else:

@@ -23,9 +23,9 @@ from napari_diffmap.methods.orientation.library import (
 )
 from napari_diffmap.methods.orientation.likelihood import (
     COARSE_TILTS,
-    FINE_TILTS,
     Likelihood,
     Measured,
+    Places,
 )
 from napari_diffmap.methods.orientation.match import correlate
 from napari_diffmap.methods.orientation.odds import IntensityModel, rocking
@@ -63,8 +63,8 @@ _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
 _STEPS = (2, 4)
 #: Orientations nearer than this count as one while candidates are thinned out, degrees.
 _SAME = 0.5
-#: Another intensity model must explain so much more than the first.
-_CLEARLY = 1.08
+#: How well places of spots are predicted and calibrated, pixels.
+_SURE = 0.2
 #: A template chunk of the coarse search.
 _CHUNK = 512
 
@@ -141,8 +141,7 @@ class OrientationSearch:
                 progress(i, len(phases), f"templates of {phase.name}")
             self._phases.append(self._prepare(phase, settings.memory // (2 * len(phases))))
         self._operators = [phase.operators for phase in self._phases]
-        self.intensities = settings.intensities[0]
-        self._likelihood = self._make_likelihood(self.intensities)
+        self.use(settings.intensities[0])
         if progress is not None:
             progress(len(phases), len(phases), "templates")
 
@@ -164,47 +163,27 @@ class OrientationSearch:
             [p.partner for p in self._phases],
             self._optics,
             s.zone_step_deg,
+            model.shape,
         )
 
-    def choose_intensities(
-        self, peaks: PeakBatch, progress: Callable[[int, int, str], None] | None = None
-    ) -> dict[str, float]:
-        """Take the intensity model that explains spots of some patterns best.
+    def use(self, model: IntensityModel) -> None:
+        """Rank by an intensity model from now on."""
+        self.intensities, self._likelihood = model, self._make_likelihood(model)
 
-        The first one stays unless another explains clearly more.
+    def prepared(self, peaks: PeakBatch) -> tuple[PeakBatch, Candidates, SpotMap]:
+        """Spots of a batch, and the candidates that wait to be weighed by `evidence`."""
+        return (peaks, *self._candidates(peaks))
 
-        Parameters
-        ----------
-        peaks
-            Spots of some patterns.
-        progress
-            Called with (done, total, what); may raise to stop.
-
-        Returns
-        -------
-        dict
-            For each model the mean log odds of the best answers.
-        """
-        found, best = {}, -np.inf
-        batches = torch.arange(len(peaks), device=self.device).split(min(self.batch, 16))
-        for place, model in enumerate(self.settings.intensities):
-            likelihood = self._likelihood
-            self._likelihood = self._make_likelihood(model)
-            odds = []
-            for number, rows in enumerate(batches):
-                if progress is not None:
-                    total = len(batches) * len(self.settings.intensities)
-                    progress(place * len(batches) + number, total, f"intensities: {model}")
-                odds.append(self.match(peaks.take(rows), 1).odds[:, 0])
-            mean = float(torch.cat(odds).mean())
-            found[str(model)] = mean
-            if mean > best:
-                first = model == self.settings.intensities[0]
-                best = _CLEARLY * mean if first else mean
-                self.intensities = model
-            else:
-                self._likelihood = likelihood
-        return found
+    def evidence(
+        self, model: IntensityModel, prepared: Sequence[tuple[PeakBatch, Candidates, SpotMap]]
+    ) -> float:
+        """Mean log odds of the best answers under an intensity model."""
+        likelihood = self._make_likelihood(model)
+        odds = []
+        for peaks, pool, spots in prepared:
+            measured = likelihood.measured(peaks, spots, self._places)
+            odds.append(self._weighed(likelihood, pool, measured).score.amax(dim=1))
+        return float(torch.cat(odds).mean())
 
     def _prepare(self, phase: CrystalPhase, memory: int) -> _PhaseSearch:
         s = self.settings
@@ -279,6 +258,18 @@ class OrientationSearch:
 
     def match(self, peaks: PeakBatch, n_best: int) -> Answers:
         """The n best distinct answers of every pattern of a batch."""
+        pool, spots = self._candidates(peaks)
+        measured = self._likelihood.measured(peaks, spots, self._places)
+        return self._ranked(self._weighed(self._likelihood, pool, measured), measured, n_best)
+
+    @property
+    def _places(self) -> Places:
+        s = self.settings
+        hidden = max(self.widths[1], 2.5 * s.spot)
+        return Places(hidden, 2 * self.widths[2], _SURE * s.pixel_size, s.spot)
+
+    def _candidates(self, peaks: PeakBatch) -> tuple[Candidates, SpotMap]:
+        """What the coarse search finds, climbed to the spots; and the spots."""
         amplitude = peaks.trust * self.amplitudes(peaks, self.settings.intensity_power)
         spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
         spectra = peak_spectra(
@@ -290,11 +281,7 @@ class OrientationSearch:
         )
         norm = torch.sqrt(spots.norm2)
         pool = Candidates.pooled([self._coarse(i, spectra, norm) for i in range(len(self._phases))])
-        pool = self._refined(pool, spots)
-        reach = (max(self.widths[1], 2.5 * self.settings.spot), self.widths[2])
-        measured = self._likelihood.measured(peaks, spots, reach)
-        pool = self._weighed(pool, measured)
-        return self._ranked(pool, measured, n_best)
+        return self._refined(pool, spots), spots
 
     def _coarse(self, number: int, spectra: Tensor, norm: Tensor) -> Candidates:
         """Best zone axes of one phase, each with its half turn about the beam."""
@@ -341,10 +328,11 @@ class OrientationSearch:
         pool = self._distinct(pool, _WEIGHED + 4 * (len(self._phases) - 1), _SAME)
         return climb(self._optics, pool, spots, self.widths[2], _STEPS[1])
 
-    def _weighed(self, pool: Candidates, measured: Measured) -> Candidates:
+    def _weighed(self, likelihood: Likelihood, pool: Candidates, measured: Measured) -> Candidates:
         """Tilt candidates to their largest log odds; the best of them more finely."""
-        for tilts in (COARSE_TILTS, FINE_TILTS) if self.settings.refine else ((),):
-            pool = pool.moved(*self._likelihood.climb(pool.matrices, pool.source, measured, tilts))
+        stages = (COARSE_TILTS, likelihood.fine_tilts)
+        for tilts in stages if self.settings.refine else ((),):
+            pool = pool.moved(*likelihood.climb(pool.matrices, pool.source, measured, tilts))
             if tilts == COARSE_TILTS:
                 count = _LAST + 2 * (len(self._phases) - 1)
                 pool = self._distinct(pool, count, self.settings.distinct_deg / 4)
