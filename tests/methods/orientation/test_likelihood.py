@@ -21,6 +21,7 @@ from napari_diffmap.methods.orientation.likelihood import (
     Likelihood,
     Measured,
     Places,
+    foremost,
     hexagon,
 )
 from napari_diffmap.methods.orientation.odds import IntensityModel, Rocking, rocking
@@ -166,6 +167,34 @@ def test_spots_taken_away_hide_what_is_there(bench: Any) -> None:
     assert (hidden > missing + 2).all()
 
 
+def test_spots_off_their_places_count_less(bench: Any) -> None:
+    phase, q = load_phase("Au"), bench.random_rotations(24, 12)
+    likelihood, _ = prepared(phase, q)
+    peaks = two_beam(phase, q, 280.0)
+    found = []
+    for shift in (0.0, 0.005, 0.01, 0.02):
+        measured = read(likelihood, replace(peaks, kx=peaks.kx + shift))
+        found.append(likelihood.climb(matrices_of(q), sources(likelihood, len(q)), measured, ())[1])
+    odds = torch.stack(found)[..., 0]
+    assert (odds[1:] < odds[:-1]).all()
+    # Not without end: a spot is surprising, not impossible.
+    assert (odds[3] > 0).all()
+
+
+def test_reflections_over_one_spot_count_once(bench: Any) -> None:
+    """Zones one above the other project reflections onto the same spot; it is seen once."""
+    phase, q = load_phase("Au"), bench.random_rotations(3, 13)
+    likelihood, _ = prepared(phase, q)
+    measured = read(likelihood, two_beam(phase, q, 280.0))
+    spare = measured.significance.shape[1] - 1
+    number = torch.tensor([0, 0, 1, 2, 2, spare, spare]).expand(3, 2, 7)
+    odds = torch.tensor([3.0, 5.0, -2.0, 4.0, 4.0, 1.0, -1.0]).expand(3, 2, 7)
+    counted = foremost(odds, number, measured)
+    # The likelier of two, the first of equals, and all that meet no spot.
+    expected = torch.tensor([0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    assert (counted == expected).all()
+
+
 def test_seam_says_nothing(bench: Any) -> None:
     """Reflections predicted where bad pixels lie are not known to be missing."""
     phase, q = load_phase("LiNiO2"), bench.random_rotations(12, 9)
@@ -224,6 +253,7 @@ def test_intensities_are_chosen_by_the_patterns(bench: Any) -> None:
     choose_intensities(search, peaks)
     # Amplitudes were drawn with |F|^1.4 and a width of 0.012 / √0.7 = 0.0143.
     assert search.intensities.sigma == pytest.approx(0.0143, rel=0.25)
+    assert search.intensities.shape > 2
 
 
 def test_lists_without_patterns_rank_the_truth_first(bench: Any) -> None:

@@ -40,7 +40,10 @@ FEWEST_SPOTS = 2
 LEAST_ODDS = 6.0
 #: With fewer clear spots than this a doubtful answer has too few of them.
 FEW = 6
-#: Margins (differences of log odds) saturate as m / (m + scale).
+#: A margin (difference of log odds) below this is a draw: tilts and scale are not
+#: found more exactly.
+DRAW = 1.0
+#: Margins beyond it saturate as m / (m + scale).
 _MARGIN_SCALES = (1.0, 5.0, 25.0)
 
 
@@ -112,7 +115,7 @@ class Evidence:
 
 
 def _margins(odds: NDArray[np.float32], rival: NDArray[np.float32]) -> NDArray[np.float64]:
-    margin = np.clip(np.asarray(odds, dtype=np.float64) - rival, 0, None)
+    margin = np.clip(np.asarray(odds, dtype=np.float64) - rival - DRAW, 0, None)
     return np.stack([margin / (margin + scale) for scale in _MARGIN_SCALES], axis=1)
 
 

@@ -292,7 +292,7 @@ class Likelihood:
             now = value(errors, first + offset)
             scale = torch.where(now > best, first + offset, scale)
             best = torch.maximum(best, now)
-        weight = weight * _foremost(each(errors, scale) * weight, number, measured)
+        weight = weight * foremost(each(errors, scale) * weight, number, measured)
         best = value(errors, scale)
         tilt = torch.zeros(*best.shape, 2, device=best.device)
         step = _SCALE_STEP
@@ -317,7 +317,7 @@ class Likelihood:
         return turned(matrices, turn), best
 
 
-def _foremost(odds: Tensor, number: Tensor, measured: Measured) -> Tensor:
+def foremost(odds: Tensor, number: Tensor, measured: Measured) -> Tensor:
     """Which reflections ``(b, k, n)`` count, as 0 or 1: of those that meet one spot the likeliest.
 
     Zones one above the other project reflections onto the same place; there is one

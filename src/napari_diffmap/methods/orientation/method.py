@@ -23,8 +23,7 @@ from napari_diffmap.methods.orientation.doubt import (
 )
 from napari_diffmap.methods.orientation.frames import in_scan_frame, undistorted
 from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
-from napari_diffmap.methods.orientation.intensities import WIDTHS, choose_intensities
-from napari_diffmap.methods.orientation.odds import IntensityModel
+from napari_diffmap.methods.orientation.intensities import choose_intensities, models_for
 from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
@@ -189,18 +188,8 @@ class OrientationMethod:
             distinct_deg=p.distinct_deg,
             memory=p.memory_mb << 20,
             spot=geometry.spot_sigma * geometry.pixel_size,
-            intensities=self._intensity_models(),
+            intensities=models_for(p.intensities, 10 * p.thickness_nm),
         )
-
-    def _intensity_models(self) -> tuple[IntensityModel, ...]:
-        p = self.parameters
-        kinematic = tuple(
-            IntensityModel(sigma=width, shape=shape) for shape in (0.7, 6.0) for width in WIDTHS
-        )
-        dynamical = (IntensityModel(thickness=10 * p.thickness_nm),)
-        if p.intensities == "dynamical":
-            return dynamical
-        return kinematic if p.intensities == "kinematic" else dynamical + kinematic
 
     @property
     def search(self) -> OrientationSearch:

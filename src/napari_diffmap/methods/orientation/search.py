@@ -63,6 +63,8 @@ _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
 _STEPS = (2, 4)
 #: Orientations nearer than this count as one while candidates are thinned out, degrees.
 _SAME = 0.5
+#: Tilts tried first where finalists of another intensity model are weighed again.
+_AGAIN = (1, 0.6)
 #: How well places of spots are predicted and calibrated, pixels.
 _SURE = 0.2
 #: A template chunk of the coarse search.
@@ -172,7 +174,9 @@ class OrientationSearch:
 
     def prepared(self, peaks: PeakBatch) -> tuple[PeakBatch, Candidates, SpotMap]:
         """Spots of a batch, and the candidates that wait to be weighed by `evidence`."""
-        return (peaks, *self._candidates(peaks))
+        pool, spots = self._candidates(peaks)
+        measured = self._likelihood.measured(peaks, spots, self._places)
+        return peaks, self._finalists(self._likelihood, pool, measured), spots
 
     def evidence(
         self, model: IntensityModel, prepared: Sequence[tuple[PeakBatch, Candidates, SpotMap]]
@@ -182,7 +186,8 @@ class OrientationSearch:
         odds = []
         for peaks, pool, spots in prepared:
             measured = likelihood.measured(peaks, spots, self._places)
-            odds.append(self._weighed(likelihood, pool, measured).score.amax(dim=1))
+            tilts = (_AGAIN, *likelihood.fine_tilts) if self.settings.refine else ()
+            odds.append(likelihood.climb(pool.matrices, pool.source, measured, tilts)[1].amax(1))
         return float(torch.cat(odds).mean())
 
     def _prepare(self, phase: CrystalPhase, memory: int) -> _PhaseSearch:
@@ -328,15 +333,21 @@ class OrientationSearch:
         pool = self._distinct(pool, _WEIGHED + 4 * (len(self._phases) - 1), _SAME)
         return climb(self._optics, pool, spots, self.widths[2], _STEPS[1])
 
+    def _finalists(
+        self, likelihood: Likelihood, pool: Candidates, measured: Measured
+    ) -> Candidates:
+        """Tilt candidates to their largest log odds, coarsely; the best that differ."""
+        if not self.settings.refine:
+            return pool
+        pool = pool.moved(*likelihood.climb(pool.matrices, pool.source, measured, COARSE_TILTS))
+        count = _LAST + 2 * (len(self._phases) - 1)
+        return self._distinct(pool, count, self.settings.distinct_deg / 4)
+
     def _weighed(self, likelihood: Likelihood, pool: Candidates, measured: Measured) -> Candidates:
-        """Tilt candidates to their largest log odds; the best of them more finely."""
-        stages = (COARSE_TILTS, likelihood.fine_tilts)
-        for tilts in stages if self.settings.refine else ((),):
-            pool = pool.moved(*likelihood.climb(pool.matrices, pool.source, measured, tilts))
-            if tilts == COARSE_TILTS:
-                count = _LAST + 2 * (len(self._phases) - 1)
-                pool = self._distinct(pool, count, self.settings.distinct_deg / 4)
-        return pool
+        """The finalists, tilted finely to their largest log odds."""
+        pool = self._finalists(likelihood, pool, measured)
+        tilts = likelihood.fine_tilts if self.settings.refine else ()
+        return pool.moved(*likelihood.climb(pool.matrices, pool.source, measured, tilts))
 
     def _distinct(self, pool: Candidates, count: int, within_deg: float) -> Candidates:
         """The best candidates that have not run into one another; two of every phase at least."""
