@@ -32,6 +32,8 @@ _SHAPES, _POWERS, _FACTORS = (
     (0.5, 0.7, 1.0),
     (0.6, 0.84, 1.0, 1.19, 1.67),
 )
+#: From this shape on a spread is narrow: dynamical intensities never follow so closely.
+_NARROW = 6.0
 #: Patterns of a batch, and how many batches the refinement looks at; the last choice
 #: looks at all.
 _PATTERNS, _EXPLORED = 16, 2
@@ -56,7 +58,7 @@ def kind(model: IntensityModel) -> str:
     """Whether a model is dynamical, or kinematic of narrow or wide spread."""
     if model.sigma is None:
         return "dynamical"
-    return "narrow" if model.shape > DYNAMICAL_SHAPE else "wide"
+    return "narrow" if model.shape >= _NARROW else "wide"
 
 
 def choose_intensities(
@@ -89,6 +91,7 @@ def choose_intensities(
         if progress is not None:
             progress(number, most, "intensities: candidates")
         pools.append(search.prepared(peaks.take(rows)))
+    search.measure_places(pools)
     tried: dict[IntensityModel, float] = {}
 
     def evidence(model: IntensityModel) -> float:

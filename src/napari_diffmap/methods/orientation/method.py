@@ -138,8 +138,7 @@ class OrientationMethod:
         self._search = OrientationSearch(
             self.phases, self._settings(self.geometry), self._device, templates
         )
-        if len(self._search.settings.intensities) > 1:
-            choose_intensities(self._search, self._sampled_spots(scan), progress)
+        choose_intensities(self._search, self._sampled_spots(scan), progress)
 
     def _sampled_spots(self, scan: Scan) -> PeakBatch:
         """Spots of the patterns spread over the scan that show most of them."""

@@ -65,8 +65,10 @@ _STEPS = (2, 4)
 _SAME = 0.5
 #: Tilts tried first where finalists of another intensity model are weighed again.
 _AGAIN = (1, 0.6)
-#: How well places of spots are predicted and calibrated, pixels.
-_SURE = 0.2
+#: How well places of spots are predicted and calibrated at best and at worst, pixels.
+_SURE = (0.2, 1.5)
+#: Median length of a gap in the plane over its standard deviation along one axis.
+_MEDIAN_GAP = 1.177
 #: A template chunk of the coarse search.
 _CHUNK = 512
 
@@ -144,6 +146,8 @@ class OrientationSearch:
             self._phases.append(self._prepare(phase, settings.memory // (2 * len(phases))))
         self._operators = [phase.operators for phase in self._phases]
         self.use(settings.intensities[0])
+        #: How well places of spots are predicted, 1/Å; see `measure_places`.
+        self.sure = _SURE[0] * settings.pixel_size
         if progress is not None:
             progress(len(phases), len(phases), "templates")
 
@@ -177,6 +181,24 @@ class OrientationSearch:
         pool, spots = self._candidates(peaks)
         measured = self._likelihood.measured(peaks, spots, self._places)
         return peaks, self._finalists(self._likelihood, pool, measured), spots
+
+    def measure_places(self, prepared: Sequence[tuple[PeakBatch, Candidates, SpotMap]]) -> None:
+        """Take from the best answers how far off spots lie: strain, wrong calibration."""
+        gaps = []
+        for peaks, pool, spots in prepared:
+            fit = evaluate(self._optics, pool, spots, self.widths[1])
+            gap = torch.hypot(fit.gap_x, fit.gap_y)
+            strong = fit.template > 0.3 * fit.template.amax(dim=-1, keepdim=True)
+            clear = torch.nn.functional.pad(peaks.clear, (0, 1))
+            met = clear.gather(1, fit.number.reshape(len(clear), -1)).reshape(gap.shape)
+            met = met & strong & (gap < 2 * self.widths[2])
+            best = torch.where(met, fit.template, 0.0).sum(-1).argmax(1)[:, None, None]
+            row = best.expand(-1, 1, gap.shape[2])
+            gaps.append(gap.gather(1, row)[met.gather(1, row)])
+        found = torch.cat(gaps)
+        if len(found):
+            least, most = (pixels * self.settings.pixel_size for pixels in _SURE)
+            self.sure = float((found.median() / _MEDIAN_GAP).clamp(least, most))
 
     def evidence(
         self, model: IntensityModel, prepared: Sequence[tuple[PeakBatch, Candidates, SpotMap]]
@@ -271,7 +293,7 @@ class OrientationSearch:
     def _places(self) -> Places:
         s = self.settings
         hidden = max(self.widths[1], 2.5 * s.spot)
-        return Places(hidden, 2 * self.widths[2], _SURE * s.pixel_size, s.spot)
+        return Places(hidden, 2 * self.widths[2], self.sure, s.spot)
 
     def _candidates(self, peaks: PeakBatch) -> tuple[Candidates, SpotMap]:
         """What the coarse search finds, climbed to the spots; and the spots."""
