@@ -88,6 +88,11 @@ def test_image_equals_dense_sums(data, shape, response):
     np.testing.assert_allclose(image, reference(data, detector), rtol=2e-6, atol=1e-5)
 
 
+def test_polygon_of_next_to_no_height_covers_its_corner_at_most():
+    flat = Polygon(((0.0, 0.0), (0.0, 0.0), (2.2250738585072014e-308, 2.0)))
+    assert not flat.mask((3, 4))[1:].any()
+
+
 def test_big_endian_is_read_in_its_own_order():
     data = np.arange(2 * 2 * 4 * 4, dtype=">u2").reshape(2, 2, 4, 4)
     (image,) = virtual_images(make_scan(data), [Detector("d", Rectangle(0, 0, 3, 3))])

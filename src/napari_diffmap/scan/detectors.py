@@ -121,7 +121,8 @@ class Polygon:
         ends = np.asarray(self.vertices, dtype=np.float64)
         for (ya, xa), (yb, xb) in zip(ends, np.roll(ends, -1, axis=0), strict=True):
             crosses = (ya > y) != (yb > y)
-            with np.errstate(divide="ignore", invalid="ignore"):
+            # Edges all but along a row divide by next to nothing; where they cross it is finite.
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 edge = xa + (y - ya) * (xb - xa) / (yb - ya)
             inside ^= crosses & (x < edge)
         return inside
