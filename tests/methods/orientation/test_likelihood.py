@@ -13,6 +13,7 @@ from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import rotation_matrices, spots
 from napari_diffmap.methods.orientation.batches import evened
+from napari_diffmap.methods.orientation.candidates import SearchSettings
 from napari_diffmap.methods.orientation.intensities import choose_intensities
 from napari_diffmap.methods.orientation.library import friedel_partners
 from napari_diffmap.methods.orientation.likelihood import (
@@ -20,13 +21,13 @@ from napari_diffmap.methods.orientation.likelihood import (
     FINE_TILTS,
     Likelihood,
     Measured,
-    Places,
     foremost,
     hexagon,
 )
 from napari_diffmap.methods.orientation.odds import IntensityModel, Rocking, rocking
+from napari_diffmap.methods.orientation.places import Places
 from napari_diffmap.methods.orientation.refine import Optics, turned
-from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
+from napari_diffmap.methods.orientation.search import OrientationSearch
 from napari_diffmap.methods.orientation.spotmap import build_spot_map
 from napari_diffmap.methods.registration.spots import Detector, PeakBatch, SpotFinder
 from napari_diffmap.scan.calibration import electron_wavelength
@@ -79,9 +80,9 @@ def matrices_of(rotations: np.ndarray) -> torch.Tensor:
     return rotated.transpose(-1, -2)[:, None]
 
 
-def sources(likelihood: Likelihood, n: int) -> torch.Tensor:
-    zone = torch.arange(n)[:, None]
-    return likelihood.source(0, zone, torch.zeros_like(zone, dtype=torch.bool))
+def sources(n: int) -> torch.Tensor:
+    """Lists of reflections of the zones themselves, not of their mirror copies."""
+    return 2 * torch.arange(n)[:, None]
 
 
 def angle(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
@@ -102,7 +103,7 @@ def test_known_tilt_is_found_again(bench: Any) -> None:
     way = torch.as_tensor(np.random.default_rng(1).uniform(0, 2 * np.pi, len(q)))
     turn = torch.stack((torch.cos(way), torch.sin(way), 0 * way), -1)[:, None].float()
     start = turned(truth, np.deg2rad(1.0) * turn)
-    source = sources(likelihood, len(q))
+    source = sources(len(q))
     _, before = likelihood.climb(start, source, measured, ())
     found, after = likelihood.climb(start, source, measured, COARSE_TILTS + FINE_TILTS)
     assert (after >= before - 1e-4).all()
@@ -117,7 +118,7 @@ def test_climb_never_loses(bench: Any) -> None:
     for model in MODELS[::2]:
         likelihood, _ = prepared(phase, q, model)
         measured = read(likelihood, two_beam(phase, np.roll(q, 5, axis=0), 400.0))
-        start, source = matrices_of(q), sources(likelihood, len(q))
+        start, source = matrices_of(q), sources(len(q))
         reached = likelihood.climb(start, source, measured, ())[1]
         for stage in ((COARSE_TILTS[0],), COARSE_TILTS, COARSE_TILTS + FINE_TILTS):
             after = likelihood.climb(start, source, measured, stage)[1]
@@ -129,7 +130,7 @@ def test_truth_is_worth_nearly_what_the_spots_allow(bench: Any) -> None:
     phase, q = load_phase("LiNiO2"), bench.random_rotations(32, 7)
     likelihood, _ = prepared(phase, q)
     measured = read(likelihood, two_beam(phase, q, 280.0))
-    source, tilts = sources(likelihood, len(q)), COARSE_TILTS + FINE_TILTS
+    source, tilts = sources(len(q)), COARSE_TILTS + FINE_TILTS
     _, odds = likelihood.climb(matrices_of(q), source, measured, tilts)
     others = np.roll(np.arange(len(q)), 3)
     _, wrong = likelihood.climb(matrices_of(q)[others], source[others], measured, tilts)
@@ -159,7 +160,7 @@ def test_spots_taken_away_hide_what_is_there(bench: Any) -> None:
     )
     assert torch.isfinite(noise[(apart > 0.04).all(-1)]).all()
     # Without saying that they are hidden, they are missing: the truth is worth less.
-    source = sources(likelihood, len(q))
+    source = sources(len(q))
     hidden = likelihood.climb(matrices_of(q), source, measured, ())[1]
     missing = likelihood.climb(
         matrices_of(q), source, read(likelihood, replace(rest, hidden=None)), ()
@@ -174,7 +175,7 @@ def test_spots_off_their_places_count_less(bench: Any) -> None:
     found = []
     for shift in (0.0, 0.005, 0.01, 0.02):
         measured = read(likelihood, replace(peaks, kx=peaks.kx + shift))
-        found.append(likelihood.climb(matrices_of(q), sources(likelihood, len(q)), measured, ())[1])
+        found.append(likelihood.climb(matrices_of(q), sources(len(q)), measured, ())[1])
     odds = torch.stack(found)[..., 0]
     assert (odds[1:] < odds[:-1]).all()
     # Not without end: a spot is surprising, not impossible.
@@ -210,7 +211,7 @@ def test_seam_says_nothing(bench: Any) -> None:
         detector = Detector(bench.shape, bench.pixel, 0.1, Q_MAX, 0.95, 4.0, bad=mask, quantum=1.0)
         peaks = SpotFinder(detector).find(torch.from_numpy(images.astype(np.float32)), centers)
         measured = read(likelihood, peaks)
-        found.append(likelihood.climb(matrices_of(q), sources(likelihood, len(q)), measured, ())[1])
+        found.append(likelihood.climb(matrices_of(q), sources(len(q)), measured, ())[1])
         if mask is not None:
             k = torch.matmul(one.g, matrices_of(q)[:, 0].transpose(-1, -2))
             _, noise, _, _ = measured.at(k[..., 0], k[..., 1])

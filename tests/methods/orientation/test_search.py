@@ -16,8 +16,9 @@ from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.errors import CancelledError
 from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.orientation import search as module
+from napari_diffmap.methods.orientation.candidates import SearchSettings
 from napari_diffmap.methods.orientation.odds import IntensityModel
-from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
+from napari_diffmap.methods.orientation.search import OrientationSearch
 from napari_diffmap.methods.registration.spots import PeakBatch
 
 #: Gaussian excitation, as most patterns here are drawn.

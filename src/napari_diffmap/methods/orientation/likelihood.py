@@ -27,6 +27,7 @@ from napari_diffmap.methods.orientation.odds import (
     log_odds_table,
     row_of,
 )
+from napari_diffmap.methods.orientation.places import Places
 from napari_diffmap.methods.orientation.refine import Optics, turned
 from napari_diffmap.methods.orientation.spotmap import SpotMap, build_spot_map
 from napari_diffmap.methods.registration.significance import background_counts, root_deviance
@@ -49,28 +50,6 @@ COARSE_TILTS = ((2, 1.0), (2, 0.6))
 FINE_TILTS = ((2, 0.3), (1, 0.2), (1, 0.12), (1, 0.07))
 #: And these, where intensities spread so little that they tell such tilts apart.
 FINEST_TILTS = ((1, 0.1), (1, 0.07), (1, 0.05), (1, 0.035), (1, 0.025))
-
-
-@dataclass(frozen=True)
-class Places:
-    """How far spots may lie from where they are predicted, 1/Å.
-
-    Attributes
-    ----------
-    hidden
-        A spot that was taken away hides what is so near.
-    far
-        A spot farther off is another's.
-    sure
-        How well places are predicted and calibrated (standard deviation).
-    spot
-        Gaussian width of a spot: over its significance, how well its middle is measured.
-    """
-
-    hidden: float
-    far: float
-    sure: float
-    spot: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,22 +167,16 @@ class Likelihood:
         self._kinematic = bool((self._narrow > 0).any())
         slack = np.deg2rad(0.7 * zone_step_deg + 0.8)
         lists: list[Tensor] = []
-        self._first_list: list[int] = []
         first = 0
         for one, zones, partner in zip(rockings, rotations, partners, strict=True):
             seen = brightest(one, zones, optics, slack)
-            # The mirror copy of a zone shows the Friedel partners.
+            # Two lists a zone: its mirror copy shows the Friedel partners.
             both = torch.stack((seen, partner[seen]), 1).reshape(-1, seen.shape[1]) + first
             short = LOOKED_AT - both.shape[1]
             both = torch.nn.functional.pad(both, (0, short), value=len(self._g) - 1)
-            self._first_list.append(sum(len(rows) for rows in lists))
             lists.append(both)
             first += len(one.g)
         self._lists = torch.cat(lists)
-
-    def source(self, phase: int, zone: Tensor, mirrored: Tensor) -> Tensor:
-        """Which list of reflections candidates of a zone (or its mirror copy) look at."""
-        return self._first_list[phase] + 2 * zone + mirrored.long()
 
     def measured(self, peaks: PeakBatch, spots: SpotMap, places: Places) -> Measured:
         """Prepare spots and signal to be read; see `Measured`."""
@@ -239,7 +212,8 @@ class Likelihood:
         Parameters
         ----------
         matrices, source
-            ``(b, k, 3, 3)`` crystal → laboratory, and ``(b, k)`` from `source`.
+            ``(b, k, 3, 3)`` crystal → laboratory, and ``(b, k)`` lists of reflections;
+            see `Candidates.source`.
         measured
             From `measured`.
         tilts

@@ -16,6 +16,7 @@ from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import MapSpec, Report, TileLike
 from napari_diffmap.methods.orientation.answers import Answers
 from napari_diffmap.methods.orientation.batches import evened
+from napari_diffmap.methods.orientation.candidates import SearchSettings
 from napari_diffmap.methods.orientation.doubt import (
     Evidence,
     causes,
@@ -26,7 +27,7 @@ from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
 from napari_diffmap.methods.orientation.intensities import choose_intensities, models_for
 from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
-from napari_diffmap.methods.orientation.search import OrientationSearch, SearchSettings
+from napari_diffmap.methods.orientation.search import OrientationSearch
 from napari_diffmap.methods.patterns import as_float, no_data, single_threaded
 from napari_diffmap.methods.registration.signal import SpotSignal
 from napari_diffmap.methods.registration.spots import (

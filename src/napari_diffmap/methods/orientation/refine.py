@@ -68,7 +68,8 @@ class Candidates:
     score
         ``(b, k)`` at the present kernel width; log odds once they are weighed.
     source
-        ``(b, k)`` which list of reflections the likelihood looks at.
+        ``(b, k)`` which list of reflections the likelihood looks at: two for each zone of
+        each phase in turn, of the zone and of its mirror copy.
     """
 
     matrices: Tensor
