@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import dask.array as da
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from benchmarks.bloch import bloch_spots
+from napari_diffmap.crystal.bloch import Potential, dynamical_spots, potential
 from napari_diffmap.crystal.phases import CrystalPhase, load_phases
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import spots
@@ -134,17 +136,30 @@ def _crystal(
     phase = load_phases([name])[0]
     q_max = 0.5 * SIZE * c.pixel_size * 1.05
     if c.dynamical:
-        thickness = np.array([rng.uniform(80, 700)])
-        kx, ky, intensity = bloch_spots(phase, q[None], thickness, c.voltage_kv, q_max)[0]
+        found = reflections(phase, q_max)
+        thickness = torch.tensor([rng.uniform(80, 700)], dtype=torch.float32)
+        drawn = dynamical_spots(
+            _potential(phase, q_max, c.voltage_kv),
+            found,
+            torch.as_tensor(q[None], dtype=torch.float32),
+            thickness,
+            beams=120,
+        )
+        intensity = drawn.intensity[0].numpy().astype(np.float64)
     else:
-        found = spots(reflections(phase, q_max), q[None], c.voltage_kv, c.sigma)
-        kx, ky = found.kx[0].numpy(), found.ky[0].numpy()
-        intensity = found.intensity[0].numpy().astype(np.float64) ** c.level
+        drawn = spots(reflections(phase, q_max), q[None], c.voltage_kv, c.sigma)
+        intensity = drawn.intensity[0].numpy().astype(np.float64) ** c.level
         intensity *= np.exp(rng.normal(0, c.jitter, intensity.shape))
+    kx, ky = drawn.kx[0].numpy(), drawn.ky[0].numpy()
     total = intensity.sum()
     if not total > 0:
         return np.zeros((SIZE, SIZE))
     return _draw(kx, ky, c.dose * intensity / total, c, center)
+
+
+@lru_cache(maxsize=8)
+def _potential(phase: CrystalPhase, q_max: float, voltage_kv: float) -> Potential:
+    return potential(phase, reflections(phase, q_max), voltage_kv)
 
 
 def _draw(kx, ky, counts, c: Conditions, center: NDArray[np.float64]) -> NDArray[np.float64]:

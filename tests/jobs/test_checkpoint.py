@@ -245,7 +245,13 @@ def test_a_full_disk_is_one_line_and_loses_nothing(scan, straight, tmp_path, mon
     assert_same(again, straight)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(scan, tmp_path) -> None:
+@pytest.fixture
+def one_part(monkeypatch) -> None:
+    """Nothing is written before the end, however slow the machine."""
+    monkeypatch.setattr(checkpoint, "_SECONDS", 1e9)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(scan, tmp_path, one_part) -> None:
     (tmp_path / FOLDER).write_text("in the way")
     stopped = interrupted(scan, tmp_path)
     assert isinstance(stopped.result.error, CancelledError | ResourceError)
@@ -258,7 +264,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(scan, tmp_path) -> None:
     assert finished.result.done.all(), "the maps are there all the same"
 
 
-def test_a_damaged_part_is_named(scan, tmp_path) -> None:
+def test_a_damaged_part_is_named(scan, tmp_path, one_part) -> None:
     interrupted(scan, tmp_path)
     (part,) = (tmp_path / FOLDER).glob("part-*.npz")
     part.write_bytes(part.read_bytes()[:200])

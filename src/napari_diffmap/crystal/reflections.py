@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -115,7 +116,8 @@ def _reflections(phase: CrystalPhase, g_max: float) -> Reflections:
     hkl, g, lengths = hkl[inside], g[inside], lengths[inside]
     if not len(hkl):
         raise PhaseError(f"{phase.name} has no reflection below {g_max:g} 1/Å")
-    amplitude2, in_phase2 = _structure_factors2(phase, hkl, lengths)
+    amplitude2 = np.abs(structure_factors(phase, hkl)) ** 2
+    in_phase2 = sum(np.abs(weight) for weight in _weights(phase, lengths)) ** 2
     present = amplitude2 > ABSENT * in_phase2
     if not present.any():
         raise PhaseError(f"{phase.name} has no reflection below {g_max:g} 1/Å")
@@ -125,18 +127,26 @@ def _reflections(phase: CrystalPhase, g_max: float) -> Reflections:
     return Reflections(hkl[order], g[order], amplitude2[order])
 
 
-def _structure_factors2(
-    phase: CrystalPhase, hkl: NDArray[np.int64], lengths: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """|F|² = |Σ occ f exp(−B g²/4) exp(2πi h·x)|², and what it would be in phase."""
+def structure_factors(phase: CrystalPhase, hkl: NDArray[np.int64]) -> NDArray[np.complex128]:
+    """F = Σ occ f exp(−B g²/4) exp(2πi h·x) in Å.
+
+    Parameters
+    ----------
+    phase
+        The crystal.
+    hkl
+        ``(n, 3)`` Miller indices.
+    """
+    lengths = np.linalg.norm(hkl @ phase.reciprocal, axis=1)
     total = np.zeros(len(hkl), dtype=np.complex128)
-    in_phase = np.zeros(len(hkl))
-    elements = np.array(phase.elements)
-    for element in dict.fromkeys(phase.elements):
-        f = scattering_factors(element, lengths)
-        for i in np.flatnonzero(elements == element):
-            damping = np.exp(-phase.b_iso[i] * lengths**2 / 4)
-            wave = np.exp(2j * np.pi * (hkl @ phase.xyz[i]))
-            total += phase.occupancy[i] * f * damping * wave
-            in_phase += np.abs(phase.occupancy[i] * f * damping)
-    return np.abs(total) ** 2, in_phase**2
+    for i, weight in enumerate(_weights(phase, lengths)):
+        total += weight * np.exp(2j * np.pi * (hkl @ phase.xyz[i]))
+    return total
+
+
+def _weights(phase: CrystalPhase, lengths: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Weights occ f exp(−B g²/4) of every atom."""
+    factors = {e: scattering_factors(e, lengths) for e in dict.fromkeys(phase.elements)}
+    for i, element in enumerate(phase.elements):
+        damping = np.exp(-phase.b_iso[i] * lengths**2 / 4)
+        yield phase.occupancy[i] * factors[element] * damping

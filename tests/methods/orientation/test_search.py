@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from napari_diffmap.crystal.frames import from_pyxem
 from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 from napari_diffmap.errors import CancelledError
 from napari_diffmap.maps.quaternions import disorientation
-from napari_diffmap.methods.orientation import search as module
+from napari_diffmap.methods.orientation import candidates as module
 from napari_diffmap.methods.orientation.candidates import SearchSettings
 from napari_diffmap.methods.orientation.odds import IntensityModel
 from napari_diffmap.methods.orientation.search import OrientationSearch
@@ -148,13 +146,14 @@ def test_half_the_sphere_needs_the_mirror_copies(
     assert (poor.min(axis=1) < 2.0).mean() < 0.85
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(0, 100_000))
-def test_any_orientation_is_among_the_answers(bench: Any, seed: int) -> None:
+def test_any_orientation_is_among_the_answers(bench: Any) -> None:
     phase = load_phase("LiNiO2")
-    q = bench.random_rotations(6, seed)
-    off = errors(_search(), phase, bench.perfect_peaks(phase, q), q)
-    assert (off.min(axis=1) < 3.0).sum() >= 5
+    off = []
+    for seed in range(6):
+        q = bench.random_rotations(60, seed)
+        off.append(errors(_search(), phase, bench.perfect_peaks(phase, q), q).min(axis=1))
+    # Measured: 0.989.
+    assert (np.concatenate(off) < 3.0).mean() >= 0.98
 
 
 _CACHE: dict[str, OrientationSearch] = {}
@@ -208,7 +207,7 @@ def test_memory_bound_changes_nothing(bench: Any) -> None:
     q = bench.random_rotations(8, 21)
     peaks = bench.perfect_peaks(phase, q)
     small = OrientationSearch([phase], replace(SETTINGS, memory=1 << 20))
-    assert small._phases[0].cached is None
+    assert small.phases[0].cached is None
     assert small.batch == 1
     one, two = _search().match(peaks, 3), small.match(peaks, 3)
     torch.testing.assert_close(one.score, two.score, atol=1e-5, rtol=1e-5)

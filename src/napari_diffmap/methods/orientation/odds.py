@@ -24,13 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_diffmap.crystal.bloch import REST_KEV
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.crystal.reflections import Reflections
 from napari_diffmap.methods.registration.significance import root_deviance
 from napari_diffmap.scan.calibration import electron_wavelength
 
-#: m₀c² in keV.
-REST_KEV = 510.99895
 #: Shape of the gamma law of dynamical intensities about their mean.
 DYNAMICAL_SHAPE = 0.7
 #: Share of reflections that scatter as widely whatever the law of the others.
