@@ -29,8 +29,8 @@ from napari_diffmap.scan.tiles import iter_tiles
 
 SEED = 11
 RIGHT_DEG = 3.0
-#: How sure a factor may be where its margin is nothing.
-_DRAW = 0.45
+#: Factors of a margin, and how sure they may be (logit of 0.45) where it is nothing.
+_MARGINS, _DRAW = ("rival", "phase"), float(np.log(0.45 / 0.55))
 MODEL = Path(__file__).parents[1] / "src/napari_diffmap/methods/orientation/reliability.json"
 
 
@@ -74,7 +74,8 @@ def fit(evidence: Evidence, right: NDArray[np.bool_], provenance: dict) -> Relia
     """Maximum likelihood of the product of three logistic factors, with a little ridge.
 
     Neither a better match nor a wider margin over a rival ever speaks against an
-    answer: of all weights only that of the number of spots may be negative.
+    answer: of all weights only that of the number of spots may be negative.  Two equal
+    answers are no better than a coin, however few of them the simulated scans hold.
     """
     features = evidence.features()
     shapes = {name: (x.mean(axis=0), x.std(axis=0) + 1e-9) for name, x in features.items()}
@@ -83,7 +84,10 @@ def fit(evidence: Evidence, right: NDArray[np.bool_], provenance: dict) -> Relia
         factors, start = {}, 0
         for name, (mean, scale) in shapes.items():
             stop = start + len(mean)
-            factors[name] = LogisticFactor(mean, scale, w[start:stop], float(w[stop]))
+            bias = float(w[stop])
+            if name in _MARGINS:  # what is fitted is the factor where there is no margin
+                bias += float((w[start:stop] * mean / scale).sum())
+            factors[name] = LogisticFactor(mean, scale, w[start:stop], bias)
             start = stop + 1
         return ReliabilityModel(factors, provenance)
 
@@ -96,28 +100,10 @@ def fit(evidence: Evidence, right: NDArray[np.bool_], provenance: dict) -> Relia
     bounds: list[tuple[float | None, None]] = []
     for name in shapes:
         bounds += [(None if f == "log_spots" else 0.0, None) for f in FACTORS[name]]
-        bounds.append((None, None))
+        bounds.append((None, _DRAW if name in _MARGINS else None))
     start = np.random.default_rng(SEED).normal(0, 0.3, len(bounds))
     best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400}).x
-    return doubting_draws(model(best.round(4)))
-
-
-def doubting_draws(fitted: ReliabilityModel) -> ReliabilityModel:
-    """The model with a margin of 0 held to `_DRAW` at most, wide margins as they were.
-
-    The simulated scans hold few true draws; two equal answers are still no better
-    than a coin.
-    """
-    for name in ("rival", "phase"):
-        factor = fitted.factors[name]
-        at_zero = factor.bias - float((factor.weights * factor.mean / factor.scale).sum())
-        over = at_zero - float(np.log(_DRAW / (1 - _DRAW)))
-        if over > 0:
-            weights = factor.weights.copy()
-            weights[0] += over * factor.scale[0]
-            bias = factor.bias - over + over * float(factor.mean[0])
-            fitted.factors[name] = dataclasses.replace(factor, weights=weights, bias=bias)
-    return fitted
+    return model(best.round(4))
 
 
 def judge(probability: NDArray[np.float32], right: NDArray[np.bool_]) -> dict:
