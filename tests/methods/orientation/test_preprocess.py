@@ -16,7 +16,7 @@ from napari_diffmap.methods.orientation.geometry import find_geometry
 from napari_diffmap.methods.orientation.parameters import OrientationParameters
 from napari_diffmap.methods.registration.bad_pixels import bad_lines, find_bad_pixels
 from napari_diffmap.methods.registration.spot_size import measure_spot_sigma
-from napari_diffmap.methods.registration.spots import Detector, SpotFinder
+from napari_diffmap.methods.registration.spots import Detector, SpotFinder, smallest_step
 from napari_diffmap.scan.beam import beam_positions
 from napari_diffmap.scan.descan import fit_descan
 
@@ -236,3 +236,16 @@ def test_entered_centre_is_kept(bench: Any) -> None:
     images = bench.counted(bench.draw(load_phase("NiO"), bench.random_rotations(4, 1)))
     found = find_geometry(bench.as_scan(images), OrientationParameters(center=(62.0, 65.0)))
     np.testing.assert_allclose(found.centers(slice(0, 1), slice(0, 4)).mean((0, 1)), (62, 65))
+
+
+def test_counts_are_told_from_other_numbers() -> None:
+    """Counts written as floats, with a gain or averaged, are counts still."""
+    counts = np.random.default_rng(1).poisson(3.0, (6, 32, 32)).astype(np.float32)
+    half = np.dtype(np.float32)
+    assert smallest_step(np.dtype(np.uint16), counts) == 1
+    assert smallest_step(half, counts) == 1
+    assert smallest_step(half, 0.25 * counts) == 0.25
+    assert smallest_step(half, np.float32(0.37) * counts) == pytest.approx(0.37)
+    noisy = counts + np.random.default_rng(2).normal(0, 0.1, counts.shape).astype(np.float32)
+    for other in (noisy, np.abs(noisy), counts - 1, np.zeros_like(counts), np.ones_like(counts)):
+        assert smallest_step(half, other) == 0

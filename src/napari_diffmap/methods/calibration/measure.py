@@ -111,7 +111,7 @@ def find_spots(
         spot_sigma=float(np.clip(0.75 * sampled.radius, 1.0, 6.0)),
         threshold=parameters.spot_threshold,
         bad=sampled.bad,
-        quantum=smallest_step(scan.dtype),
+        quantum=smallest_step(scan.dtype, sampled.frames),
     )
     chosen = slice(None, None, max(1, len(sampled.frames) // 40))
     sigma = measure_spot_sigma(sampled.frames[chosen], centers[chosen], detector)

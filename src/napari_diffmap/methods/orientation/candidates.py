@@ -40,10 +40,10 @@ from napari_diffmap.methods.registration.spots import PeakBatch
 from napari_diffmap.scan.calibration import electron_wavelength
 
 #: Zone axes taken from the coarse search, each with its half turn about the beam.
-_COARSE = 10
+_COARSE = 8
 #: Candidates of a phase that are refined, and that are handed on.
 _REFINED = 16
-_HANDED_ON = 12
+_HANDED_ON = 10
 #: Kernel widths of the coarse search and the two refinement stages, 1/Å; never
 #: narrower than so many pixels.
 _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))

@@ -43,6 +43,8 @@ class Geometry:
         Gaussian width of a spot, pixels.
     bad
         ``(ky, kx)`` bool hot and dead pixels; None when there are none.
+    step
+        What one count adds to a pixel; 0 where values are no counts.
     matrix
         ``(2, 2)`` from detector offsets (ky, kx) to undistorted ones, pixels.
     """
@@ -57,6 +59,7 @@ class Geometry:
     q_max: float
     spot_sigma: float
     bad: NDArray[np.bool_] | None = None
+    step: float = 0.0
     matrix: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +144,7 @@ def find_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
             f"the detector reaches {q_max:.3g} 1/Å only: check the pixel size and the inner limit"
         )
     guess = float(np.clip(0.75 * radius, 1.0, 6.0))
-    step = smallest_step(scan.dtype)
+    step = smallest_step(scan.dtype, frames)
     first = Detector(shape, pixel_size, parameters.q_min, q_max, guess, 6.0, bad=bad, quantum=step)
     spot_sigma = (
         0.75 * parameters.spot_radius
@@ -159,6 +162,7 @@ def find_geometry(scan: Scan, parameters: OrientationParameters) -> Geometry:
         q_max=q_max,
         spot_sigma=float(np.clip(spot_sigma, 0.7, 12.0)),
         bad=bad,
+        step=step,
     )
 
 

@@ -35,7 +35,6 @@ from napari_diffmap.methods.registration.spots import (
     Detector,
     PeakBatch,
     SpotFinder,
-    smallest_step,
     trust_of,
 )
 from napari_diffmap.scan.beam import beam_positions
@@ -167,7 +166,7 @@ class OrientationMethod:
             threshold=self.parameters.spot_threshold,
             subtract_background=self.parameters.background != "none",
             bad=geometry.bad,
-            quantum=smallest_step(scan.dtype),
+            quantum=geometry.step,
         )
         return SpotFinder(detector, self._device)
 

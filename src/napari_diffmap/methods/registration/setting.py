@@ -88,7 +88,7 @@ def find_setting(scan: Scan, parameters: RegistrationParameters) -> Setting:
             f"nothing lies between {inner:.1f} and {outer:.1f} pixels from the beam: lower the"
             " inner limit"
         )
-    counts = smallest_step(scan.dtype)
+    counts = smallest_step(scan.dtype, frames)
     first = Detector(
         shape=shape,
         pixel_size=1.0,

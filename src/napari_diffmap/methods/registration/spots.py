@@ -20,6 +20,8 @@ from napari_diffmap.methods.registration.smoothing import (
     smooth,
 )
 
+#: Patterns looked at for a smallest step of their values, and values that must show it.
+_STEP_FRAMES, _STEP_VALUES = 8, 5
 #: Peaks kept of a pattern, most significant first.
 MOST_PEAKS = 96
 
@@ -170,9 +172,31 @@ class Detected:
     noise: Tensor
 
 
-def smallest_step(dtype: np.dtype[Any]) -> float:
-    """Smallest step of values of a type: 1 for integers, which may be counts."""
-    return 1.0 if np.issubdtype(dtype, np.integer) else 0.0
+def smallest_step(dtype: np.dtype[Any], frames: NDArray[np.floating]) -> float:
+    """Smallest step of the values of patterns, which may be what one count adds.
+
+    Parameters
+    ----------
+    dtype
+        Type of the values in the file.
+    frames
+        Some patterns.
+
+    Returns
+    -------
+    float
+        1 for integers; for other numbers the value of which all are multiples (counts
+        written as floats, perhaps times a gain or averaged); 0 where there is none.
+    """
+    if np.issubdtype(dtype, np.integer):
+        return 1.0
+    values = frames[:: max(1, len(frames) // _STEP_FRAMES)]
+    values = np.unique(values[values != 0])
+    if len(values) < _STEP_VALUES or values[0] < 0:
+        return 0.0
+    multiple = values[values < 1000 * values[0]].astype(np.float64) / values[0]
+    whole = np.abs(multiple - np.round(multiple)) < 1e-3
+    return float(values[0]) if len(multiple) >= _STEP_VALUES and whole.all() else 0.0
 
 
 def trust_of(significance: Tensor) -> Tensor:
