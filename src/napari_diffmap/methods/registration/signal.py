@@ -89,12 +89,12 @@ class SpotSignal:
         kx, ky = kx.reshape(b, -1), ky.reshape(b, -1)
         m = self.to_pixels
         dy, dx = m[0, 0] * ky + m[0, 1] * kx, m[1, 0] * ky + m[1, 1] * kx
-        row = torch.round(dy + self.centers[:, :1])
-        column = torch.round(dx + self.centers[:, 1:])
+        y, x = dy + self.centers[:, :1], dx + self.centers[:, 1:]
+        row, column = torch.round(y), torch.round(x)
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         flat = torch.where(inside, row * width + column, 0.0).long()
         ring = (torch.hypot(dy, dx) / self.ring).long().clamp_max(self.noise.shape[1] - 1)
-        response = self.response.reshape(b, -1).gather(1, flat)
+        response = self._between(y, x)
         noise = self.noise.gather(1, ring)
         z = (response - self.level.gather(1, ring)) / noise
         known = inside
@@ -110,6 +110,19 @@ class SpotSignal:
             torch.where(known, z, 0.0).reshape(shape),
             torch.where(known, noise, torch.inf).reshape(shape),
         )
+
+    def _between(self, y: Tensor, x: Tensor) -> Tensor:
+        """Response between pixels, linearly: places a hair apart must read alike."""
+        b, height, width = self.response.shape
+        flat = self.response.reshape(b, -1)
+        y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+        top, left = y.floor().clamp_max(height - 2), x.floor().clamp_max(width - 2)
+        down, right = y - top, x - left
+        corner = (top * width + left).long()
+        above = torch.lerp(flat.gather(1, corner), flat.gather(1, corner + 1), right)
+        corner += width
+        below = torch.lerp(flat.gather(1, corner), flat.gather(1, corner + 1), right)
+        return torch.lerp(above, below, down)
 
 
 def shaded_blocks(images: Tensor, centers: Tensor, block: int) -> Tensor:
