@@ -5,12 +5,12 @@ The machine may be shared and noisy: compare ratios, not seconds.
 
 from __future__ import annotations
 
-from benchmarks import accuracy, dynamical_sets, virtual, window
+from benchmarks import accuracy, bundled_sample, dynamical_sets, virtual, window
 
 
 def main() -> None:
     """Run every benchmark and print its table."""
-    for module in (virtual, accuracy, window, dynamical_sets):
+    for module in (virtual, bundled_sample, accuracy, window, dynamical_sets):
         print(f"\n## {module.__doc__.splitlines()[0]}\n")
         print(module.table())
 

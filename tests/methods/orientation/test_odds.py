@@ -10,6 +10,7 @@ from scipy import special, stats
 from napari_diffmap.crystal.phases import load_phase
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.methods.orientation.odds import (
+    DYNAMICAL_SHAPE,
     MU_COUNT,
     MU_FIRST,
     MU_STEP,
@@ -31,7 +32,7 @@ def table(z: float, background: float, mean: float) -> float:
     """The package's odds, where the table stores them."""
     row = row_of(torch.tensor(z), torch.tensor(background))
     column = round((np.log(mean) - MU_FIRST) / MU_STEP)
-    return float(log_odds_table().reshape(-1, MU_COUNT)[row, column])
+    return float(log_odds_table(DYNAMICAL_SHAPE).reshape(-1, MU_COUNT)[row, column])
 
 
 def on_grid(z: float) -> float:
@@ -75,7 +76,7 @@ def test_odds_are_those_of_poisson_counts(background: float, within: float, mean
 
 def test_rare_spots_are_worth_no_more_than_strays_allow() -> None:
     """However strong: a spot of unknown origin may be as strong."""
-    values = log_odds_table()
+    values = log_odds_table(DYNAMICAL_SHAPE)
     bound = np.log(RANGE / STRAY)
     assert float(values.max()) < bound
     best = values.amax(dim=2)[-1]  # of the best mean, many counts
@@ -98,7 +99,7 @@ def test_missing_reflection_lowers_and_seen_one_raises() -> None:
 def test_stray_spot_does_not_decide() -> None:
     """A strong spot where nothing is predicted costs nothing; a strong one missing has a bound."""
     assert abs(table(50.0, MANY, 0.016)) < 0.3
-    assert -13 < float(log_odds_table().min()) < -3
+    assert -13 < float(log_odds_table(DYNAMICAL_SHAPE).min()) < -3
 
 
 @pytest.mark.parametrize("background", [0.01, 1.0, 100.0])
@@ -131,7 +132,7 @@ def test_rows_of_the_table_are_clamped() -> None:
     rows = row_of(z, torch.tensor([1e-20, 1.0, torch.inf, 1e20]))
     assert rows.dtype == torch.int64
     assert int(rows.min()) >= 0
-    assert int(rows.max()) < log_odds_table().reshape(-1, MU_COUNT).shape[0]
+    assert int(rows.max()) < log_odds_table(DYNAMICAL_SHAPE).reshape(-1, MU_COUNT).shape[0]
 
 
 def test_dynamical_means_are_those_of_two_beams() -> None:

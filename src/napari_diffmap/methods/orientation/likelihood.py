@@ -130,11 +130,15 @@ class Likelihood:
         Distance of neighbouring zones: what can come into view is chosen once.
     shape
         Of the law of intensities about their mean; see `IntensityModel`.
+    lists
+        Those of another model, to save choosing them.
 
     Attributes
     ----------
     fine_tilts
         Stencils worth trying last.
+    lists
+        ``(n, s)`` reflections that candidates look at; see `Candidates.source`.
     """
 
     def __init__(
@@ -145,6 +149,7 @@ class Likelihood:
         optics: Optics,
         zone_step_deg: float,
         shape: float = DYNAMICAL_SHAPE,
+        lists: Tensor | None = None,
     ) -> None:
         device = rockings[0].g.device
         self.optics = optics
@@ -154,7 +159,7 @@ class Likelihood:
         if self._narrow_law:
             # Tails of a Gaussian are not to be relied on: where no spot is found the law
             # is the wide one, and what stands there speaks for no orientation.
-            table = torch.cat((table, log_odds_table().clamp_max(_UNMET)))
+            table = torch.cat((table, log_odds_table(DYNAMICAL_SHAPE).clamp_max(_UNMET)))
         table = table.to(device)
         self._flat = table.reshape(-1)
         self._best = table.reshape(-1, MU_COUNT).amax(1)
@@ -165,18 +170,28 @@ class Likelihood:
             for f in fields(Rocking)
         )
         self._kinematic = bool((self._narrow > 0).any())
+        if lists is None:
+            lists = self._chosen(rockings, rotations, partners, zone_step_deg)
+        self.lists = lists
+
+    def _chosen(
+        self,
+        rockings: Sequence[Rocking],
+        rotations: Sequence[Tensor],
+        partners: Sequence[Tensor],
+        zone_step_deg: float,
+    ) -> Tensor:
         slack = np.deg2rad(0.7 * zone_step_deg + 0.8)
         lists: list[Tensor] = []
         first = 0
         for one, zones, partner in zip(rockings, rotations, partners, strict=True):
-            seen = brightest(one, zones, optics, slack)
+            seen = brightest(one, zones, self.optics, slack)
             # Two lists a zone: its mirror copy shows the Friedel partners.
             both = torch.stack((seen, partner[seen]), 1).reshape(-1, seen.shape[1]) + first
             short = LOOKED_AT - both.shape[1]
-            both = torch.nn.functional.pad(both, (0, short), value=len(self._g) - 1)
-            lists.append(both)
+            lists.append(torch.nn.functional.pad(both, (0, short), value=len(self._g) - 1))
             first += len(one.g)
-        self._lists = torch.cat(lists)
+        return torch.cat(lists)
 
     def measured(self, peaks: PeakBatch, spots: SpotMap, places: Places) -> Measured:
         """Prepare spots and signal to be read; see `Measured`."""
@@ -224,7 +239,7 @@ class Likelihood:
         matrices, log_odds
             ``(b, k, 3, 3)`` and ``(b, k)``.
         """
-        index = self._lists[source]
+        index = self.lists[source]
         k = torch.matmul(self._g[index], matrices.transpose(-1, -2))
         kx, ky = k[..., 0], k[..., 1]
         errors = excitation_errors(k, self.optics.wavelength)

@@ -46,7 +46,7 @@ ROWS = _E_COUNT * _Z_COUNT
 
 
 @lru_cache(maxsize=8)
-def log_odds_table(shape: float = DYNAMICAL_SHAPE) -> Tensor:
+def log_odds_table(shape: float) -> Tensor:
     """Log odds of a reflection, ``(e, z, ln μ)`` float32; rows by `row_of`.
 
     Parameters
@@ -65,23 +65,22 @@ def log_odds_table(shape: float = DYNAMICAL_SHAPE) -> Tensor:
     strays = np.log(_STRAY / _STRAY_RANGE) - torch.log(z.clamp_min(1.0))
     strays = torch.where(z > 1, strays, -60.0)
     none = torch.logaddexp(absent + np.log1p(-_STRAY), strays)[:, None]
-    mu = MU_FIRST + MU_STEP * torch.arange(MU_COUNT, dtype=torch.float64)
+    # Heights depend on ln μ + u only, which lie on one grid: u in every second of its steps.
+    finer = round(float(u[1] - u[0]) / MU_STEP)
+    steps = torch.arange(MU_COUNT + finer * (len(u) - 1), dtype=torch.float64)
+    height = torch.exp(MU_FIRST + float(u[0]) + MU_STEP * steps)
     table = torch.empty(_E_COUNT, _Z_COUNT, MU_COUNT)
     for i in range(_E_COUNT):
         e = np.exp(_E_FIRST + _E_STEP * i)
-        height = torch.exp(mu + u[:, None])  # (u, mu)
         counts = e + height * np.sqrt(e)
         place = root_deviance(height, torch.tensor(e, dtype=torch.float64))
         # How the counts of the reflection itself scatter, and the steps of u smeared.
         slope = torch.log(counts / e) / place.clamp_min(1e-6)
         variance = (slope**2 * counts).clamp_min(1.0)
         variance = variance + (0.1 * slope * height * np.sqrt(e)) ** 2
-        at, spread2 = place.float(), variance.float()
-        share = weight[:, None].float() * torch.rsqrt(spread2)
-        present = torch.stack(
-            [(share * torch.exp(-0.5 * (one - at) ** 2 / spread2)).sum(0) for one in z.float()]
-        )
-        present = torch.log(present.double().clamp_min(1e-37)) - half
+        each = torch.exp(-0.5 * (z[:, None] - place) ** 2 / variance) * torch.rsqrt(variance)
+        present = each.unfold(1, finer * (len(u) - 1) + 1, 1)[..., ::finer] @ weight
+        present = torch.log(present.clamp_min(1e-37)) - half
         table[i] = torch.logaddexp(present, strays[:, None]) - none
     return table
 

@@ -55,7 +55,7 @@ class OrientationSearch(CandidateSearch):
         self.use(settings.intensities[0])
         self.sure = _SURE[0] * settings.pixel_size
 
-    def _make_likelihood(self, model: IntensityModel) -> Likelihood:
+    def _make_likelihood(self, model: IntensityModel, lists: Tensor | None = None) -> Likelihood:
         s = self.settings
         return Likelihood(
             [
@@ -74,6 +74,7 @@ class OrientationSearch(CandidateSearch):
             self.optics,
             s.zone_step_deg,
             model.shape,
+            lists,
         )
 
     def use(self, model: IntensityModel) -> None:
@@ -106,7 +107,7 @@ class OrientationSearch(CandidateSearch):
         self, model: IntensityModel, prepared: Sequence[tuple[PeakBatch, Candidates, SpotMap]]
     ) -> float:
         """Mean log odds of the best answers under an intensity model."""
-        likelihood = self._make_likelihood(model)
+        likelihood = self._make_likelihood(model, self._likelihood.lists)
         odds = []
         for peaks, pool, spots in prepared:
             measured = likelihood.measured(peaks, spots, self._places)
