@@ -36,7 +36,7 @@ def table() -> str:
     rows = {
         f"single crystals within {RIGHT_DEG:g}° of the truth": (
             f"{right[single].mean():.1%} of {single.sum()}"
-            f" ({(turned < RIGHT_DEG)[single].mean():.1%} if a turn by 180° counts as right)"
+            f" ({(np.minimum(error, turned) < RIGHT_DEG)[single].mean():.1%} if a turn by 180° counts as right)"
         ),
         "median error": f"{np.median(error[single]):.2f}°",
         "phase right": f"{(phase == truth.phase_ids)[single].mean():.1%}",
