@@ -31,12 +31,13 @@ def table() -> str:
         turned[here] = disorientation(answers, wanted, crystal.symmetry, half_turn=True)
     single = (truth.phase_ids >= 0) & ~truth.overlap & ~truth.bad
     both = truth.overlap & ~truth.bad & (truth.phase_ids >= 0)
+    either = np.minimum(error, turned) < RIGHT_DEG
     right, sure = error < RIGHT_DEG, found.reliability >= SURE
     marked = found.ambiguity == Ambiguity.OVERLAP
     rows = {
         f"single crystals within {RIGHT_DEG:g}° of the truth": (
             f"{right[single].mean():.1%} of {single.sum()}"
-            f" ({(np.minimum(error, turned) < RIGHT_DEG)[single].mean():.1%} if a turn by 180° counts as right)"
+            f" ({either[single].mean():.1%} if a turn by 180° counts as right)"
         ),
         "median error": f"{np.median(error[single]):.2f}°",
         "phase right": f"{(phase == truth.phase_ids)[single].mean():.1%}",
