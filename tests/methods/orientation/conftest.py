@@ -137,6 +137,8 @@ FALLS_SHORT = (
     "test_pattern_equal_under_half_a_turn_is_a_coincidence[LiNiO2-zone2]",
     # One pattern of a near twin (a margin of 1.2), and all are asked.
     "test_frames_without_data_say_so",
+    # Four of 48 near twins (margins below 0.6) go one way in patterns, another in the list.
+    "test_peak_list_answers_as_its_patterns",
     # One of 24 three-spot patterns is believed; four equal spots may have no answer.
     "test_three_spots_may_have_an_answer_but_a_doubted_one",
     "test_few_spots_are_doubted_for_that",
