@@ -58,6 +58,11 @@ class Potential:
         return self._table[torch.where(inside, place, len(self._table) - 1)]
 
 
+def potential_scale(phase: CrystalPhase, voltage_kv: float) -> float:
+    """U_g over F_g in 1/Å³, relativistic mass in: ``γ / (π V)``; 1/ξ_g is λ |U_g|."""
+    return (1 + voltage_kv / REST_KEV) / (np.pi * phase.volume)
+
+
 def potential(
     phase: CrystalPhase,
     found: Reflections,
@@ -78,7 +83,7 @@ def potential(
     g_max = 2 * float(found.lengths.max())
     reach = np.floor(np.linalg.norm(phase.base, axis=1) * g_max + 1e-9).astype(int)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1)
-    factor = (1 + voltage_kv / REST_KEV) / (np.pi * phase.volume)
+    factor = potential_scale(phase, voltage_kv)
     table = structure_factors(phase, grid.reshape(-1, 3)) * factor
     table[len(table) // 2] = 0
     table = np.append(table, 0)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_diffmap.crystal.bloch import REST_KEV
+from napari_diffmap.crystal.bloch import potential_scale
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.crystal.reflections import Reflections
 from napari_diffmap.methods.registration.significance import root_deviance
@@ -181,8 +181,7 @@ def rocking(
         width2 = np.ones_like(swing2)
         narrow = 0.5 / (model.sigma**2 + swing2)
     else:
-        potential = np.sqrt(found.amplitude2) * (1 + voltage_kv / REST_KEV)
-        potential /= np.pi * phase.volume
+        potential = np.sqrt(found.amplitude2) * potential_scale(phase, voltage_kv)
         inverse2 = (electron_wavelength(voltage_kv) * potential) ** 2  # 1/ξ²
         height = np.log(np.maximum(0.5 * inverse2, 1e-30))
         width2 = inverse2 + 1 / (2 * (np.pi * model.thickness) ** 2) + swing2
