@@ -54,6 +54,7 @@ def test_provenance_repeats_the_run(mapped: Run, bench: Any) -> None:
     assert (used["q_min"], used["q_max"]) == (0.1, 1.3)
     np.testing.assert_allclose(used["beam_plane"][0], bench.center, atol=0.4)
     assert used["bad_pixels"] == 0
+    assert used["intensities"] == str(method.search.intensities)
     again = {k: v for k, v in kept.parameters.items() if k in OrientationParameters.model_fields}
     assert OrientationParameters(**{**again, "phases": ()}) == method.parameters
     assert again["phases"] == ["LiNiO2"]

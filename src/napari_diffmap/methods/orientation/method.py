@@ -203,6 +203,11 @@ class OrientationMethod:
             raise BadInputError("prepare the method on a scan before it is run")
         return self._search
 
+    @property
+    def intensities(self) -> str | None:
+        """The intensity model that answers are ranked by; None before `prepare` has chosen it."""
+        return None if self._search is None else str(self._search.intensities)
+
     # -------------------------------------------------------------- running
 
     def run(self, tile: TileLike) -> dict[str, NDArray[Any]]:

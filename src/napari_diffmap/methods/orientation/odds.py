@@ -145,7 +145,7 @@ class IntensityModel:
 
     def __str__(self) -> str:
         if self.sigma is None:
-            return "dynamical"
+            return f"dynamical, {self.thickness / 10:g} nm"
         return (
             f"kinematic, {self.sigma:g} 1/Å, |F|^{2 * self.power:g}, spread {self.shape**-0.5:.2g}"
         )

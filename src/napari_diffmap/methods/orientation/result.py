@@ -65,6 +65,7 @@ def assemble(
             "q_max": used.q_max,
             "spot_sigma": used.spot_sigma,
             "bad_pixels": 0 if used.bad is None else int(used.bad.sum()),
+            "intensities": method.intensities,
         }
     notes = [*scan.warnings]
     for phase in method.phases:
