@@ -6,7 +6,6 @@ Coordinates are detector pixels; pixel centres are at integers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -15,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, CancelledError
-from napari_diffmap.scan.runs import RowRuns, moments
+from napari_diffmap.scan.masks import MaskBlocks, blocks_of
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.scan.sums import sums
 from napari_diffmap.scan.tiles import BlockReader, Tile
 
 #: ``com_*`` is the centre of mass inside the shape relative to the shape's
@@ -128,7 +128,45 @@ class Polygon:
         return inside
 
 
-Shape = Point | Annulus | Rectangle | Polygon
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A weight for every detector pixel, from a file or a calculation.
+
+    Attributes
+    ----------
+    values
+        ``(ky, kx)`` float32, finite; 0 leaves a pixel out.
+    """
+
+    values: NDArray[np.float32]
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Centre of the weights ``(ky, kx)``, by their size."""
+        size = np.abs(self.values, dtype=np.float64)
+        total = size.sum()
+        if not total > 0:
+            return (size.shape[0] - 1) / 2, (size.shape[1] - 1) / 2
+        y, x = np.ogrid[: size.shape[0], : size.shape[1]]
+        return float((size * y).sum() / total), float((size * x).sum() / total)
+
+    def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Pixels covered, ``(ky, kx)``.
+
+        Raises
+        ------
+        BadInputError
+            If the weights are of another detector.
+        """
+        if self.values.shape != shape:
+            raise BadInputError(
+                f"weights of {self.values.shape[0]} x {self.values.shape[1]} pixels do not fit"
+                f" patterns of {shape[0]} x {shape[1]}"
+            )
+        return np.asarray(self.values != 0)
+
+
+Shape = Point | Annulus | Rectangle | Polygon | Weights
 
 
 @dataclass(frozen=True)
@@ -155,17 +193,61 @@ class Detector:
         return self.shape.mask(shape)
 
 
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A detector made ready for patterns of one shape.
+
+    Attributes
+    ----------
+    first, second
+        ``(ky, kx)`` weights of the pixels in both sums; None where all weigh 1, or without one.
+    weight
+        Sum of the weights of its pixels.
+    shift
+        How far the zero of the second weights lies from the detector's centre, pixels.
+    """
+
+    mask: NDArray[np.bool_]
+    first: NDArray[np.float32] | None
+    second: NDArray[np.float32] | None
+    weight: float
+    shift: float
+
+    def blocks(self, shape: tuple[int, int], itemsize: int, row_bytes: int) -> MaskBlocks:
+        """What to sum; see `sums`."""
+        return _blocks(self, shape[1], itemsize, row_bytes)
+
+
 @lru_cache(maxsize=64)
-def _runs(shape: Shape, detector_shape: tuple[int, int]) -> RowRuns:
-    return RowRuns.from_mask(shape.mask(detector_shape))
+def _prepared(shape: Shape, response: Response, detector_shape: tuple[int, int]) -> _Prepared:
+    mask = shape.mask(detector_shape)
+    first = shape.values if isinstance(shape, Weights) else None
+    weight = float(mask.sum() if first is None else first.sum(dtype=np.float64))
+    if response in ("sum", "mean"):
+        return _Prepared(mask, first, None, weight, 0.0)
+    axis = 0 if response.endswith("_y") else 1
+    center = shape.center[axis]
+    place = np.arange(detector_shape[axis], dtype=np.float64)
+    if response.startswith("dpc"):
+        line, shift = np.sign(place - center), 0.0
+    else:
+        # Whole numbers are exact in 32 bits; the rest of the centre is taken off afterwards.
+        line, shift = place - round(center), center - round(center)
+    second = np.broadcast_to(line[:, None] if axis == 0 else line, detector_shape)
+    if first is not None:
+        second = second * first
+    return _Prepared(mask, first, second.astype(np.float32), weight, shift)
 
 
-@lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    """Threads of our own: numba's parallel layer must not be entered from two threads."""
-    import os
-
-    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="diffmap-sum")
+@lru_cache(maxsize=64)
+def _blocks(prepared: _Prepared, width: int, itemsize: int, row_bytes: int) -> MaskBlocks:
+    """Patterns narrower than a block are filled up to its width, and so is the mask."""
+    short = ((0, 0), (0, width - prepared.mask.shape[1]))
+    first, second = (
+        None if weights is None else np.pad(weights, short)
+        for weights in (prepared.first, prepared.second)
+    )
+    return blocks_of(np.pad(prepared.mask, short), itemsize, row_bytes, first=first, second=second)
 
 
 def tile_image(tile: Tile, detector: Detector) -> NDArray[np.float32]:
@@ -174,18 +256,17 @@ def tile_image(tile: Tile, detector: Detector) -> NDArray[np.float32]:
     A detector outside the pattern, or a tile without counts inside it, gives 0
     for sums and NaN for ratios (mean of nothing, centre of mass of nothing).
     """
-    ny, nx, ky, kx = tile.patterns.shape
-    runs = _runs(detector.shape, (ky, kx))
-    flat = tile.patterns.reshape(ny * nx, ky, kx)
-    m = moments(flat, runs, detector.shape.center, detector.response, _pool())
+    ky, kx = tile.patterns.shape[-2:]
+    prepared = _prepared(detector.shape, detector.response, (ky, kx))
+    both = sums(tile.patterns, prepared.blocks)
     with np.errstate(divide="ignore", invalid="ignore"):
         if detector.response == "sum":
-            image = m[:, 0]
+            image = both[..., 0]
         elif detector.response == "mean":
-            image = m[:, 0] / runs.pixels if runs.pixels else np.full(ny * nx, np.nan)
+            image = both[..., 0] / (prepared.weight or np.nan)
         else:
-            image = m[:, 1] / m[:, 0]
-    result = image.reshape(ny, nx).astype(np.float32)
+            image = both[..., 1] / both[..., 0] - prepared.shift
+    result: NDArray[np.float32] = image.astype(np.float32)
     result[tile.missing] = np.nan
     return result
 
