@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import dask.array as da
 import numpy as np
@@ -52,6 +52,24 @@ _IN_WORDS: dict[Kind, str] = {
 _SAMPLE = frozenset({"y", "x", "frame"})
 
 
+class Stored(Protocol):
+    """The array as it lies in its file, read without Dask where speed counts."""
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Values at `index`, read now."""
+        ...
+
+    def view(self, index: tuple[Any, ...]) -> NDArray[Any] | None:
+        """A map of the file at `index`, any byte order and strides; None if it must be decoded."""
+        ...
+
+    def laid_out(self, scan_shape: tuple[int, int]) -> Stored | None:
+        """Its frames, row by row, on scan positions."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """What was measured.
@@ -77,6 +95,10 @@ class Scan:
         Free key/value pairs of the file, flat, printable.
     peaks
         The measured peak list when the scan was opened from one.
+    stored
+        The same array as `data` in its file; None where `data` is anything else than that.
+    stored_as
+        Name of the Dask array that `stored` stands for: with other data it goes.
     """
 
     data: da.Array
@@ -90,6 +112,8 @@ class Scan:
     warnings: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     peaks: PeakTable | None = None
+    stored: Stored | None = None
+    stored_as: str = ""
 
     def __post_init__(self) -> None:
         names = tuple(axis.name for axis in self.axes)
@@ -103,6 +127,8 @@ class Scan:
                 f"axes of sizes {tuple(a.size for a in self.axes)} do not fit an array of shape"
                 f" {self.data.shape}"
             )
+        if self.stored is not None and self.stored_as != self.data.name:
+            object.__setattr__(self, "stored", None)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -205,14 +231,24 @@ class Scan:
         )
         peaks = self.peaks.reshaped(scan_shape) if self.peaks is not None else None
         return replace(
-            self, data=data, axes=(*sample, *detector), kind="4D-STEM", missing=missing, peaks=peaks
+            self,
+            data=data,
+            axes=(*sample, *detector),
+            kind="4D-STEM",
+            missing=missing,
+            peaks=peaks,
+            stored=None if self.stored is None else self.stored.laid_out(scan_shape),
+            stored_as=data.name,
         )
 
     def pattern(self, y: int, x: int) -> NDArray[Any]:
         """One pattern ``(ky, kx)`` as numpy, float with NaN where no frame was recorded."""
         if not self.has_patterns:
             raise BadInputError(f"{self.in_words} has no patterns on scan positions")
-        frame = np.asarray(self.data[y, x].compute(scheduler="synchronous"))
+        if self.stored is not None:
+            frame = self.stored[y, x]
+        else:
+            frame = np.asarray(self.data[y, x].compute(scheduler="synchronous"))
         if self.missing is not None and self.missing[y, x]:
             return np.full(frame.shape, np.nan, dtype=np.float32)
         return frame

@@ -27,7 +27,7 @@ class Tile:
     rows, columns
         Scan positions covered.
     patterns
-        ``(ny, nx, ky, kx)`` in the file's own dtype.
+        ``(ny, nx, ky, kx)`` in the file's own dtype; mapped ones also in its byte order.
     missing
         ``(ny, nx)``; True where the file holds no frame.
     """
@@ -105,7 +105,11 @@ def plan_blocks(scan: Scan, max_bytes: int = BLOCK_BYTES) -> list[tuple[slice, s
 
 
 class BlockReader:
-    """Decoded blocks of a scan, the first ones kept in memory.
+    """Blocks of a scan, the first ones kept.
+
+    What lies in its file as it is, is mapped, in the file's byte order and strides; the rest is
+    decoded.  A map that is not kept is closed when its tile goes, so a scan of any size takes
+    no more memory than a block.
 
     A pass over a scan visits every block in order.  A cache that drops the
     least recently used block would then miss every time once the scan is
@@ -116,9 +120,9 @@ class BlockReader:
     scan
         A 4D-STEM scan.
     keep_bytes
-        Decoded bytes that may stay in memory.
+        Bytes that may stay in memory, decoded or mapped.
     max_bytes
-        Decoded bytes of one block.
+        Bytes of one block.
     """
 
     def __init__(
@@ -147,8 +151,7 @@ class BlockReader:
         patterns = self._kept.get(index)
         if patterns is None:
             try:
-                lazy = self.scan.data[rows, columns]
-                patterns = np.asarray(lazy.compute(scheduler="threads"))
+                patterns = self._patterns(rows, columns)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise RunError(
                     f"{self.scan.name}: cannot read rows {rows.start}-{rows.stop - 1}"
@@ -162,6 +165,13 @@ class BlockReader:
             np.zeros(patterns.shape[:2], dtype=bool) if absent is None else absent[rows, columns]
         )
         return Tile(rows, columns, patterns, missing)
+
+    def _patterns(self, rows: slice, columns: slice) -> NDArray[Any]:
+        stored = self.scan.stored
+        mapped = None if stored is None else stored.view((rows, columns))
+        if mapped is not None:
+            return mapped
+        return np.asarray(self.scan.data[rows, columns].compute(scheduler="threads"))
 
     def __iter__(self) -> Iterator[Tile]:
         for index in range(len(self.blocks)):

@@ -17,6 +17,7 @@ class Token:
 
     def __init__(self, report: Callable[[Any], None] | None = None) -> None:
         self._stop = False
+        self._overtaken = False
         self._report = report
 
     def cancel(self) -> None:
@@ -26,6 +27,14 @@ class Token:
     def cancelled(self) -> bool:
         """Whether the work should end."""
         return self._stop
+
+    def overtake(self) -> None:
+        """Note that a newer request waits."""
+        self._overtaken = True
+
+    def overtaken(self) -> bool:
+        """Whether a newer request waits: work that is far from its end may give up for it."""
+        return self._overtaken
 
     def report(self, value: Any) -> None:
         """Hand over a partial result."""

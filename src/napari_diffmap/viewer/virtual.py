@@ -11,12 +11,15 @@ from psygnal import Signal
 
 from napari_diffmap.errors import CancelledError, DiffmapError
 from napari_diffmap.scan.detectors import Detector, virtual_images
+from napari_diffmap.scan.preview import preview_images
 from napari_diffmap.scan.tiles import Tile
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 
 #: Partial pictures of a slow pass are shown this often.
 _PARTIAL_SECONDS = 0.1
+#: So much is read from the file fast enough to do without a preview.
+_QUICK_BYTES = 32 << 20
 
 SLOT = "virtual images"
 
@@ -74,9 +77,18 @@ class VirtualImages:
             return
         reader = self.session.reader
         scan = self.session.patterns
+        assert reader is not None
 
         def work(token: Token) -> list[NDArray[np.float32]]:
+            chosen = [detector for _, detector in stale]
+            quick = reader.resident or scan.nbytes <= _QUICK_BYTES
+            if not quick:
+                token.report((0, preview_images(scan, chosen)))
             last = time.perf_counter()
+
+            def cancelled() -> bool:
+                # A preview was shown: a long pass gives way to what the mouse asks for now.
+                return token.cancelled() or (not quick and token.overtaken())
 
             def on_tile(_number: int, tile: Tile, images: list[NDArray[np.float32]]) -> None:
                 nonlocal last
@@ -86,9 +98,9 @@ class VirtualImages:
 
             return virtual_images(
                 scan,
-                [detector for _, detector in stale],
+                chosen,
                 reader=reader,
-                cancelled=token.cancelled,
+                cancelled=cancelled,
                 on_tile=on_tile,
             )
 

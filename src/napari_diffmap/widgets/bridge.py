@@ -109,6 +109,7 @@ class LatestRunner(QObject):
             self._start(slot, request)
             return
         self._waiting[slot] = request
+        running.token.overtake()
         if time.perf_counter() - running.started > _PATIENCE:
             running.token.cancel()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -87,7 +88,17 @@ def build(found: Found, request: Request) -> Scan:
         warnings=tuple(dict.fromkeys(one_line(note) for note in found.notes)),
         metadata=dict(found.metadata),
         peaks=found.peaks,
+        stored=_stored(found, decision.order, drop, data),
+        stored_as=data.name,
     )
+
+
+def _stored(found: Found, order: Sequence[int], drop: set[int], data: da.Array) -> Region | None:
+    """The region of the file where the scan is nothing else than that."""
+    region = found.data
+    if not isinstance(region, Region) or drop or list(order) != sorted(order):
+        return None
+    return region if data.dtype == region.dtype else None
 
 
 def _refuse_impossible(found: Found) -> None:

@@ -15,14 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import ScanFileError
-from napari_diffmap.scan.open.regions import Index, Region, native
+from napari_diffmap.scan.open.regions import FileRegion, Index, Region, native
 
 #: Groups and arrays looked at before giving up: some files hold one group a frame.
 _MAX_OBJECTS = 20_000
 
 
 class H5Region(Region):
-    """An HDF5 dataset; the file is opened for each read."""
+    """An HDF5 dataset; the file is opened for each read.
+
+    Attributes
+    ----------
+    mapped
+        The same bytes as a flat file; None where they are in blocks or elsewhere.
+    """
+
+    mapped: FileRegion | None = None
 
     def __init__(self, path: Path, dataset: str, shape: tuple[int, ...], dtype: Any) -> None:
         self.path = path
@@ -39,12 +47,29 @@ class H5Region(Region):
         region = cls(path, name, dataset.shape, dataset.dtype)
         region.stored_chunks = dataset.chunks
         region.unwritten = unwritten(path, dataset)
+        region.mapped = _mapped(path, dataset)
         return region
+
+    def view(self, index: Index) -> NDArray[Any] | None:
+        """Where the dataset lies in one piece in this file, not compressed."""
+        return None if self.mapped is None else self.mapped.view(index)
 
     def read(self, index: Index) -> NDArray[Any]:
         """Open, read, close."""
         with opened(self.path) as file:
             return np.asarray(file[self.dataset][index])
+
+
+def _mapped(path: Path, dataset: Any) -> FileRegion | None:
+    """The bytes of a dataset that lies in one piece, all written, in this very file."""
+    own = Path(dataset.file.filename).resolve() == path.resolve()
+    start = dataset.id.get_offset()
+    if not own or start is None or dataset.chunks or dataset.external or dataset.is_virtual:
+        return None
+    whole = dataset.id.get_storage_size() == dataset.size * dataset.dtype.itemsize
+    if not whole or start + dataset.id.get_storage_size() > path.stat().st_size:
+        return None
+    return FileRegion(path, dataset.shape, dataset.dtype, start)
 
 
 @contextmanager

@@ -70,6 +70,30 @@ class Region(ABC):
     def read(self, index: Index) -> NDArray[Any]:
         """Values at `index` (integers and slices, one per axis)."""
 
+    def view(self, index: Index) -> NDArray[Any] | None:
+        """A map of the file at `index` that stays open as long as it is held.
+
+        Parameters
+        ----------
+        index
+            Integers and rising slices, for the first axes or all.
+
+        Returns
+        -------
+        ndarray or None
+            In the stored byte order and any strides; None where values must be decoded.
+        """
+        del index
+        return None
+
+    def laid_out(self, scan_shape: tuple[int, int]) -> Region | None:
+        """Frames of a flat stack on scan positions, row by row; None where they lie otherwise."""
+        if tuple(self.shape[:2]) == tuple(scan_shape):
+            return self
+        if self.ndim != 3:
+            return None
+        return FrameGrid(self, grid_index(self.shape[0], scan_shape))
+
     def __getitem__(self, index: Any) -> NDArray[Any]:
         full, turned = _forward(_complete(index, self.ndim), self.shape)
         try:
@@ -201,6 +225,10 @@ class FileRegion(Region):
             view = records["data"] if self.shape[:-2] else records["data"][0]
         return view[..., ::-1, :] if self._flip else view
 
+    def view(self, index: Index) -> NDArray[Any] | None:
+        """Where whole patterns lie side by side."""
+        return self._view()[index] if self._order == "C" else None
+
     def read(self, index: Index) -> NDArray[Any]:
         """Copy out of a map that is closed again at once."""
         return np.array(self._view()[index], dtype=self.dtype)
@@ -254,6 +282,30 @@ class FrameGrid(Region):
         """Positions without a frame, None when there is none."""
         absent = self._index < 0
         return absent if absent.any() else None
+
+    def view(self, index: Index) -> NDArray[Any] | None:
+        """Where the frames asked for are there, in equal steps along each axis."""
+        depth = self._index.ndim
+        wanted = self._index[index[:depth]]
+        if not wanted.size or wanted.min() < 0:
+            return None
+        first = int(wanted.flat[0])
+        steps = []
+        laid = np.zeros_like(wanted)
+        for axis, size in enumerate(wanted.shape):
+            start = np.zeros(wanted.ndim, dtype=int)
+            start[axis] = min(1, size - 1)
+            steps.append(int(wanted[tuple(start)]) - first)
+            along = np.arange(size).reshape(-1, *[1] * (wanted.ndim - axis - 1))
+            laid += steps[-1] * along
+        if min(steps, default=0) < 0 or (laid + first != wanted).any():
+            return None
+        frames = self._frames.view((slice(first, int(wanted.max()) + 1), *index[depth:]))
+        if frames is None:
+            return None
+        strides = (*(step * frames.strides[0] for step in steps), *frames.strides[1:])
+        shape = (*wanted.shape, *frames.shape[1:])
+        return np.lib.stride_tricks.as_strided(frames, shape, strides, subok=True, writeable=False)
 
     def read(self, index: Index) -> NDArray[Any]:
         """Read runs of consecutive frames together; absent ones are NaN (0 for integers)."""
