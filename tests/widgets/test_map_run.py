@@ -104,7 +104,7 @@ def test_a_second_start_is_refused(qtbot: Any, ready: Workbench, settle: Settle)
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real matcher, one position at a time with a rest after each."""
-    from napari_diffmap.jobs import pipeline
+    from napari_diffmap.jobs.pieces import InProcess
     from napari_diffmap.methods.orientation import OrientationMethod
 
     run = OrientationMethod.run
@@ -113,7 +113,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.05)
         return run(self, tile)
 
-    monkeypatch.setattr(pipeline, "_piece_size", lambda _pace: 1)
+    monkeypatch.setattr(InProcess, "_size", lambda _self: 1)
     monkeypatch.setattr(OrientationMethod, "run", slowly)
 
 

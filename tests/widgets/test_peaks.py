@@ -187,7 +187,7 @@ def test_saved_with_its_true_compression(
 def test_a_stopped_registration_keeps_what_it_found(
     qtbot: Any, dock: PeaksDock, halves: Workbench, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("napari_diffmap.jobs.register._Pieces._size", lambda _self: 2)
+    monkeypatch.setattr("napari_diffmap.jobs.pieces.InProcess._size", lambda _self: 2)
     halves.peaks.progressed.connect(
         lambda progress: progress.message == "registering" and halves.peaks.stop()
     )

@@ -72,10 +72,11 @@ def open_files(
 
 def add_commands() -> None:
     """Register the commands of the other modules."""
-    from napari_diffmap.cli import calibrate, demo, orient, peaks
+    from napari_diffmap.cli import calibrate, demo, orient, peaks, recipe
 
     commands = (
-        scans.info, scans.virtual, calibrate.calibrate, peaks.peaks, orient.orient, demo.demo,
+        scans.info, scans.virtual, calibrate.calibrate, peaks.peaks, orient.orient,
+        recipe.run, demo.demo,
     )  # fmt: skip
     for command in commands:
         cli.add_command(command)

@@ -99,4 +99,9 @@ def as_keywords(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if value is not None}
 
 
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on a Dask cluster: its scheduler's tcp://HOST:PORT, or local:N for N processes.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

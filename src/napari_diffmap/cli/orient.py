@@ -5,16 +5,26 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from napari_diffmap.cli.options import Numbers, json_option, scan_options
+from napari_diffmap.cli.options import (
+    Numbers,
+    as_keywords,
+    json_option,
+    scan_options,
+    scheduler_option,
+)
 from napari_diffmap.cli.scans import open_from_options, warn
 from napari_diffmap.cli.settings import parse_settings
 from napari_diffmap.cli.words import on_the_command_line
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl, Progress
+
+if TYPE_CHECKING:
+    from napari_diffmap.methods.orientation import OrientationMethod
+    from napari_diffmap.scan.scan import Scan
 
 
 @click.command()
@@ -37,6 +47,7 @@ from napari_diffmap.jobs.control import JobControl, Progress
 )
 @click.option("--out", required=True, help="Folder to write to.")
 @click.option("--resume", is_flag=True, help="Go on with the stopped run in the --out folder.")
+@scheduler_option
 @scan_options
 @json_option
 def orient(
@@ -51,14 +62,12 @@ def orient(
     settings: tuple[str, ...],
     out: str,
     resume: bool,
+    scheduler: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Orientation and phase map of FILE."""
-    from napari_diffmap.cli.main import finish
-    from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
-    from napari_diffmap.jobs.results import write_results
-    from napari_diffmap.models.device import resolve_device
+    from napari_diffmap.jobs.orient import calibrated, make_method
     from napari_diffmap.scan.calibration_file import load_calibration, merged
 
     if engine != "templates":
@@ -73,9 +82,45 @@ def orient(
         known = merged(scan.calibration, load_calibration(calibration_file))
         scan = scan.with_calibration(known)
     scan = calibrated(scan, voltage_kv=voltage, pixel_size=pixel_size, center=center)
-    device = resolve_device(device)
+    carry_out(
+        scan,
+        method,
+        options=as_keywords(options),
+        out=out,
+        device=device,
+        resume=resume,
+        scheduler=scheduler,
+        as_json=as_json,
+    )
+
+
+def carry_out(
+    scan: Scan,
+    method: OrientationMethod,
+    *,
+    options: dict[str, Any],
+    out: str,
+    device: str,
+    resume: bool,
+    scheduler: str | None,
+    as_json: bool,
+) -> None:
+    """Map a calibrated scan, write the results with the recipe, say so in one line."""
+    from napari_diffmap.cli.main import finish
+    from napari_diffmap.jobs.cluster import on_cluster
+    from napari_diffmap.jobs.orient import map_orientations
+    from napari_diffmap.jobs.recipe import FILE_NAME, recipe_of, save_recipe
+    from napari_diffmap.jobs.results import write_results
+    from napari_diffmap.models.device import resolve_device
+
+    if scheduler is None:
+        device = resolve_device(device)
     control = JobControl()
-    with NewFolder(out) as folder, StopOnInterrupt(control):
+    with (
+        on_cluster(scheduler, device) as executor,
+        NewFolder(out) as folder,
+        StopOnInterrupt(control),
+    ):
         run = map_orientations(
             scan,
             method,
@@ -84,8 +129,12 @@ def orient(
             on_progress=ProgressLine(),
             out=folder,
             resume=resume,
+            executor=executor,
         )
     written = write_results(run, folder)
+    recipe = recipe_of(scan, method, options)
+    if recipe is not None:
+        written.append(save_recipe(recipe, folder / FILE_NAME))
     record = {**run.summary, "out": str(folder), "files": [path.name for path in written]}
     if run.result.error is not None:
         if as_json:

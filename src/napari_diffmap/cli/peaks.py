@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from napari_diffmap.cli.options import Numbers, json_option, scan_options
+from napari_diffmap.cli.options import Numbers, json_option, scan_options, scheduler_option
 from napari_diffmap.cli.orient import ProgressLine, StopOnInterrupt
 from napari_diffmap.cli.scans import open_from_options, warn
 from napari_diffmap.cli.settings import REGISTER, parse_model
@@ -40,6 +40,7 @@ from napari_diffmap.jobs.control import JobControl
     help="Any other parameter of the finder, e.g. spot_radius=2.",
 )
 @click.option("--out", required=True, help="Table to write: .parquet or .zarr.")
+@scheduler_option
 @scan_options
 @json_option
 def peaks(
@@ -53,11 +54,13 @@ def peaks(
     device: str,
     settings: tuple[str, ...],
     out: str,
+    scheduler: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Peak table of FILE: every diffraction spot of every pattern, sub-pixel."""
     from napari_diffmap.cli.main import finish
+    from napari_diffmap.jobs.cluster import on_cluster
     from napari_diffmap.jobs.register import register, save_maps
     from napari_diffmap.models.device import resolve_device
     from napari_diffmap.scan.peak_file import EXTENSIONS, compression, disk_bytes, save_peaks
@@ -76,15 +79,17 @@ def peaks(
         calibration = calibration.with_pixel_size(pixel_size, "entered")
     if center is not None:
         calibration = calibration.with_center(center, "entered")
-    device = resolve_device(device)
+    if scheduler is None:
+        device = resolve_device(device)
     control = JobControl()
-    with StopOnInterrupt(control):
+    with on_cluster(scheduler, device) as executor, StopOnInterrupt(control):
         run = register(
             scan.with_calibration(calibration),
             parameters,
             device=device,
             control=control,
             on_progress=ProgressLine(),
+            executor=executor,
         )
     table, record = run.table, dict(run.summary)
     if consistent:

@@ -175,6 +175,13 @@ def bundled_phases() -> tuple[str, ...]:
     return tuple(sorted((path.stem for path in _FOLDER.glob("*.cif")), key=str.lower))
 
 
+def bundled_name(phase: CrystalPhase) -> str | None:
+    """The name that `load_phase` knows a bundled phase by; None for one of the user's own."""
+    if phase.source is None or Path(phase.source).parent != _FOLDER:
+        return None
+    return Path(phase.source).stem
+
+
 def load_phases(sources: Sequence[str | Path]) -> tuple[CrystalPhase, ...]:
     """Several phases, each in its own colour and with a name of its own.
 

@@ -18,6 +18,7 @@ from napari_diffmap.scan.scan import Scan
 from napari_diffmap.scan.tiles import BlockReader
 
 if TYPE_CHECKING:
+    from napari_diffmap.jobs.cluster import OnCluster
     from napari_diffmap.maps import OrientationMap
     from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 
@@ -101,6 +102,7 @@ def map_orientations(
     out: Path | None = None,
     resume: bool = False,
     before: RunResult | None = None,
+    executor: OnCluster | None = None,
 ) -> OrientationRun:
     """Map orientations and phases of a calibrated scan.
 
@@ -120,6 +122,8 @@ def map_orientations(
         without one.
     resume
         Go on with the unfinished run in `out`.
+    executor
+        A cluster whose workers do the work; `device` is then only where it is prepared.
 
     Returns
     -------
@@ -133,12 +137,13 @@ def map_orientations(
     """
     from napari_diffmap.methods.orientation import assemble, resolve
 
-    device = resolve_device(device)
+    device = resolve_device(device) if executor is None else "cpu"
+    where = device_label(device) if executor is None else executor.label
     checkpoint = None
     if out is not None:
         from napari_diffmap.jobs.checkpoint import Checkpoint, identity_of
 
-        identity = identity_of(scan, method, device)
+        identity = identity_of(scan, method, device if executor is None else executor.device)
         checkpoint = Checkpoint(out, identity, resume=resume)
     result = run_method(
         scan,
@@ -150,12 +155,13 @@ def map_orientations(
         reader=reader,
         checkpoint=checkpoint,
         before=before,
+        executor=executor,
     )
     arrays = result.maps
     if method.parameters.spatial:
         arrays = resolve(arrays, method.phases, method.parameters.reliability_threshold)
-    found = assemble(scan, arrays, method, device=device_label(device))
-    return OrientationRun(found, result, summarise(scan, found, result, device))
+    found = assemble(scan, arrays, method, device=where)
+    return OrientationRun(found, result, summarise(scan, found, result, where))
 
 
 def make_method(
@@ -182,7 +188,7 @@ def make_method(
 
 
 def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str) -> dict[str, Any]:
-    """What ``summary.json`` holds."""
+    """What ``summary.json`` holds; the device in words."""
     patterns = int(result.done.sum())
     indexed = found.indexed
     with np.errstate(invalid="ignore"):
@@ -200,7 +206,7 @@ def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str)
         "seconds": round(result.seconds, 3),
         "prepare_seconds": round(result.prepare_seconds, 3),
         "patterns_per_second": round(patterns / result.seconds, 2) if result.seconds else None,
-        "device": device_label(device),
+        "device": device,
         "engine": ENGINE,
         "calibration": scan.calibration.summary(),
         "used": (found.provenance.parameters or {}).get("used"),

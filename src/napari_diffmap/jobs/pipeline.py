@@ -12,17 +12,13 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import CancelledError, DiffmapError, ResourceError, RunError
 from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.jobs.pieces import Executor, InProcess, is_out_of_memory
 from napari_diffmap.methods.method import Method
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.scan.tiles import BlockReader, Tile
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.checkpoint import Checkpoint
-
-#: Seconds a piece of work may take; *stop* acts within it.
-_PIECE_SECONDS = 0.4
-_FIRST_PIECE = 16
-_LARGEST_PIECE = 4096
 
 OnProgress = Callable[[Progress], Any]
 OnTile = Callable[[Tile, dict[str, NDArray[Any]]], Any]
@@ -58,11 +54,6 @@ class RunResult:
         return self.error is None and bool(self.done.all())
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch raises its own subclass of RuntimeError, numpy a MemoryError."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-
-
 def run_method(
     scan: Scan,
     method: Method,
@@ -74,12 +65,12 @@ def run_method(
     reader: BlockReader | None = None,
     checkpoint: Checkpoint | None = None,
     before: RunResult | None = None,
+    executor: Executor | None = None,
 ) -> RunResult:
     """Run a method over a whole scan.
 
-    Tiles are cut into pieces sized by the pace measured so far, so that *stop*
-    acts within half a second and the map fills visibly.  An error ends the run
-    and is returned beside what was done; nothing is lost.
+    The map fills visibly, piece by piece, and *stop* acts within half a second.  An
+    error ends the run and is returned beside what was done; nothing is lost.
 
     Parameters
     ----------
@@ -92,7 +83,7 @@ def run_method(
     control
         Pause and stop from another thread.
     on_progress, on_tile
-        Called from this thread after every piece.
+        Called from this thread after every piece; the tile says where and holds no patterns.
     reader
         Reuse decoded blocks.
     checkpoint
@@ -100,6 +91,8 @@ def run_method(
     before
         An earlier run of the same method over the same scan that ended early; what
         it mapped is taken over.
+    executor
+        Where the pieces are worked on; this process without one.
 
     Returns
     -------
@@ -133,13 +126,22 @@ def run_method(
         method.prepare(scan, device, preparing)
         result.prepare_seconds = time.perf_counter() - start
         _show_restored(reader, result, report, on_tile)
-        _run_tiles(reader, method, result, control, report, on_tile, checkpoint)
+        _run_tiles(
+            executor or InProcess(reader),
+            scan,
+            method,
+            result,
+            control,
+            report,
+            on_tile,
+            checkpoint,
+        )
     except CancelledError as error:
         result.error = error
     except RunError as error:
         result.error = error
     except (MemoryError, RuntimeError, ValueError, OSError, ArithmeticError, LookupError) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             result.error = ResourceError(
                 f"out of memory on {device} after {int(result.done.sum())} positions:"
                 " lower the matcher's memory or choose a coarser zone-axis step"
@@ -173,14 +175,14 @@ def _show_restored(
         return
     for where in reader.blocks:
         if on_tile is not None and result.done[where].any():
-            gaps = ~result.done[where]
-            tile = Tile(*where, np.empty((*gaps.shape, 0, 0), dtype=np.uint8), gaps)
+            tile = _without_patterns(where, ~result.done[where])
             on_tile(tile, {name: values[where] for name, values in result.maps.items()})
     report(Progress(int(result.done.sum()), result.done.size, result.seconds))
 
 
 def _run_tiles(
-    reader: BlockReader,
+    executor: Executor,
+    scan: Scan,
     method: Method,
     result: RunResult,
     control: JobControl,
@@ -189,33 +191,22 @@ def _run_tiles(
     checkpoint: Checkpoint | None,
 ) -> None:
     """Fill `result` in place, piece by piece."""
-    total = result.done.size
-    pace: float | None = None
-    for number, block in enumerate(reader.blocks):
-        if result.done[block].all():
-            continue
-        for piece in reader.read(number).split(_piece_size(pace)):
-            where = (piece.rows, piece.columns)
-            if result.done[where].all():
-                continue
-            control.check()
-            start = time.perf_counter()
-            found = method.run(piece)
-            for name, values in found.items():
-                result.maps[name][where] = values
-            result.done[where] = True
-            elapsed = time.perf_counter() - start
-            result.seconds += elapsed
-            pace = elapsed / max(1, piece.missing.size)
-            if checkpoint is not None:
-                checkpoint.add(where, result)
-            if on_tile is not None:
-                on_tile(piece, found)
-            report(Progress(int(result.done.sum()), total, result.seconds))
+    todo = ~result.done
+    absent = np.zeros(todo.shape, dtype=bool) if scan.missing is None else scan.missing
+    for piece in executor.over(scan, method.run, todo, control):
+        where = (piece.rows, piece.columns)
+        for name, values in piece.found.items():
+            result.maps[name][where] = values
+        result.done[where] = True
+        todo[where] = False
+        result.seconds += piece.seconds
+        if checkpoint is not None:
+            checkpoint.add(where, result)
+        if on_tile is not None:
+            on_tile(_without_patterns(where, absent[where]), piece.found)
+        report(Progress(int(result.done.sum()), result.done.size, result.seconds))
 
 
-def _piece_size(pace: float | None) -> int:
-    """Patterns per piece so that one takes about `_PIECE_SECONDS`."""
-    if pace is None:
-        return _FIRST_PIECE
-    return int(np.clip(_PIECE_SECONDS / max(pace, 1e-7), 1, _LARGEST_PIECE))
+def _without_patterns(where: tuple[slice, slice], missing: NDArray[np.bool_]) -> Tile:
+    """A tile that says where maps belong; its patterns may never have been here."""
+    return Tile(*where, np.empty((*missing.shape, 0, 0), dtype=np.uint8), missing)

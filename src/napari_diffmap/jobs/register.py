@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import DiffmapError, ResourceError, RunError
 from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.jobs.pieces import InProcess, is_out_of_memory
 from napari_diffmap.jobs.pipeline import OnProgress
 from napari_diffmap.models.device import device_label, resolve_device
 from napari_diffmap.scan.peaks import PeakTable
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.scan.tiles import BlockReader, Tile
+from napari_diffmap.scan.tiles import BlockReader
 
 if TYPE_CHECKING:
+    from napari_diffmap.jobs.cluster import OnCluster
     from napari_diffmap.methods.registration import RegistrationMethod, RegistrationParameters
     from napari_diffmap.methods.registration.method import TileSpots
-
-#: Seconds a piece of work may take; *stop* acts within it.
-_PIECE_SECONDS = 0.4
-_FIRST_PIECE, _LARGEST_PIECE = 16, 4096
 
 OnSpots = Callable[["TileSpots"], Any]
 
@@ -64,6 +62,7 @@ def register(
     on_progress: OnProgress | None = None,
     on_spots: OnSpots | None = None,
     reader: BlockReader | None = None,
+    executor: OnCluster | None = None,
 ) -> RegistrationRun:
     """Detect and register the diffraction spots of a whole scan.
 
@@ -81,6 +80,8 @@ def register(
         Called from this thread after every piece.
     reader
         Reuse decoded blocks.
+    executor
+        A cluster whose workers do the work; `device` is then only where it is prepared.
 
     Returns
     -------
@@ -95,7 +96,8 @@ def register(
     from napari_diffmap.methods.registration import RegistrationMethod
     from napari_diffmap.methods.registration.method import assemble
 
-    device = resolve_device(device)
+    device = resolve_device(device) if executor is None else "cpu"
+    where = device_label(device) if executor is None else executor.label
     method = RegistrationMethod(parameters)
     control = control or JobControl()
     report = on_progress or (lambda _progress: None)
@@ -110,14 +112,17 @@ def register(
     done = np.zeros(scan.shape[:2], dtype=bool)
     tiles: list[TileSpots] = []
     error: DiffmapError | None = None
-    work = _Pieces(method, reader or BlockReader(scan, keep_bytes=0), control)
+    todo, seconds = ~done, 0.0
     try:
-        for spots in work:
+        for piece in (executor or InProcess(reader)).over(scan, method.find, todo, control):
+            spots = piece.found
             tiles.append(spots)
             done.ravel()[spots.position] = True
+            todo[piece.rows, piece.columns] = False
+            seconds += piece.seconds
             if on_spots is not None:
                 on_spots(spots)
-            report(Progress(int(done.sum()), done.size, work.seconds, "registering"))
+            report(Progress(int(done.sum()), done.size, seconds, "registering"))
     except RunError as stopped:
         error = stopped
     except (MemoryError, RuntimeError, ValueError, OSError, ArithmeticError) as failed:
@@ -125,68 +130,12 @@ def register(
     scan_shape = (int(scan.shape[0]), int(scan.shape[1]))
     calibrated = scan.calibration.pixel_size is not None
     table = assemble(scan_shape, tiles, method.source(), calibrated)
-    summary = summarise(scan, method, table, done, work.seconds, prepared, device, error)
-    return RegistrationRun(table, done, work.seconds, summary, error)
-
-
-class _Pieces:
-    """The spots of the scan piece by piece, sized by the pace so far."""
-
-    def __init__(
-        self, method: RegistrationMethod, reader: BlockReader, control: JobControl
-    ) -> None:
-        self._method, self._reader, self._control = method, reader, control
-        self.seconds = 0.0
-        self._pace: float | None = None
-
-    def __iter__(self) -> Any:
-        for tile in self._reader:
-            rest = [tile]
-            while rest:
-                head, left = _cut(rest.pop(), self._size())
-                rest += reversed(left)
-                self._control.check()
-                start = time.perf_counter()
-                spots = self._method.find(head)
-                elapsed = time.perf_counter() - start
-                self.seconds += elapsed
-                self._pace = elapsed / max(1, head.missing.size)
-                yield spots
-
-    def _size(self) -> int:
-        if self._pace is None:
-            return _FIRST_PIECE
-        return int(np.clip(_PIECE_SECONDS / max(self._pace, 1e-7), 1, _LARGEST_PIECE))
-
-
-def _cut(tile: Tile, size: int) -> tuple[Tile, list[Tile]]:
-    """About `size` patterns from the beginning of a tile, and what is left of it in order."""
-    ny, nx = tile.shape
-    if size >= ny * nx:
-        return tile, []
-    if size >= nx:
-        height = size // nx
-        return _part(tile, slice(0, height), slice(0, nx)), [
-            _part(tile, slice(height, ny), slice(0, nx))
-        ]
-    left = [_part(tile, slice(0, 1), slice(size, nx))]
-    if ny > 1:
-        left.append(_part(tile, slice(1, ny), slice(0, nx)))
-    return _part(tile, slice(0, 1), slice(0, size)), left
-
-
-def _part(tile: Tile, rows: slice, columns: slice) -> Tile:
-    y, x = tile.rows.start, tile.columns.start
-    return Tile(
-        slice(y + rows.start, y + rows.stop),
-        slice(x + columns.start, x + columns.stop),
-        tile.patterns[rows, columns],
-        tile.missing[rows, columns],
-    )
+    summary = summarise(scan, method, table, done, seconds, prepared, where, error)
+    return RegistrationRun(table, done, seconds, summary, error)
 
 
 def _as_run_error(error: Exception, done: int, device: str) -> RunError:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         found: RunError = ResourceError(
             f"out of memory on {device} after {done} positions: close other programs, or use cpu"
         )
@@ -224,7 +173,7 @@ def summarise(
         "seconds": round(seconds, 3),
         "prepare_seconds": round(prepare_seconds, 3),
         "patterns_per_second": round(patterns / seconds, 2) if seconds else None,
-        "device": device_label(device),
+        "device": device,
         "parameters": method.parameters.model_dump(),
         "used": {
             "threshold": method.threshold,

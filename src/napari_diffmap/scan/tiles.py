@@ -104,6 +104,28 @@ def plan_blocks(scan: Scan, max_bytes: int = BLOCK_BYTES) -> list[tuple[slice, s
     return list(product(rows, columns))
 
 
+def read_tile(scan: Scan, rows: slice, columns: slice) -> Tile:
+    """Some positions with their patterns: mapped where the file has them as they are, or decoded.
+
+    Raises
+    ------
+    RunError
+        If the file vanished or cannot be decoded.
+    """
+    try:
+        patterns = None if scan.stored is None else scan.stored.view((rows, columns))
+        if patterns is None:
+            patterns = np.asarray(scan.data[rows, columns].compute(scheduler="threads"))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise RunError(
+            f"{scan.name}: cannot read rows {rows.start}-{rows.stop - 1}"
+            f" ({error}); is the file still there?"
+        ) from error
+    absent = scan.missing
+    missing = np.zeros(patterns.shape[:2], dtype=bool) if absent is None else absent[rows, columns]
+    return Tile(rows, columns, patterns, missing)
+
+
 class BlockReader:
     """Blocks of a scan, the first ones kept.
 
@@ -131,7 +153,7 @@ class BlockReader:
         self.scan = scan
         self.blocks = plan_blocks(scan, max_bytes)
         self._keep_bytes = keep_bytes
-        self._kept: dict[int, NDArray[Any]] = {}
+        self._kept: dict[int, Tile] = {}
         self._kept_bytes = 0
 
     @property
@@ -147,31 +169,14 @@ class BlockReader:
         RunError
             If the file vanished or cannot be decoded.
         """
-        rows, columns = self.blocks[index]
-        patterns = self._kept.get(index)
-        if patterns is None:
-            try:
-                patterns = self._patterns(rows, columns)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                raise RunError(
-                    f"{self.scan.name}: cannot read rows {rows.start}-{rows.stop - 1}"
-                    f" ({error}); is the file still there?"
-                ) from error
-            if self._kept_bytes + patterns.nbytes <= self._keep_bytes:
-                self._kept[index] = patterns
-                self._kept_bytes += patterns.nbytes
-        absent = self.scan.missing
-        missing = (
-            np.zeros(patterns.shape[:2], dtype=bool) if absent is None else absent[rows, columns]
-        )
-        return Tile(rows, columns, patterns, missing)
-
-    def _patterns(self, rows: slice, columns: slice) -> NDArray[Any]:
-        stored = self.scan.stored
-        mapped = None if stored is None else stored.view((rows, columns))
-        if mapped is not None:
-            return mapped
-        return np.asarray(self.scan.data[rows, columns].compute(scheduler="threads"))
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        tile = read_tile(self.scan, *self.blocks[index])
+        if self._kept_bytes + tile.patterns.nbytes <= self._keep_bytes:
+            self._kept[index] = tile
+            self._kept_bytes += tile.patterns.nbytes
+        return tile
 
     def __iter__(self) -> Iterator[Tile]:
         for index in range(len(self.blocks)):

@@ -132,7 +132,7 @@ def test_missing_and_empty_patterns_have_no_spots(bench: Any) -> None:
 def test_pieces_do_not_change_the_table(bench: Any, monkeypatch: Any) -> None:
     patterns, _ = bench.crystal_scan((5, 7))
     whole = run(bench.as_scan(patterns)).table
-    monkeypatch.setattr("napari_diffmap.jobs.register._Pieces._size", lambda _self: 3)
+    monkeypatch.setattr("napari_diffmap.jobs.pieces.InProcess._size", lambda _self: 3)
     cut = run(bench.as_scan(patterns)).table
     for name, values in whole.columns.items():
         np.testing.assert_allclose(cut.columns[name], values, rtol=1e-4, atol=1e-4, err_msg=name)

@@ -1,0 +1,48 @@
+"""``run``: a recipe again, here or on a Dask cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from napari_diffmap.cli.options import json_option, scheduler_option
+from napari_diffmap.cli.orient import carry_out
+from napari_diffmap.cli.scans import warn
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--out", help="Folder to write to.  [default: that of the recipe]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--resume", is_flag=True, help="Go on with the stopped run in the --out folder.")
+@scheduler_option
+@json_option
+def run(
+    recipe: str,
+    out: str | None,
+    device: str,
+    resume: bool,
+    scheduler: str | None,
+    as_json: bool,
+) -> None:
+    """Repeat the run that RECIPE (a .yaml file) describes.
+
+    Files that are no longer where they were are sought beside the recipe.
+    """
+    from napari_diffmap.jobs.recipe import load_recipe, prepared
+
+    path = Path(recipe).expanduser()
+    loaded = load_recipe(path)
+    scan, method = prepared(loaded, path.resolve().parent)
+    warn(scan)
+    carry_out(
+        scan,
+        method,
+        options=loaded.options,
+        out=out or str(path.resolve().parent),
+        device=device,
+        resume=resume,
+        scheduler=scheduler,
+        as_json=as_json,
+    )

@@ -1,0 +1,193 @@
+"""A recipe: all that repeats a run, without a window, here or on a cluster; a YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_diffmap.errors import BadInputError
+
+if TYPE_CHECKING:
+    from napari_diffmap.methods.orientation import OrientationMethod
+    from napari_diffmap.scan.scan import Scan
+
+#: Name of the recipe that a map leaves beside its results.
+FILE_NAME = "recipe.yaml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RecipePhase(_Strict):
+    """A phase by the name of a bundled one, or by its CIF and what was in it."""
+
+    source: str
+    sha256: str | None = None
+
+
+class Recipe(_Strict):
+    """What was mapped, and how.
+
+    Attributes
+    ----------
+    file, options
+        The scan, and how it was opened (keywords of `open_scan`).
+    calibration
+        As in a calibration file; see `scan.calibration_file`.
+    phases, parameters
+        Of the matcher.
+    """
+
+    version: Literal[1] = Field(default=1, alias="napari-diffmap recipe")
+    method: Literal["orientation"] = "orientation"
+    file: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    calibration: dict[str, Any]
+    phases: list[RecipePhase]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+def recipe_of(scan: Scan, method: OrientationMethod, options: Mapping[str, Any]) -> Recipe | None:
+    """The recipe of a run.
+
+    Parameters
+    ----------
+    scan
+        Calibrated as it is mapped.
+    method
+        With its phases and parameters.
+    options
+        Keywords that the scan was opened with.
+
+    Returns
+    -------
+    Recipe or None
+        None for a scan or a phase that comes from no file.
+    """
+    from napari_diffmap.crystal.phases import bundled_name
+    from napari_diffmap.scan.calibration_file import to_record
+
+    if scan.source is None:
+        return None
+    phases = []
+    for phase in method.phases:
+        bundled = bundled_name(phase)
+        if bundled is not None:
+            phases.append(RecipePhase(source=bundled))
+        elif phase.source is None:
+            return None
+        else:
+            cif = Path(phase.source).resolve()
+            phases.append(RecipePhase(source=str(cif), sha256=_digest(cif)))
+    parameters = method.parameters.model_dump(mode="json", exclude={"phases"})
+    return Recipe(
+        file=str(Path(scan.source).resolve()),
+        options={k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        calibration=to_record(scan.calibration),
+        phases=phases,
+        parameters=parameters,
+    )
+
+
+def save_recipe(recipe: Recipe, path: Path) -> Path:
+    """Write a recipe as YAML."""
+    import yaml
+
+    from napari_diffmap.maps.atomic import atomic_path
+
+    with atomic_path(path) as temporary:
+        text = yaml.safe_dump(recipe.model_dump(by_alias=True), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    BadInputError
+        If it is no recipe, or one of another version.
+    """
+    import yaml
+
+    path = Path(path).expanduser()
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or "it is no YAML file"
+        raise BadInputError(f"{path}: cannot be read as a recipe ({reason})") from error
+    if not isinstance(record, dict) or "napari-diffmap recipe" not in record:
+        raise BadInputError(f"{path.name} is no recipe: one that orient wrote has its name in it")
+    try:
+        return Recipe(**record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInputError(f"{path.name}: {where}: {first['msg'].lower()}") from error
+
+
+def prepared(recipe: Recipe, beside: Path | None = None) -> tuple[Scan, OrientationMethod]:
+    """The scan and the matcher of a recipe.
+
+    Parameters
+    ----------
+    recipe
+        What to repeat.
+    beside
+        Folder in which files are sought that are no longer at their place.
+
+    Raises
+    ------
+    BadInputError
+        If a file is not there, a CIF has changed, or a value cannot be.
+    """
+    from napari_diffmap.jobs.orient import make_method
+    from napari_diffmap.methods.orientation import OrientationParameters
+    from napari_diffmap.scan.calibration_file import from_record
+    from napari_diffmap.scan.open import open_scan
+
+    scan = open_scan(_found(recipe.file, beside), **_as_keywords(recipe.options))
+    scan = scan.with_calibration(from_record(recipe.calibration, "the recipe's calibration"))
+    try:
+        parameters = OrientationParameters(**recipe.parameters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInputError(f"the recipe's parameters: {where}: {first['msg'].lower()}") from error
+    return scan, make_method(_sources(recipe.phases, beside), parameters)
+
+
+def _as_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+
+
+def _sources(phases: Sequence[RecipePhase], beside: Path | None) -> list[str]:
+    sources = []
+    for phase in phases:
+        if phase.sha256 is None:
+            sources.append(phase.source)
+            continue
+        path = _found(phase.source, beside)
+        if _digest(path) != phase.sha256:
+            raise BadInputError(
+                f"{path} is not what it was when the recipe was written: map it anew with orient"
+            )
+        sources.append(str(path))
+    return sources
+
+
+def _found(file: str, beside: Path | None) -> Path:
+    path = Path(file)
+    if path.exists() or beside is None or not (beside / path.name).exists():
+        return path
+    return beside / path.name
+
+
+def _digest(path: Path | str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
