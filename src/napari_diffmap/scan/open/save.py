@@ -59,8 +59,8 @@ def save_scan(scan: Scan, path: str | Path) -> Path:
     try:
         with caught():
             writer = importlib.import_module(plugin).file_writer
-            writer(str(partial), _signal(scan), show_progressbar=False)
-        _replace(partial, target)
+            writer(str(partial), signal_of(scan), show_progressbar=False)
+        put_in_place(partial, target)
     except OSError as error:
         raise ResourceError(
             f"{target.name}: cannot be written ({error.strerror or error})"
@@ -77,7 +77,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _replace(partial: Path, target: Path) -> None:
+def put_in_place(partial: Path, target: Path) -> None:
     """Put the whole new file in the place of the old one."""
     if partial.is_dir() and target.exists():
         old = target.with_name(f".{target.stem}.old{target.suffix}")
@@ -91,7 +91,7 @@ def _replace(partial: Path, target: Path) -> None:
     os.replace(partial, target)
 
 
-def _signal(scan: Scan) -> dict[str, Any]:
+def signal_of(scan: Scan) -> dict[str, Any]:
     """The scan as a RosettaSciIO signal dictionary."""
     calibration = scan.calibration
     own: dict[str, Any] = {"kind": scan.kind, "name": scan.name, "format": scan.format}
