@@ -24,6 +24,7 @@ from napari_diffmap.jobs.control import JobControl, Progress
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.orientation import OrientationMethod
+    from napari_diffmap.scan.open.follow import Follower
     from napari_diffmap.scan.scan import Scan
 
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option("--out", required=True, help="Folder to write to.")
 @click.option("--resume", is_flag=True, help="Go on with the stopped run in the --out folder.")
+@click.option("--follow", is_flag=True, help="FILE is being recorded: map frames as they come.")
 @scheduler_option
 @scan_options
 @json_option
@@ -62,6 +64,7 @@ def orient(
     settings: tuple[str, ...],
     out: str,
     resume: bool,
+    follow: bool,
     scheduler: str | None,
     as_json: bool,
     **options: Any,
@@ -72,7 +75,12 @@ def orient(
 
     if engine != "templates":
         raise BadInputError(f"no engine {engine!r}: the one there is so far is 'templates'")
-    scan = open_from_options(file, options)
+    follower = None
+    if follow:
+        from napari_diffmap.scan.open.follow import Follower
+
+        follower = Follower(file, **as_keywords(options))
+    scan = open_from_options(file, options) if follower is None else follower.scan
     warn(scan)
     method = make_method(phases, parse_settings(settings))
     for phase in method.phases:
@@ -91,6 +99,7 @@ def orient(
         resume=resume,
         scheduler=scheduler,
         as_json=as_json,
+        follower=follower,
     )
 
 
@@ -104,6 +113,7 @@ def carry_out(
     resume: bool,
     scheduler: str | None,
     as_json: bool,
+    follower: Follower | None = None,
 ) -> None:
     """Map a calibrated scan, write the results with the recipe, say so in one line."""
     from napari_diffmap.cli.main import finish
@@ -115,6 +125,8 @@ def carry_out(
 
     if scheduler is None:
         device = resolve_device(device)
+    if follower is not None:
+        follower.scan = scan  # as it was calibrated
     control = JobControl()
     with (
         on_cluster(scheduler, device) as executor,
@@ -130,6 +142,7 @@ def carry_out(
             out=folder,
             resume=resume,
             executor=executor,
+            follower=follower,
         )
     written = write_results(run, folder)
     recipe = recipe_of(scan, method, options)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_diffmap.jobs.cluster import OnCluster
     from napari_diffmap.maps import OrientationMap
     from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+    from napari_diffmap.scan.open.follow import Follower
 
 ENGINE = "templates"
 
@@ -103,6 +104,7 @@ def map_orientations(
     resume: bool = False,
     before: RunResult | None = None,
     executor: OnCluster | None = None,
+    follower: Follower | None = None,
 ) -> OrientationRun:
     """Map orientations and phases of a calibrated scan.
 
@@ -124,6 +126,9 @@ def map_orientations(
         Go on with the unfinished run in `out`.
     executor
         A cluster whose workers do the work; `device` is then only where it is prepared.
+    follower
+        Of the scan while it is being recorded: frames are mapped as they come, until all
+        are there or the run is stopped.
 
     Returns
     -------
@@ -145,18 +150,21 @@ def map_orientations(
 
         identity = identity_of(scan, method, device if executor is None else executor.device)
         checkpoint = Checkpoint(out, identity, resume=resume)
-    result = run_method(
-        scan,
-        method,
-        device=device,
-        control=control,
-        on_progress=on_progress,
-        on_tile=on_tile,
-        reader=reader,
-        checkpoint=checkpoint,
-        before=before,
-        executor=executor,
-    )
+    options: dict[str, Any] = {
+        "device": device,
+        "control": control or JobControl(),
+        "on_progress": on_progress,
+        "on_tile": on_tile,
+        "checkpoint": checkpoint,
+        "before": before,
+        "executor": executor,
+    }
+    if follower is None:
+        result = run_method(scan, method, reader=reader, **options)
+    else:
+        from napari_diffmap.jobs.follow import run_following
+
+        scan, result = run_following(follower, method, **options)
     arrays = result.maps
     if method.parameters.spatial:
         arrays = resolve(arrays, method.phases, method.parameters.reliability_threshold)

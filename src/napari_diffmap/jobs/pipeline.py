@@ -66,6 +66,8 @@ def run_method(
     checkpoint: Checkpoint | None = None,
     before: RunResult | None = None,
     executor: Executor | None = None,
+    only: NDArray[np.bool_] | None = None,
+    goes_on: bool = False,
 ) -> RunResult:
     """Run a method over a whole scan.
 
@@ -93,6 +95,11 @@ def run_method(
         it mapped is taken over.
     executor
         Where the pieces are worked on; this process without one.
+    only
+        ``(y, x)``: positions to run, all without; the rest is left undone without an error.
+    goes_on
+        Whether `before` is an earlier round of this very run: the method is prepared, and
+        what the checkpoint holds is known.
 
     Returns
     -------
@@ -120,12 +127,14 @@ def run_method(
     )
     if before is not None:
         _take_over(before, result)
-    if checkpoint is not None:
+    if checkpoint is not None and not goes_on:
         checkpoint.restore(result)
     try:
-        method.prepare(scan, device, preparing)
+        if not goes_on:
+            method.prepare(scan, device, preparing)
         result.prepare_seconds = time.perf_counter() - start
-        _show_restored(reader, result, report, on_tile)
+        if not goes_on:
+            _show_restored(reader, result, report, on_tile)
         _run_tiles(
             executor or InProcess(reader),
             scan,
@@ -135,6 +144,7 @@ def run_method(
             report,
             on_tile,
             checkpoint,
+            only,
         )
     except CancelledError as error:
         result.error = error
@@ -189,15 +199,17 @@ def _run_tiles(
     report: OnProgress,
     on_tile: OnTile | None,
     checkpoint: Checkpoint | None,
+    only: NDArray[np.bool_] | None,
 ) -> None:
     """Fill `result` in place, piece by piece."""
-    todo = ~result.done
+    todo = ~result.done if only is None else only & ~result.done
     absent = np.zeros(todo.shape, dtype=bool) if scan.missing is None else scan.missing
     for piece in executor.over(scan, method.run, todo, control):
         where = (piece.rows, piece.columns)
         for name, values in piece.found.items():
             result.maps[name][where] = values
-        result.done[where] = True
+        # A piece may hold positions beside those asked for: they wait for their turn.
+        result.done[where] |= True if only is None else only[where]
         todo[where] = False
         result.seconds += piece.seconds
         if checkpoint is not None:

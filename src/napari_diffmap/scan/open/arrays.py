@@ -290,7 +290,8 @@ def raw(path: Path, request: Request) -> list[Offer]:
     if there < needed:
         frame = math.prod(shape[-2:]) * dtype.itemsize
         # Only the last row may be short: half of the bytes is a wrong dtype, not an aborted scan.
-        if len(shape) < 3 or there <= needed - needed // shape[0]:
+        short = there <= needed - needed // shape[0] and not request.growing
+        if len(shape) < 3 or there < frame or short:
             raise _unfit(path, shape, dtype, needed, there)
         region, missing = truncated_frames(
             path, shape, dtype, request.offset, int(there // frame), notes

@@ -45,7 +45,7 @@ def build(found: Found, request: Request) -> Scan:
     never_written = _never_written(found)
     _absent_blocks(found)
     if request.scan_shape is not None:
-        _lay_out(found, request.scan_shape)
+        _lay_out(found, request.scan_shape, request.growing)
     drop, axes = _length_one_axes(found, request)
     try:
         decision = _decision(found, axes, request, drop)
@@ -138,7 +138,7 @@ def _absent_blocks(found: Found) -> None:
         )
 
 
-def _lay_out(found: Found, scan_shape: tuple[int, int]) -> None:
+def _lay_out(found: Found, scan_shape: tuple[int, int], growing: bool) -> None:
     """Put a flat stack on its scan positions, in place."""
     rows, columns = int(scan_shape[0]), int(scan_shape[1])
     squeezed = [n for n in found.shape[:-2] if n != 1]
@@ -148,7 +148,8 @@ def _lay_out(found: Found, scan_shape: tuple[int, int]) -> None:
     wanted = rows * columns
     if len(found.shape) < 2 or rows < 1 or columns < 1:
         raise NeedsShapeError(f"{found.source.name}: a scan shape of {rows} x {columns} is none")
-    if not (rows - 1) * columns < frames <= wanted:
+    fewest = 1 if growing else (rows - 1) * columns + 1
+    if not fewest <= frames <= wanted:
         raise NeedsShapeError(
             f"{found.source.name}: {frames} frames cannot be laid out as {rows} x {columns} ="
             f" {wanted}: give rows,columns whose product is {frames}"

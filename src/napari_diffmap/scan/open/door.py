@@ -28,6 +28,7 @@ _READERS = {
     "mrc": ("mrc", "mrc"),
     "als": ("als", "als"),
     "tiff": ("tiff", "tiff"),
+    "frames": ("frames", "folder"),
     "empad": ("rosetta", "empad"),
     "tvips": ("tvips", "tvips"),
     "tia": ("tia", "tia"),
@@ -58,13 +59,14 @@ def open_scan(
     offset: int = 0,
     kind: Kind | None = None,
     axes: str | Sequence[str] | None = None,
+    growing: bool = False,
 ) -> Scan:
     """Open a file as a scan, lazily.
 
     Parameters
     ----------
     path
-        A file, or a .zspy/.zarr folder.
+        A file, a .zspy/.zarr folder, or a folder of frames (TIFF or .npy).
     dataset
         Array to open where a file holds several.
     scan_shape
@@ -76,6 +78,9 @@ def open_scan(
     axes
         Axis order of the array, where the file does not say, e.g.
         ``"ky,kx,y,x"``.
+    growing
+        The scan is still being recorded: frames to come are marked missing, however many
+        there are (see `follow.Follower`).
 
     Returns
     -------
@@ -95,6 +100,7 @@ def open_scan(
     """
     source = _existing(path)
     request = _request(dataset, scan_shape, shape, dtype, offset, kind, axes)
+    request = replace(request, growing=growing)
     with _in_words(source), caught() as lines:
         offers = _offers(source, request)
         scan = build(_choose(source, offers, request).load(), request)

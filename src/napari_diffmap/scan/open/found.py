@@ -51,6 +51,7 @@ class Request:
     offset: int = 0
     kind: Kind | None = None
     axes: tuple[str, ...] | None = None
+    growing: bool = False
 
 
 @dataclass

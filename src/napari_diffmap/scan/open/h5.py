@@ -87,7 +87,10 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ScanFileError(_why(path, str(error))) from error
+        try:  # while it is written, by a program that lets others read (SWMR)
+            file = h5py.File(path, "r", swmr=True, locking=False)
+        except OSError:
+            raise ScanFileError(_why(path, str(error))) from error
     with file:
         yield file
 

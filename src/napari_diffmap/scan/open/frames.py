@@ -1,0 +1,107 @@
+"""A folder of frames, one file each (TIFF or .npy), in the order of the numbers in their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open.found import Found, Offer, RawAxis, Request, offer_of
+from napari_diffmap.scan.open.regions import Index, Region, native
+
+#: Files of a folder that can be its frames.
+SUFFIXES = (".tif", ".tiff", ".npy")
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The frames of a folder in order; of several kinds of file those there are most of."""
+    kinds: dict[str, list[Path]] = {}
+    for path in folder.iterdir():
+        suffix = path.suffix.lower()
+        # A frame that is still being written often has another name first.
+        if suffix in SUFFIXES and not path.name.startswith((".", "~")):
+            kinds.setdefault(suffix, []).append(path)
+    files = max(kinds.values(), key=len, default=[])
+    return sorted(files, key=_by_number)
+
+
+def _by_number(path: Path) -> list[Any]:
+    """``frame10`` after ``frame9``."""
+    parts = re.split(r"(\d+)", path.stem)
+    return [int(part) if part.isdigit() else part for part in parts]
+
+
+class FrameFolder(Region):
+    """Files of one frame each as a stack ``(n, ky, kx)``."""
+
+    def __init__(self, folder: Path, names: Sequence[str], shape: tuple[int, int], dtype: Any):
+        self.path = folder
+        self._names = tuple(names)
+        self.shape = (len(names), *shape)
+        self.dtype = native(np.dtype(dtype))
+
+    def read(self, index: Index) -> NDArray[Any]:
+        """Read each file asked for."""
+        wanted = np.atleast_1d(np.arange(len(self._names))[index[0]])
+        frames = []
+        for number in wanted:
+            path = self.path / self._names[int(number)]
+            frame = read_frame(path)
+            if frame.shape != self.shape[1:]:
+                size = f"{self.shape[1]} x {self.shape[2]}"
+                raise ScanFileError(f"{path.name}: is no frame of {size} pixels like the others")
+            frames.append(frame[index[1:]])
+        if not isinstance(index[0], slice):
+            return np.asarray(frames[0])
+        return np.stack(frames) if frames else np.empty((0, *self.shape[1:]), self.dtype)
+
+
+def read_frame(path: Path) -> NDArray[Any]:
+    """One picture of counts.
+
+    Raises
+    ------
+    ScanFileError
+        If it is a stack or a colour picture.
+    """
+    if path.suffix.lower() == ".npy":
+        frame = np.load(path, allow_pickle=False)
+    else:
+        import tifffile
+
+        frame = tifffile.imread(path)
+    frame = np.squeeze(np.asarray(frame))
+    if frame.ndim != 2 or frame.dtype.kind not in "biuf":
+        raise ScanFileError(f"{path.name}: holds no single frame of counts")
+    return frame
+
+
+def _written(files: list[Path]) -> list[Path]:
+    """Without the newest file while it is being written."""
+    try:
+        read_frame(files[-1])
+    except Exception:  # noqa: BLE001 - a decoder raises anything on half a file
+        if len(files) > 1:
+            return files[:-1]
+    return files
+
+
+def folder(path: Path, request: Request) -> list[Offer]:
+    """All frames of a folder as a flat stack."""
+    files = frame_files(path)
+    if request.growing:
+        files = _written(files)
+    first = read_frame(files[0])
+    region = FrameFolder(path, [file.name for file in files], first.shape, first.dtype)
+    axes = [RawAxis("frame", role="scan"), RawAxis("ky"), RawAxis("kx")]
+    found = Found(region, axes, "frames", path.name, path)
+    if request.scan_shape is not None or request.kind in ("4D-STEM", "pattern stack"):
+        found.diffraction = True
+    kind = files[0].suffix.lower()
+    found.notes.append(f"{len(files)} {kind} files taken as frames, by the numbers in their names")
+    return [offer_of(found)]
