@@ -278,6 +278,7 @@ def virtual_images(
     reader: BlockReader | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_tile: Callable[[int, Tile, list[NDArray[np.float32]]], Any] | None = None,
+    only: NDArray[np.bool_] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Virtual images of several detectors in one pass over the scan.
 
@@ -293,6 +294,8 @@ def virtual_images(
         Asked before every tile.
     on_tile
         Called after every tile with its number, the tile and the images so far.
+    only
+        ``(y, x)``: positions that matter; blocks without one are left out.
 
     Returns
     -------
@@ -311,6 +314,8 @@ def virtual_images(
     for number in range(len(reader.blocks)):
         if cancelled is not None and cancelled():
             raise CancelledError("virtual image cancelled")
+        if only is not None and not only[reader.blocks[number]].any():
+            continue
         tile = reader.read(number)
         for image, detector in zip(images, detectors, strict=True):
             image[tile.rows, tile.columns] = tile_image(tile, detector)

@@ -75,6 +75,7 @@ class PatternLayers:
         self.model.canvas.overlays.scale_bar.visible = True
         self.model.scene.camera.events.zoom.connect(self._fit_scale_bar)
         session.scan_changed.connect(self._on_scan)
+        session.grown.connect(self._on_grown)
         session.position_changed.connect(self._on_position)
         session.region_changed.connect(self._on_region)
         session.plane_changed.connect(self._on_plane)
@@ -227,6 +228,26 @@ class PatternLayers:
                 setattr(layer, name, where[name])
         if tuple(str(unit) for unit in layer.units) != _unit_names(where["units"]):
             layer.units = where["units"]
+
+    def _on_grown(self, new: NDArray[np.bool_]) -> None:
+        """Frames have come: the one looked at may be among them."""
+        source, patterns = self.source, self.session.patterns
+        if source is None or patterns is None:
+            return
+        source.grow(patterns, new)
+        y, x = self.session.position
+        if not new[y, x]:
+            return
+
+        def work(token: Token) -> None:
+            del token
+            source.frame(y, x)
+
+        def done(_: object) -> None:
+            if self.source is source and self.pattern is not None:
+                self.pattern.refresh()
+
+        self.runner.latest("pattern", work, done, failed=self._failed)
 
     # ------------------------------------------------------------ position
     def _on_position(self, y: int, x: int) -> None:

@@ -60,6 +60,13 @@ class PatternSource:
                 self._frames.popitem(last=False)
         return frame
 
+    def grow(self, scan: Scan, new: NDArray[np.bool_]) -> None:
+        """Read from the same scan with more frames; those that were missing are read anew."""
+        with self._lock:
+            self.scan = scan
+            for place in [place for place in self._frames if new[place]]:
+                del self._frames[place]
+
     def loaded(self, y: int, x: int) -> bool:
         """Whether a pattern is in memory already."""
         with self._lock:

@@ -59,6 +59,8 @@ class Session:
     -------
     scan_changed(scan)
         Another scan is open (None: none).
+    grown(new)
+        Frames of the scan were recorded that were missing before, ``(y, x)`` bool.
     position_changed(y, x)
         Another pattern or spectrum is looked at, by scan position.
     region_changed(mask)
@@ -76,6 +78,7 @@ class Session:
     """
 
     scan_changed = Signal(object)
+    grown = Signal(object)
     position_changed = Signal(int, int)
     region_changed = Signal(object)
     plane_changed = Signal(object)
@@ -120,6 +123,30 @@ class Session:
         self.notes = ()
         self.scan_changed.emit(scan)
         self.map_changed.emit(None)
+
+    def grow(self, scan: Scan, new: NDArray[np.bool_]) -> None:
+        """Take the same scan with more of its frames; everything else stays.
+
+        Parameters
+        ----------
+        scan
+            The scan as it is now.
+        new
+            ``(y, x)``: positions whose frame was missing before.
+
+        Raises
+        ------
+        BadInputError
+            If it is another scan.
+        """
+        if self.scan is None or scan.shape != self.scan.shape:
+            raise BadInputError(f"{scan.name} is another scan than the one that was followed")
+        peaks = None if self.patterns is None else self.patterns.peaks
+        self.scan = scan.with_calibration(self.scan.calibration)
+        self._set_patterns()
+        if self.patterns is not None and peaks is not None:
+            self.patterns = replace(self.patterns, peaks=peaks)
+        self.grown.emit(new)
 
     def _set_patterns(self) -> None:
         scan = self.scan

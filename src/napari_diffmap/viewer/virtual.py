@@ -40,6 +40,8 @@ class VirtualImages:
         self.runner = runner
         self.images: dict[int, NDArray[np.float32]] = {}
         self._made_with: dict[int, Detector] = {}
+        self._age = 0
+        session.grown.connect(self._on_grown)
         session.scan_changed.connect(self._on_scan)
         session.detectors_changed.connect(self.update)
         session.detector_moved.connect(self._on_moved)
@@ -53,6 +55,31 @@ class VirtualImages:
     def _on_plane(self) -> None:
         self._made_with.clear()
         self.update()
+
+    def _on_grown(self, new: NDArray[np.bool_]) -> None:
+        """Add the frames that have come to the images; nothing else is computed again."""
+        self._age += 1
+        scan, reader, runner = self.session.patterns, self.session.reader, self.runner
+        made = list(self._made_with.items())
+        if scan is None or reader is None or not made:
+            self.update()
+            return
+        chosen = [detector for _, detector in made]
+
+        def work(token: Token) -> list[NDArray[np.float32]]:
+            return virtual_images(scan, chosen, reader=reader, cancelled=token.cancelled, only=new)
+
+        def done(images: list[NDArray[np.float32]]) -> None:
+            for (key, detector), image in zip(made, images, strict=True):
+                old = self.images.get(key)
+                if old is None or self._made_with.get(key) is not detector:
+                    continue
+                self.images[key] = np.where(new, image, old)
+                self.image_changed.emit(key, self.images[key])
+            self.update()
+
+        # Rounds of frames must not overtake each other: each has its own slot.
+        runner.latest(f"{SLOT}, frames {self._age}", work, done, failed=self._failed)
 
     def _on_moved(self, _key: int) -> None:
         self.update()
@@ -78,6 +105,7 @@ class VirtualImages:
         reader = self.session.reader
         scan = self.session.patterns
         assert reader is not None
+        age = self._age
 
         def work(token: Token) -> list[NDArray[np.float32]]:
             chosen = [detector for _, detector in stale]
@@ -107,18 +135,23 @@ class VirtualImages:
         self.runner.latest(
             SLOT,
             work,
-            lambda images: self._show(stale, images),
+            lambda images: self._show(stale, images, age),
             failed=self._failed,
             partial=lambda part: self._show_partial(stale, part),
         )
 
-    def _show(self, stale: list[tuple[int, Detector]], images: list[NDArray[np.float32]]) -> None:
+    def _show(
+        self, stale: list[tuple[int, Detector]], images: list[NDArray[np.float32]], age: int
+    ) -> None:
         for (key, detector), image in zip(stale, images, strict=True):
             if self.session.listed(key) is None:
                 continue
             self.images[key] = image
             self._made_with[key] = detector
             self.image_changed.emit(key, image)
+        if age != self._age:  # frames came while it was made
+            self._made_with.clear()
+            self.update()
 
     def _show_partial(self, stale: list[tuple[int, Detector]], part: Any) -> None:
         """Fill in what is there; the rest keeps showing the last position."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
@@ -88,14 +89,19 @@ class ShapeDialog(QDialog):
             form.addRow("Pattern (rows × columns)", _pair(*self.detector))
             form.addRow("Stored as", self.dtype)
             form.addRow("Header", self.offset)
+        self.growing = QCheckBox("Still being recorded")
+        self.growing.setToolTip("Fewer frames may be there than positions; new ones are followed")
+        form.addRow("", self.growing)
         layout.addWidget(_buttons(self))
 
     def options(self) -> dict[str, Any]:
         """The answers as keyword arguments of ``open_scan``."""
         scan = tuple(box.value() for box in self.scan)
+        more = {"growing": True} if self.growing.isChecked() else {}
         if not self.raw:
-            return {"scan_shape": scan}
+            return {"scan_shape": scan, **more}
         return {
+            **more,
             "shape": (*scan, *(box.value() for box in self.detector)),
             "dtype": self.dtype.currentText(),
             "offset": self.offset.value(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -31,6 +31,8 @@ from napari_diffmap.widgets.workbench import workbench_of
 _NOTHING = "Open a scan: drop a file on the window or press Open."
 #: Notes shown at once; a fourth would take the room of the axes.
 _NOTES = 3
+#: Between looks at a scan that is being recorded.
+_LOOK_MS = 700
 _HINT = "Sample: click or drag picks a position · arrows step · Shift-drag pans · wheel zooms"
 
 
@@ -72,6 +74,9 @@ class ScanDock(QWidget):
             (self.session.region_changed, self._on_region),
             (self.session.message, self._on_message),
             (self.bench.opening.busy, self._on_busy),
+            (self.bench.opening.opened, self._on_opened),
+            (self.bench.following.changed, self._on_following),
+            (self.session.grown, self._on_grown),
         ]
         for signal, slot in self._links:
             signal.connect(slot)
@@ -92,11 +97,20 @@ class ScanDock(QWidget):
             "Scan shape…", "Lay the patterns out on other rows × columns of scan positions"
         )
         self.shape_button.clicked.connect(self.ask_shape)
+        self.follow_button = tool_button(
+            "Follow", "The scan is being recorded: show each frame when it has come"
+        )
+        self.follow_button.setCheckable(True)
+        self.follow_button.clicked.connect(self._on_follow)
+        self._look = QTimer(self)
+        self._look.setInterval(_LOOK_MS)
+        self._look.timeout.connect(self.bench.following.look)
         for widget in (self.open_button, self.folder_button):
             row.addWidget(widget)
         row.addWidget(self.name, 1)
         row.addWidget(self.kind)
         row.addWidget(self.shape_button)
+        row.addWidget(self.follow_button)
         return row
 
     def _make_left(self) -> QVBoxLayout:
@@ -189,6 +203,39 @@ class ScanDock(QWidget):
         if scan is not None and kind != scan.kind:
             self.bench.opening.reopen(kind=kind)
 
+    def _on_opened(self, _scan: Scan) -> None:
+        """What is opened as still being recorded is followed at once."""
+        last = self.bench.opening.last
+        if last is not None and last.options.get("growing"):
+            self._on_follow(True)
+
+    def _on_follow(self, on: bool) -> None:
+        """Begin or end to look for new frames."""
+        last = self.bench.opening.last
+        if on and last is not None:
+            self.bench.following.start(last.path, last.options)
+        else:
+            self.bench.following.stop()
+        self.follow_button.setChecked(self.bench.following.on)
+
+    def _on_following(self, on: bool) -> None:
+        self.follow_button.setChecked(on)
+        if on:
+            self._look.start()
+        else:
+            self._look.stop()
+        self._on_grown()
+
+    def _on_grown(self, *_: object) -> None:
+        """Say how many frames there are."""
+        following = self.bench.following
+        possible = following.possible() and self.bench.opening.last is not None
+        self.follow_button.setVisible(possible or following.on)
+        scan = self.session.scan
+        if following.on and scan is not None and scan.missing is not None:
+            there = int((~scan.missing).sum())
+            self.name.setText(f"{scan.name}: {there} of {scan.missing.size} frames recorded")
+
     # --------------------------------------------------------------- state
     def _show_kinds(self, scan: Scan | None) -> None:
         """What an array of as many axes can be."""
@@ -223,6 +270,7 @@ class ScanDock(QWidget):
         self.detectors.setVisible(scan is None or self.session.patterns is not None)
         self._on_region(self.session.region)
         self._on_message()
+        self._on_grown()
 
     def _on_message(self, *_: object) -> None:
         """What was said of this scan: the newest lines, all of them in the tooltip."""

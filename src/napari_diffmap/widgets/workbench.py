@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
+from napari_diffmap.viewer.following import Following
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.peak_layers import PeakLayers
 from napari_diffmap.viewer.session import unwrap
@@ -38,6 +39,7 @@ class Workbench:
         self.run = MapRun(self.session, self.maps)
         self.calibrating = Calibrating(self.session, self.runner)
         self.opening = Opening(self.desk)
+        self.following = Following(self.session, self.runner)
         self.spots = SpotOverlay(
             self.session, self.desk.pattern, self.runner, lambda: self.run.method
         )
@@ -60,6 +62,7 @@ class Workbench:
         self.run.stop()
         self.peaks.stop()
         self.calibrating.stop()
+        self.following.stop()
         self.runner.close()
         self.session.message.disconnect(report)
         self.docks.clear()

@@ -1,0 +1,53 @@
+"""The Scan dock on a file that grows while the window looks at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_diffmap.widgets.scan_dock import ScanDock
+from napari_diffmap.widgets.workbench import Workbench
+
+SHAPE = (6, 8, 24, 24)
+VALUES = np.random.default_rng(2).integers(1, 500, SHAPE).astype(np.uint16)
+
+
+def record(path: Path, frames: int) -> None:
+    """Append what is missing up to so many frames, as a recorder does."""
+    there = path.stat().st_size if path.exists() else 0
+    with path.open("ab") as file:
+        file.write(VALUES.reshape(-1, *SHAPE[2:])[:frames].tobytes()[there:])
+
+
+def test_the_image_grows_with_the_file(
+    qtbot: Any, bench: Workbench, model: Any, tmp_path: Path
+) -> None:
+    dock = ScanDock(model)
+    qtbot.addWidget(dock)
+    dock.show()
+    path = tmp_path / "scan.raw"
+    record(path, 20)
+    bench.opening.open(path, shape=SHAPE, dtype="uint16", growing=True)
+    qtbot.waitUntil(lambda: bench.following.on, timeout=20_000)
+    assert dock.follow_button.isChecked()
+    assert dock.follow_button.isVisible()
+    qtbot.waitUntil(lambda: bool(bench.desk.virtual.images), timeout=20_000)
+    key = next(iter(bench.desk.virtual.images))
+
+    def frames() -> int:
+        return int(np.isfinite(bench.desk.virtual.images[key]).sum())
+
+    qtbot.waitUntil(lambda: frames() == 20, timeout=20_000)
+    assert "20 of 48 frames" in dock.name.text()
+    record(path, 33)
+    qtbot.waitUntil(lambda: frames() == 33, timeout=20_000)
+    assert "33 of 48 frames" in dock.name.text()
+    dock.follow_button.click()
+    assert not bench.following.on
+    dock.follow_button.click()
+    record(path, 48)
+    qtbot.waitUntil(lambda: frames() == 48, timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.following.on, timeout=20_000)
+    assert not dock.follow_button.isVisible()
