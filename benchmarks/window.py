@@ -189,7 +189,7 @@ class _Window:
 
         mouse: Any = QTest
         rng = np.random.default_rng(0)
-        seconds = []
+        seconds, data = [], []
         layer = next(iter(self.bench.desk.sample.images.values()))
         steps = self.bench.desk.pattern.model.dims
         changed: list[float] = []
@@ -206,10 +206,14 @@ class _Window:
                     point,
                 )
                 self.until(lambda: bool(changed))
+                data.append(changed[-1] - start)
                 seconds.append(self.next_draw(drawn, changed[-1]) - start)
                 self.pump(0.05)
         self.quiet()
-        return [_row("click → pattern drawn", seconds)]
+        return [
+            _row("click → pattern in the layer", data),
+            _row("click → pattern drawn", seconds),
+        ]
 
     def drag(self) -> list[str]:
         """From a move of the held mouse until the image of the detector there is drawn."""
@@ -230,6 +234,7 @@ class _Window:
             for a in angles
         ]
         seconds: list[float] = []
+        data: list[float] = []
         shown: list[float] = []
         moved: list[int] = []
         self.session.detector_moved.connect(moved.append)
@@ -243,6 +248,7 @@ class _Window:
                 mouse.mouseMove(native, point)
                 self.until(lambda: bool(moved), 5)
                 self.until(lambda: bool(shown) and not virtual.stale)
+                data.append(shown[-1] - start)
                 seconds.append(self.next_draw(drawn, shown[-1]) - start)
             self.pump(0.3)
             shown.clear()
@@ -255,6 +261,7 @@ class _Window:
         self.session.detector_moved.disconnect(moved.append)
         self.quiet()
         return [
+            _row("detector moved → new data in the layer", data),
             _row("detector moved → image of the whole scan drawn", seconds),
             f"| images a second at {MOVE_RATE} mouse moves a second | {rate:.0f}/s | | |",
         ]

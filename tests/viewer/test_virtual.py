@@ -23,7 +23,14 @@ class HeldRunner:
         self.requests: list[tuple[Work, Any, Any, Any]] = []
 
     def latest(
-        self, slot: str, work: Work, done: Any, *, failed: Any = None, partial: Any = None
+        self,
+        slot: str,
+        work: Work,
+        done: Any,
+        *,
+        failed: Any = None,
+        partial: Any = None,
+        patience: float = 0.0,
     ) -> None:
         self.requests.append((work, done, failed, partial))
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from napari_diffmap.errors import CancelledError, RunError, ScanFileError
+from napari_diffmap.viewer.runner import Token
 from napari_diffmap.widgets.bridge import LatestRunner, one_line, report_error, start_job
 
 
@@ -188,3 +189,38 @@ def test_errors_are_notifications(notes: list[tuple[str, str]]) -> None:
         ("error", "the matcher failed"),
         ("info", "stopped; what was mapped so far is kept"),
     ]
+
+
+def test_what_comes_soon_is_handed_over_before_the_call_returns(
+    qtbot: Any, runner: LatestRunner
+) -> None:
+    seen: list[Any] = []
+
+    def work(token: Token) -> str:
+        token.report("part")
+        return "soon"
+
+    runner.latest("a", work, seen.append, partial=seen.append, patience=20.0)
+    assert seen == ["soon"]
+    runner.latest("b", lambda _t: "later", seen.append)
+    qtbot.waitUntil(lambda: not runner.busy, timeout=5000)
+    # Neither a second time nor its parts afterwards.
+    assert seen == ["soon", "later"]
+
+
+def test_the_window_waits_no_longer_than_its_patience(qtbot: Any, runner: LatestRunner) -> None:
+    go, seen = threading.Event(), []
+    runner.latest("a", lambda _t: go.wait(20), seen.append, patience=0.01)
+    assert seen == []
+    go.set()
+    qtbot.waitUntil(lambda: seen == [True], timeout=5000)
+
+
+def test_an_error_that_comes_soon_is_handed_over_too(runner: LatestRunner) -> None:
+    errors: list[Exception] = []
+
+    def work(_token: Token) -> None:
+        raise OSError("gone")
+
+    runner.latest("a", work, lambda _: None, failed=errors.append, patience=20.0)
+    assert [str(error) for error in errors] == ["gone"]

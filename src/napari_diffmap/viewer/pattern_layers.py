@@ -19,7 +19,7 @@ from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.views import detector_grid, geometry, sample_grid
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Points
+    from napari.layers import Image, Layer, Points
 
 #: Okabe–Ito orange and a cyan that differ for every reader, and differ in shape besides.
 SIMULATED_COLOR = "#E69F00"
@@ -38,6 +38,10 @@ _RING = 0.12
 _LEVEL_SAMPLES = 9
 #: Screen pixels of a scale bar, and of the longest that is taken to have whole units.
 _BAR, _LONG_BAR = 150.0, 320.0
+
+
+#: The window waits so long for a pattern: most come sooner, and are then drawn at once.
+_PATIENCE = 0.02
 
 
 class PatternLayers:
@@ -266,7 +270,7 @@ class PatternLayers:
             if self.source is source:
                 self._point(y, x)
 
-        self.runner.latest("pattern", work, done, failed=self._failed)
+        self.runner.latest("pattern", work, done, failed=self._failed, patience=_PATIENCE)
 
     def _point(self, y: int, x: int) -> None:
         """Show one position; its pattern is in memory already."""
@@ -274,8 +278,8 @@ class PatternLayers:
             return
         self.shown = (y, x)
         if self.session.region is None:
-            self.mean.visible = False
-            self.pattern.visible = True
+            _show(self.mean, False)
+            _show(self.pattern, True)
         scale, offset = self.pattern.scale, self.pattern.translate
         axes = (0, 1)
         if self.model.dims.ndim >= 4:
@@ -309,8 +313,8 @@ class PatternLayers:
             return
         self._mean_counts = counts
         self._draw_mean()
-        self.mean.visible = True
-        self.pattern.visible = False
+        _show(self.mean, True)
+        _show(self.pattern, False)
 
     def _draw_mean(self) -> None:
         source = self.source
@@ -387,6 +391,9 @@ class PatternLayers:
         if self.measured is None or self.simulated is None:
             return
         none = np.zeros((0, 2))
+        there = len(self.measured.data) or len(self.simulated.data)
+        if measured is None and simulated is None and not there:
+            return
         self.measured.data = none if measured is None else np.asarray(measured, dtype=float)
         spots = none if simulated is None else np.asarray(simulated, dtype=float)
         self.simulated.text = None
@@ -397,6 +404,12 @@ class PatternLayers:
         self._hkl = [text if i < _LABELLED else "" for i, text in enumerate(labels or [])]
         if self._hkl:
             self._write()
+
+
+def _show(layer: Layer, visible: bool) -> None:
+    """Open or close a layer's eye; saying so again would cost napari a drawing."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
 def _mark(layer: Points, plain: str, other: str, which: NDArray[np.bool_] | None) -> None:

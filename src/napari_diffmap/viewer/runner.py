@@ -61,8 +61,13 @@ class Runner(Protocol):
         *,
         failed: Callable[[Exception], None] | None = None,
         partial: Callable[[Any], None] | None = None,
+        patience: float = 0.0,
     ) -> None:
-        """Run `work`; call `done` with its result unless a newer request came."""
+        """Run `work`; call `done` with its result unless a newer request came.
+
+        The caller waits at most `patience` seconds: what is done by then is handed over
+        before this returns.
+        """
 
     def cancel(self, slot: str) -> None:
         """Drop what waits in a slot and ask what runs there to end."""
@@ -82,9 +87,10 @@ class ImmediateRunner:
         *,
         failed: Callable[[Exception], None] | None = None,
         partial: Callable[[Any], None] | None = None,
+        patience: float = 0.0,
     ) -> None:
         """Run `work` now."""
-        del slot
+        del slot, patience
         try:
             result = work(Token(partial))
         except Exception as error:  # whatever failed belongs to the caller's handler

@@ -140,7 +140,13 @@ class SampleLayers:
         else:
             automatic = self._auto_limits.get(key)
             user_set = tuple(layer.contrast_limits) != automatic
-            layer.data = image
+            if layer.data.shape == image.shape and layer.data.dtype == image.dtype:
+                # In place: new data of the same size would have every layer's extent
+                # worked out anew, which costs more than the image itself.
+                np.copyto(layer.data, image)
+                layer.refresh(highlight=False, extent=False)
+            else:
+                layer.data = image
             if not user_set and not _alike(limits, automatic):
                 self._set_limits(key, layer, limits)
         self.image_shown.emit(key)
@@ -300,7 +306,12 @@ class SampleLayers:
             # The user deleted it: a click asks for it again.
             self._ensure_cursor()
         elif self.cursor is not None:
-            self.cursor.data = np.array([[y, x]], dtype=float)
+            if len(self.cursor.data) != 1:
+                self.cursor.data = np.array([[y, x]], dtype=float)
+                return
+            # In place: new points have every layer's extent worked out anew.
+            self.cursor.data[0] = (y, x)
+            self.cursor.refresh(extent=False, thumbnail=False)
 
     # -------------------------------------------------------------- region
     def start_region(self, tool: str) -> None:

@@ -21,6 +21,10 @@ _PARTIAL_SECONDS = 0.1
 #: So much is read from the file fast enough to do without a preview.
 _QUICK_BYTES = 32 << 20
 
+#: The window waits so long for an image of a scan in memory: else it would come back only
+#: after both canvases are drawn, and be made slowly beside that.
+_PATIENCE = 0.03
+
 SLOT = "virtual images"
 
 
@@ -124,13 +128,7 @@ class VirtualImages:
                     last = time.perf_counter()
                     token.report((tile.rows.stop, [image.copy() for image in images]))
 
-            return virtual_images(
-                scan,
-                chosen,
-                reader=reader,
-                cancelled=cancelled,
-                on_tile=on_tile,
-            )
+            return virtual_images(scan, chosen, reader=reader, cancelled=cancelled, on_tile=on_tile)
 
         self.runner.latest(
             SLOT,
@@ -138,6 +136,7 @@ class VirtualImages:
             lambda images: self._show(stale, images, age),
             failed=self._failed,
             partial=lambda part: self._show_partial(stale, part),
+            patience=_PATIENCE if reader.resident else 0.0,
         )
 
     def _show(

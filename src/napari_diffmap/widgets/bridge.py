@@ -9,7 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
@@ -69,6 +70,9 @@ class _Request:
     partial: Callable[[Any], None] | None
     token: Token
     started: float = 0.0
+    ended: Event = field(default_factory=Event)
+    last: Any = None
+    received: bool = False
 
 
 class LatestRunner(QObject):
@@ -97,6 +101,7 @@ class LatestRunner(QObject):
         *,
         failed: Callable[[Exception], None] | None = None,
         partial: Callable[[Any], None] | None = None,
+        patience: float = 0.0,
     ) -> None:
         """Run `work` in a thread; a newer request of the slot replaces a waiting one."""
         if self._closed:
@@ -107,6 +112,9 @@ class LatestRunner(QObject):
         running = self._running.get(slot)
         if running is None:
             self._start(slot, request)
+            # Waiting here leaves the interpreter to the work.
+            if patience and request.ended.wait(patience):
+                self._receive(request.last)
             return
         self._waiting[slot] = request
         running.token.overtake()
@@ -159,14 +167,18 @@ class LatestRunner(QObject):
             self._posted.emit((slot, request, call, value, False))
 
     def _end(self, slot: str, request: _Request, call: Callable[[Any], None], value: Any) -> None:
+        request.last = (slot, request, call, value, True)
+        request.ended.set()
         if not self._closed:
-            self._posted.emit((slot, request, call, value, True))
+            self._posted.emit(request.last)
 
     @Slot(object)
     def _receive(self, message: tuple[str, _Request, Callable[[Any], None], Any, bool]) -> None:
         slot, request, call, value, last = message
-        if self._closed:
+        # Handed over already where the window waited for it; parts of it come too late then.
+        if self._closed or request.received:
             return
+        request.received = last
         if last and self._running.get(slot) is request:
             del self._running[slot]
             waiting = self._waiting.pop(slot, None)
