@@ -5,12 +5,22 @@ The machine may be shared and noisy: compare ratios, not seconds.
 
 from __future__ import annotations
 
-from benchmarks import accuracy, bundled_sample, dynamical_sets, virtual, window
+from benchmarks import (
+    accuracy,
+    bundled_sample,
+    cluster,
+    dynamical_sets,
+    large_files,
+    virtual,
+    window,
+)
+
+MODULES = (virtual, large_files, window, cluster, bundled_sample, accuracy, dynamical_sets)
 
 
 def main() -> None:
     """Run every benchmark and print its table."""
-    for module in (virtual, bundled_sample, accuracy, window, dynamical_sets):
+    for module in MODULES:
         print(f"\n## {module.__doc__.splitlines()[0]}\n")
         print(module.table())
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 #: Bytes and patterns of a piece: about a second of matching on one core.
 _PIECE_BYTES, _PIECE_PATTERNS = 16 << 20, 256
 #: Pieces that wait at each thread of the cluster, so that none runs dry.
-_AHEAD = 3
+_AHEAD = 8
 #: How often a piece is sent out again after workers died over it.
 _TRIES = 20
 #: Seconds to wait for a scheduler, for a result before *stop* is looked at, and between
@@ -144,26 +144,27 @@ class OnCluster:
                 control.check()
                 if time.perf_counter() - counted > _COUNT:
                     threads, counted = self._threads(), time.perf_counter()
-                while waiting and len(running) < _AHEAD * max(1, threads):
-                    self._send(payload, waiting.popleft(), 0, running, ended)
+                room = _AHEAD * max(1, threads) - len(running)
+                fresh = [(waiting.popleft(), 0) for _ in range(min(room, len(waiting)))]
+                self._send(payload, fresh, running, ended)
                 try:
                     batch = [ended.get(timeout=_POLL)]
                 except queue.Empty:
                     continue
                 while not ended.empty():
                     batch.append(ended.get())
-                for future in batch:
+                again, found = [], []
+                for future, parts in zip(batch, self._gathered(batch), strict=True):
                     piece, tries = running.pop(future)
-                    try:
-                        parts = future.result()
-                    except Exception as error:  # noqa: BLE001 - whatever workers and network raise
-                        self._judge(error, tries)
-                        self._send(payload, piece, tries + 1, running, ended)
-                        continue
-                    seconds, last = time.perf_counter() - last, time.perf_counter()
-                    share = seconds / len(parts)
-                    for rows, columns, found in parts:
-                        yield Done(rows, columns, found, share)
+                    if isinstance(parts, Exception):
+                        self._judge(parts, tries)
+                        again.append((piece, tries + 1))
+                    else:
+                        found += parts
+                self._send(payload, again, running, ended)
+                seconds, last = time.perf_counter() - last, time.perf_counter()
+                for rows, columns, part in found:
+                    yield Done(rows, columns, part, seconds / len(found))
         finally:
             # What is running now ends by itself; nobody waits for it.
             self._forget([*running, payload])
@@ -180,13 +181,36 @@ class OnCluster:
         return self.client.submit(_loaded, body, self.device, pure=False, resources=self._resources)
 
     def _send(
-        self, payload: Any, piece: tuple[slice, slice], tries: int, running: Any, ended: Any
+        self, payload: Any, pieces: list[tuple[tuple[slice, slice], int]], running: Any, ended: Any
     ) -> None:
-        future = self.client.submit(
-            _run_piece, payload, *piece, pure=False, resources=self._resources
+        if not pieces:
+            return
+        futures = self.client.map(
+            _run_piece,
+            [payload] * len(pieces),
+            *zip(*(piece for piece, _ in pieces), strict=True),
+            pure=False,
+            resources=self._resources,
+            batch_size=len(pieces),
         )
-        running[future] = (piece, tries)
-        future.add_done_callback(ended.put)
+        for future, piece in zip(futures, pieces, strict=True):
+            running[future] = piece
+            future.add_done_callback(ended.put)
+
+    def _gathered(self, batch: list[Any]) -> list[Any]:
+        """Results of what has ended, or why there is none."""
+        good = [future for future in batch if future.status == "finished"]
+        try:
+            results = dict(zip(good, self.client.gather(good), strict=True))
+        except Exception:  # noqa: BLE001 - one of them was lost on the way: one by one then
+            results = {}
+        found = []
+        for future in batch:
+            try:
+                found.append(results[future] if future in results else future.result())
+            except Exception as error:  # noqa: BLE001 - whatever workers and network raise
+                found.append(error)
+        return found
 
     def _judge(self, error: Exception, tries: int) -> None:
         """Raise what trying again cannot mend."""

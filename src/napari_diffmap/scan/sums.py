@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_diffmap.scan.masks import MaskBlocks, lanes_of
+from napari_diffmap.scan.masks import MaskBlocks, blocks_of, lanes_of
 
 #: Fewer patterns than these are not worth another thread.
 _SHARE = 64
@@ -92,6 +92,14 @@ def sums(
     for job in jobs:
         job.result()
     return out
+
+
+def warm_up() -> None:
+    """Load or compile the kernel for the usual dtypes, so that nobody waits for it later."""
+    mask = np.ones((1, 64), dtype=bool)
+    for dtype in (np.uint8, np.uint16, np.float32):
+        patterns = np.zeros((1, 1, 64), dtype=dtype)
+        sums(patterns, lambda _shape, size, row: blocks_of(mask, size, row))
 
 
 def _sum_part(

@@ -9,6 +9,7 @@ from typing import Any
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
+from napari_diffmap.scan.sums import warm_up
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.key_view import KeyView
@@ -104,6 +105,7 @@ def arrange(viewer: Any, scan_dock: QDockWidget | None = None) -> Workbench:
     bench = workbench_of(real)
     window = main_window(real)
     assert window is not None
+    bench.runner.latest("kernel", lambda _token: warm_up(), lambda _: None)
     docks = docks_of(real)
     if scan_dock is not None:
         docks["Scan"] = scan_dock
