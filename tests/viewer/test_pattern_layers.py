@@ -112,15 +112,15 @@ def test_layers_are_updated_not_replaced(desk: Desk) -> None:
 
 
 def test_spots_and_their_indices(desk: Desk) -> None:
-    desk.pattern.show_spots(True, indices=True)
-    desk.pattern.set_spots(np.array([[1, 2.0]]), np.array([[3, 4], [5, 6.0]]), ["1 0 0", "0 1 0"])
-    measured, simulated = desk.pattern.measured, desk.pattern.simulated
+    desk.pattern.spots.show(True, indices=True)
+    desk.pattern.spots.set(np.array([[1, 2.0]]), np.array([[3, 4], [5, 6.0]]), ["1 0 0", "0 1 0"])
+    measured, simulated = desk.pattern.spots.measured, desk.pattern.spots.simulated
     assert measured is not None
     assert simulated is not None
     assert np.array_equal(measured.data, [[1, 2]])
     assert np.array_equal(simulated.data, [[3, 4], [5, 6]])
     assert list(simulated.text.values) == ["1 0 0", "0 1 0"]
-    desk.pattern.set_spots(None, None)
+    desk.pattern.spots.set(None, None)
     assert not len(simulated.data)
     # Told apart by form, not by colour alone.
     assert str(measured.current_symbol) != str(simulated.current_symbol)
@@ -152,8 +152,8 @@ def test_scale_bar_follows_the_zoom(desk: Desk) -> None:
 def test_what_fits_and_what_does_not_differ_in_shape(desk: Desk) -> None:
     measured = np.array([[5.0, 5], [9, 20], [30, 30]])
     simulated = np.array([[5.2, 5.1], [22, 7]])
-    layers = desk.pattern
-    layers.set_spots(
+    layers = desk.pattern.spots
+    layers.set(
         measured,
         simulated,
         unexplained=np.array([False, True, True]),
@@ -166,9 +166,9 @@ def test_what_fits_and_what_does_not_differ_in_shape(desk: Desk) -> None:
     # Not measured: open, so that the empty place is seen.
     assert layers.simulated.face_color[:, 3].tolist() == [1, 0]
     assert (layers.measured.face_color[:, 3] == 0).all()
-    layers.set_spots(measured[:1], simulated[:1])
+    layers.set(measured[:1], simulated[:1])
     assert [str(symbol) for symbol in layers.measured.symbol] == ["disc"]
     assert [str(symbol) for symbol in layers.simulated.symbol] == ["x"]
     assert layers.simulated.face_color[0, 3] == 1
-    layers.set_spots(None, None)
+    layers.set(None, None)
     assert not len(layers.simulated.data)

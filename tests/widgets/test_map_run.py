@@ -357,3 +357,38 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     assert "--" not in line
     assert "\n" not in line
     assert ready.session.map is not None
+
+
+def test_the_same_map_from_worker_processes(
+    qtbot: Any, ready: Workbench, settle: Settle, notes: list[tuple[str, str]]
+) -> None:
+    pytest.importorskip("distributed")
+    maps = []
+    for scheduler in (None, "local:1"):
+        ready.run.start(coarse(), scheduler=scheduler)
+        qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=120_000)
+        assert not [line for severity, line in notes if severity == "error"]
+        assert ready.run.last is not None
+        assert ready.run.last.result.complete
+        maps.append(ready.run.last)
+        settle(ready)
+    here, there = (run.map for run in maps)
+    np.testing.assert_array_equal(here.rotations, there.rotations)
+    np.testing.assert_array_equal(here.reliability, there.reliability)
+    assert "1 workers at local:1" in maps[1].summary["device"]
+
+
+def test_a_cluster_that_is_not_there_is_one_line(
+    qtbot: Any,
+    ready: Workbench,
+    settle: Settle,
+    notes: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("napari_diffmap.jobs.cluster._CONNECT", 1.0)
+    ready.run.start(coarse(), scheduler="tcp://127.0.0.1:1")
+    qtbot.waitUntil(lambda: ready.run.state == "idle", timeout=60_000)
+    (line,) = [line for severity, line in notes if severity == "error"]
+    assert "no Dask scheduler answers at tcp://127.0.0.1:1" in line
+    settle(ready)

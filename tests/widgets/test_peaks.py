@@ -82,7 +82,7 @@ def test_says_what_is_missing(qtbot: Any, model: ViewerModel, bench: Workbench) 
 def test_the_preview_rings_the_spots_of_the_pattern(
     qtbot: Any, dock: PeaksDock, halves: Workbench, settle: Callable[[Workbench], None]
 ) -> None:
-    drawn = halves.desk.pattern.measured
+    drawn = halves.desk.pattern.spots.measured
     halves.session.set_position(2, 1)
     dock.preview.setChecked(True)
     settle(halves)
@@ -146,7 +146,7 @@ def test_the_table_is_used_for_matching(
     assert dock.use.isChecked()
     halves.session.set_position(1, 4)
     settle(halves)
-    drawn = halves.desk.pattern.measured.data
+    drawn = halves.desk.pattern.spots.measured.data
     assert len(drawn) == len(table.at(1, 4))
     gaps = [np.hypot(*(drawn[:, -2:] - place).T).min() for place in (RIGHT, ALL)]
     assert max(gaps) < 0.5
@@ -155,7 +155,7 @@ def test_the_table_is_used_for_matching(
         2 * np.abs(table.ky).max(), rel=1e-5
     )
     settle(halves)
-    np.testing.assert_allclose(halves.desk.pattern.measured.data, drawn, atol=1e-3)
+    np.testing.assert_allclose(halves.desk.pattern.spots.measured.data, drawn, atol=1e-3)
 
 
 def test_singletons_are_dropped(qtbot: Any, dock: PeaksDock, halves: Workbench) -> None:

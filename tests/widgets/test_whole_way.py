@@ -241,7 +241,7 @@ def test_the_whole_way(
     # ----------------------------------------------- the answer of one pixel
     sample.click((4 * 4.0, 2 * 4.0))
     qtbot.waitUntil(lambda: session.position == (4, 2) and quiet())
-    spots = bench.desk.pattern.simulated
+    spots = bench.desk.pattern.spots.simulated
     qtbot.waitUntil(lambda: len(spots.data) > 3, timeout=20_000)
     answer = bench.docks["Pattern"].answer
     assert answer.isVisible()

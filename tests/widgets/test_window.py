@@ -398,7 +398,7 @@ def test_a_click_on_a_number_shows_that_answers_spots(
     qtbot: Any, two_answers: Any, settle: Settle
 ) -> None:
     bench = two_answers
-    dock, spots = bench.docks["Pattern"], bench.desk.pattern.simulated
+    dock, spots = bench.docks["Pattern"], bench.desk.pattern.spots.simulated
     qtbot.waitUntil(lambda: len(spots.data) > 3 and dock.answer.isVisible(), timeout=20_000)
     first = np.array(spots.data)[:, -2:]
     click_link(qtbot, dock.answer, 2)
@@ -426,7 +426,9 @@ def test_answers_and_scores_leave_pattern_and_sample_their_room(
     """At 1400 × 900 with a map, long names, a doubt in words and the scores shown."""
     bench = two_answers
     dock, docks = bench.docks["Pattern"], docks_of(viewer)
-    qtbot.waitUntil(lambda: dock.answer.isVisible() and len(bench.desk.pattern.simulated.data) > 3)
+    qtbot.waitUntil(
+        lambda: dock.answer.isVisible() and len(bench.desk.pattern.spots.simulated.data) > 3
+    )
     assert "in doubt" in dock.answer.text()
     wide, high = dock.canvas.width(), dock.canvas.height()
     assert high >= 300

@@ -16,24 +16,13 @@ from napari_diffmap.viewer.display import Stretch, contrast_limits
 from napari_diffmap.viewer.pattern_source import PatternSource
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.spot_layers import SpotLayers, points
 from napari_diffmap.viewer.views import detector_grid, geometry, sample_grid
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Points
 
-#: Okabe–Ito orange and a cyan that differ for every reader, and differ in shape besides.
-SIMULATED_COLOR = "#E69F00"
-MEASURED_COLOR = "#00FFFF"
 BEAM_COLOR = "#F0E442"
-#: Symbols of measured spots and of those that nothing explains, of simulated ones and
-#: of those that are not in the pattern.
-MEASURED, UNEXPLAINED = "disc", "square"
-SIMULATED, ABSENT = "x", "triangle_down"
-
-#: Simulated spots that get their Miller indices.
-_LABELLED = 16
-#: Line of a measured ring, as a share of its diameter.
-_RING = 0.12
 #: Patterns looked at for black and white levels.
 _LEVEL_SAMPLES = 9
 #: Screen pixels of a scale bar, and of the longest that is taken to have whole units.
@@ -69,12 +58,9 @@ class PatternLayers:
         self.shown: tuple[int, int] | None = None
         self.pattern: Image | None = None
         self.mean: Image | None = None
-        self.measured: Points | None = None
-        self.simulated: Points | None = None
+        self.spots = SpotLayers()
         self.beam: Points | None = None
         self._mean_counts: NDArray[np.float64] | None = None
-        self._spots_visible, self._write_indices = True, False
-        self._hkl: list[str] = []
         self._fitted_zoom = 0.0
         self.model.canvas.overlays.scale_bar.visible = True
         self.model.scene.camera.events.zoom.connect(self._fit_scale_bar)
@@ -88,7 +74,8 @@ class PatternLayers:
     # ------------------------------------------------------------- loading
     def _on_scan(self) -> None:
         self.model.layers.clear()
-        self.pattern = self.mean = self.measured = self.simulated = self.beam = None
+        self.pattern = self.mean = self.beam = None
+        self.spots.forget()
         self.source = None
         self.shown = None
         self._mean_counts = None
@@ -138,45 +125,14 @@ class PatternLayers:
             **flat,
         )
         size = max(source.shape[2:]) / 128
-        self.measured = self._points(
-            "measured spots", MEASURED, MEASURED_COLOR, 6 * size, flat, (2, 1e4)
-        )
-        # A ring: the spot inside it stays visible.
-        self.measured.current_face_color = "transparent"
-        self.measured.current_border_width = _RING
-        self.simulated = self._points(
-            "simulated spots", SIMULATED, SIMULATED_COLOR, 4.5 * size, flat, (2, 10_000)
-        )
-        for layer in (self.measured, self.simulated):
-            layer.visible = self._spots_visible
-        self.beam = self._points("direct beam", "cross", BEAM_COLOR, 3 * size, flat, (7, 12))
+        self.spots.add(model, size, flat)
+        self.beam = points(model, "direct beam", "cross", BEAM_COLOR, 3 * size, flat, (7, 12))
         # Detectors may be there already; the pictures belong below them.
         for i, layer in enumerate((self.pattern, self.mean)):
             model.layers.move(model.layers.index(layer), i)
         self.place()
         model.layers.selection.active = self.pattern
         self.loaded.emit()
-
-    def _points(
-        self,
-        name: str,
-        symbol: str,
-        color: str,
-        size: float,
-        where: dict[str, Any],
-        limits: tuple[float, float] = (9, 30),
-    ) -> Points:
-        return self.model.add_points(
-            np.zeros((0, 2)),
-            name=name,
-            symbol=symbol,
-            face_color=color,
-            border_color=color,
-            border_width=0,
-            size=size,
-            canvas_size_limits=limits,
-            **where,
-        )
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CancelledError):
@@ -350,78 +306,11 @@ class PatternLayers:
             return None
         return self.source.frame(*self.shown)
 
-    def show_spots(self, visible: bool, *, indices: bool = False) -> None:
-        """Open or close the eyes of both spot layers; write hkl at the simulated ones."""
-        self._spots_visible, self._write_indices = visible, indices
-        if self.measured is None or self.simulated is None:
-            return
-        self.measured.visible = visible
-        self.simulated.visible = visible
-        self._write()
-
-    def _write(self) -> None:
-        layer = self.simulated
-        if layer is None:
-            return
-        if not self._write_indices or not len(layer.data):
-            layer.text = None
-            return
-        layer.features = {"hkl": self._hkl}
-        layer.text = {
-            "string": "{hkl}",
-            "size": 8,
-            "color": SIMULATED_COLOR,
-            "anchor": "upper_left",
-        }
-
-    def set_spots(
-        self,
-        measured: NDArray[np.floating] | None,
-        simulated: NDArray[np.floating] | None,
-        labels: list[str] | None = None,
-        *,
-        unexplained: NDArray[np.bool_] | None = None,
-        absent: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Draw spots at ``(n, 2)`` detector pixels; None clears.
-
-        Measured spots are rings, those that no answer explains squares; simulated
-        ones are crosses, those that were not measured triangles.
-        """
-        if self.measured is None or self.simulated is None:
-            return
-        none = np.zeros((0, 2))
-        there = len(self.measured.data) or len(self.simulated.data)
-        if measured is None and simulated is None and not there:
-            return
-        self.measured.data = none if measured is None else np.asarray(measured, dtype=float)
-        spots = none if simulated is None else np.asarray(simulated, dtype=float)
-        self.simulated.text = None
-        self.simulated.data = spots
-        _mark(self.measured, MEASURED, UNEXPLAINED, unexplained)
-        _mark(self.simulated, SIMULATED, ABSENT, absent)
-        # The strongest come first; more words than these cover the pattern.
-        self._hkl = [text if i < _LABELLED else "" for i, text in enumerate(labels or [])]
-        if self._hkl:
-            self._write()
-
 
 def _show(layer: Layer, visible: bool) -> None:
     """Open or close a layer's eye; saying so again would cost napari a drawing."""
     if layer.visible != visible:
         layer.visible = visible
-
-
-def _mark(layer: Points, plain: str, other: str, which: NDArray[np.bool_] | None) -> None:
-    """Give some points of a layer another symbol: what is told differs in shape."""
-    if not len(layer.data):
-        return
-    flags = np.zeros(len(layer.data), dtype=bool) if which is None else which
-    layer.symbol = np.where(flags, other, plain)
-    if other == ABSENT:
-        # Open triangles: the place where nothing is stays visible.
-        layer.face_color = ["transparent" if flag else SIMULATED_COLOR for flag in flags]
-        layer.border_width = np.where(flags, _RING, 0.0)
 
 
 @lru_cache(maxsize=32)

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
 
 
+#: Maps are made in this process.
+HERE = "this computer"
+
+
 class MapDock(QWidget):
     """Say what the sample may be, map it, look at the result, save it.
 
@@ -126,9 +130,18 @@ class MapDock(QWidget):
             " and colour key"
         )
         self.save_button.clicked.connect(self.ask_folder)
+        self.where = QComboBox()
+        self.where.setEditable(True)
+        self.where.addItems([HERE, "local:2", "local:4"])
+        self.where.setFixedWidth(120)
+        self.where.setToolTip(
+            "Where the map is made: this computer, the workers of a Dask scheduler (type its"
+            " address, tcp://host:8786), or local:N for N processes here"
+        )
         for widget in (self.map_button, self.pause_button, self.stop_button):
             row.addWidget(widget)
         row.addWidget(self.progress, 1)
+        row.addWidget(self.where)
         row.addWidget(self.save_button)
         return row
 
@@ -247,20 +260,20 @@ class MapDock(QWidget):
         self.refresh()
 
     # ------------------------------------------------------------- running
-    def start(self) -> None:
-        """Start the map with the form's settings."""
+    def start(self, *_: object, resume: bool = False) -> None:
+        """Start the map with the form's settings, here or on a cluster."""
+        parameters: Any = self.form.parameters()
+        where = self.where.currentText().strip()
+        scheduler = None if where in ("", HERE) else where
         try:
-            self.run.start(self.form.parameters())  # type: ignore[arg-type]
+            self.run.start(parameters, resume=resume, scheduler=scheduler)
         except DiffmapError as error:
             report_error(error)
 
     def toggle_pause(self) -> None:
         """Hold the run or let it go on, also one that was stopped."""
         if self.run.resumable:
-            try:
-                self.run.start(self.form.parameters(), resume=True)  # type: ignore[arg-type]
-            except DiffmapError as error:
-                report_error(error)
+            self.start(resume=True)
         elif self.run.state == "paused":
             self.run.resume()
         else:
@@ -340,6 +353,7 @@ class MapDock(QWidget):
             button.setEnabled(idle)
         self.remove.setEnabled(idle and bool(self.session.phases))
         self.form.setEnabled(idle)
+        self.where.setEnabled(idle)
         mapped = self.session.map is not None
         self.save_button.setEnabled(mapped and idle)
         for widget in (self.base, self.boundaries, self.ambiguity, self.low, self.high):

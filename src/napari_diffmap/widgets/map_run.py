@@ -77,7 +77,11 @@ class MapRun:
 
     # -------------------------------------------------------------- running
     def start(
-        self, parameters: OrientationParameters | None = None, *, resume: bool = False
+        self,
+        parameters: OrientationParameters | None = None,
+        *,
+        resume: bool = False,
+        scheduler: str | None = None,
     ) -> None:
         """Map the session's scan with its phases.
 
@@ -87,6 +91,8 @@ class MapRun:
             Settings of the matcher.
         resume
             Go on with the run that ended early.
+        scheduler
+            Address of a Dask scheduler whose workers do the work; None: this computer.
 
         Raises
         ------
@@ -108,6 +114,7 @@ class MapRun:
         self._control, self._scan = control, session.scan
 
         def work(worker: JobWorker) -> OrientationRun:
+            from napari_diffmap.jobs.cluster import on_cluster
             from napari_diffmap.jobs.orient import calibrated, map_orientations
             from napari_diffmap.jobs.queue import submit
             from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
@@ -120,19 +127,21 @@ class MapRun:
             self._coming = method
             device = resolve_device("auto")
             tiles = _TileMail(worker, method)
-            return submit(
-                device,
-                lambda: map_orientations(
-                    calibrated(scan),
-                    method,
-                    device=device,
-                    control=control,
-                    on_progress=worker.progressed.emit,
-                    on_tile=tiles,
-                    reader=reader,
-                    before=before,
-                ),
-            ).result()
+            with on_cluster(scheduler) as executor:
+                return submit(
+                    device,
+                    lambda: map_orientations(
+                        calibrated(scan),
+                        method,
+                        device=device,
+                        control=control,
+                        on_progress=worker.progressed.emit,
+                        on_tile=tiles,
+                        reader=reader,
+                        before=before,
+                        executor=executor,
+                    ),
+                ).result()
 
         self.layers.begin()
         self._set("running")

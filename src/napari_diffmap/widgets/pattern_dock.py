@@ -277,7 +277,7 @@ class PatternDock(QWidget):
         self.pattern.set_stretch(Stretch(scale, self.gamma.value()))  # type: ignore[arg-type]
 
     def _on_spots(self, *_: object) -> None:
-        self.pattern.show_spots(self.spots.isChecked(), indices=self.indices.isChecked())
+        self.pattern.spots.show(self.spots.isChecked(), indices=self.indices.isChecked())
 
     def _on_hint(self, text: str) -> None:
         self._hint = text

@@ -116,7 +116,7 @@ class SpotOverlay:
         nothing = found is None and trial is None and (scan is None or scan.peaks is None)
         if scan is None or session.region is not None or nothing:
             self.runner.cancel("spots")
-            self.pattern.set_spots(None, None)
+            self.pattern.spots.set(None, None)
             self.answered.emit("")
             self.scored.emit(())
             return
@@ -132,7 +132,7 @@ class SpotOverlay:
                 return
             if session.position == (y, x) and session.region is None and session.map is found:
                 self.looked.emit(shown.facts)
-                self.pattern.set_spots(
+                self.pattern.spots.set(
                     shown.measured,
                     shown.simulated,
                     shown.labels,
@@ -147,7 +147,7 @@ class SpotOverlay:
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, DiffmapError | OSError | ValueError | RuntimeError | MemoryError):
             raise error
-        self.pattern.set_spots(None, None)
+        self.pattern.spots.set(None, None)
         self.session.message.emit(f"spots: {error}")
 
 
