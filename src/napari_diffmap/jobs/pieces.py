@@ -109,7 +109,7 @@ class InProcess:
                 control.check()
                 start = time.perf_counter()
                 for part, found in in_halves(work, piece):
-                    seconds, start = time.perf_counter() - start, time.perf_counter()
+                    seconds = time.perf_counter() - start
                     self._pace = seconds / max(1, part.missing.size)
                     yield Done(part.rows, part.columns, found, seconds)
                     start = time.perf_counter()

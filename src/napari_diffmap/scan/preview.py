@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_diffmap.scan.detectors import Detector, tile_image
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.scan.tiles import Tile
+from napari_diffmap.scan.tiles import read_tile
 
 #: Positions of the coarsest image.
 _FIRST = 64
@@ -40,7 +40,7 @@ def preview_images(
 
     Raises
     ------
-    OSError, ValueError
+    RunError
         If the file cannot be read.
     """
     end = time.perf_counter() + seconds
@@ -56,7 +56,7 @@ def preview_images(
             columns = slice(begins[1], nx, step)
             if not first and time.perf_counter() > end:
                 return images
-            row = _row(scan, y, columns)
+            row = read_tile(scan, slice(y, y + 1), columns)
             last = y + step >= ny
             rows = slice(max(0, y - step // 2), ny if last else y - step // 2 + step)
             for image, detector in zip(images, detectors, strict=True):
@@ -71,18 +71,3 @@ def _spread(rows: NDArray[np.float32], values: NDArray[np.float32], step: int) -
     wide = np.repeat(values, step)[: rows.shape[1]]
     rows[:, : len(wide)] = wide
     rows[:, len(wide) :] = values[-1]
-
-
-def _row(scan: Scan, y: int, columns: slice) -> Tile:
-    """Patterns of some columns of one row."""
-    patterns = None
-    if scan.stored is not None:
-        patterns = scan.stored.view((slice(y, y + 1), columns))
-        if patterns is None:
-            patterns = scan.stored[(slice(y, y + 1), columns)]
-    if patterns is None:
-        patterns = np.asarray(scan.data[y : y + 1, columns].compute(scheduler="threads"))
-    missing = np.zeros(patterns.shape[:2], dtype=bool)
-    if scan.missing is not None:
-        missing = scan.missing[y : y + 1, columns]
-    return Tile(slice(y, y + 1), columns, patterns, missing)

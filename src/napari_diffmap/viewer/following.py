@@ -43,8 +43,9 @@ class Following:
     def possible(self) -> bool:
         """Whether the scan on the desk has frames to come."""
         scan = self.session.scan
-        recording = scan is not None and scan.kind == "4D-STEM" and scan.source is not None
-        return recording and scan is not None and scan.missing is not None
+        if scan is None or scan.source is None:
+            return False
+        return scan.has_patterns and scan.missing is not None
 
     def start(self, path: str | Path, options: dict[str, Any]) -> None:
         """Follow the file of the session's scan.

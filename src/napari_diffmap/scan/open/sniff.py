@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open.frames import SUFFIXES
 from napari_diffmap.scan.peak_file import is_peak_file
 
 #: Families and the extensions that lead to them.
@@ -57,8 +58,6 @@ _SIDECARS = {"txt", "csv", "tsv", "json", "md", "rst", "log", "yaml", "yml", "to
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HDF4_MAGIC = b"\x0e\x03\x13\x01"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"
-#: Files of a folder that can be its frames; see `frames`.
-_FRAMES = (".tif", ".tiff", ".npy")
 _TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -112,7 +111,7 @@ def _folder(path: Path) -> str:
         raise ScanFileError(f"{path.name}: is Zarr version 3: save it as version 2 (.zspy, .zarr)")
     if path.suffix.lower() in (".zspy", ".zarr"):
         raise ScanFileError(f"{path.name}: is an empty or incomplete Zarr folder")
-    if any(file.suffix.lower() in _FRAMES for file in path.iterdir()):
+    if any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
         return "frames"
     raise ScanFileError(f"{path.name}: is a folder: choose the scan file in it")
 
