@@ -72,6 +72,7 @@ class Desk:
         for key, step in NUDGE_KEYS.items():
             self.pattern.model.bind_key(key, self._nudge(*step), overwrite=True)
         self.pattern.model.bind_key(CANCEL_KEY, self._stop_drawing, overwrite=True)
+        self.pattern.others.append(self.detectors.make)
         # A new scan empties the canvas; the detectors come back with its pattern.
         self.pattern.loaded.connect(self.detectors.draw)
 
@@ -87,6 +88,10 @@ class Desk:
         self.detectors.stop_drawing()
 
     # ------------------------------------------------------------- opening
+    def prepare(self) -> None:
+        """Make the layers of the pattern canvas before the user waits for them."""
+        self.runner.one_by_one(self.pattern.prepare())
+
     def show_scan(self, scan: Scan, adopt: Image | None = None) -> None:
         """Look at a scan: pattern, direct beam, bright-field image.
 

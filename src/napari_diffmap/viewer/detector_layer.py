@@ -20,7 +20,7 @@ from napari_diffmap.viewer.detector_shapes import (
     outlines,
 )
 from napari_diffmap.viewer.session import Session
-from napari_diffmap.viewer.views import detector_grid, geometry
+from napari_diffmap.viewer.views import detector_grid, show_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -73,38 +73,31 @@ class DetectorLayer:
 
     # ------------------------------------------------------------- drawing
     def _on_scan(self) -> None:
-        """The pattern canvas empties itself; `_ensure` sees whether the layer is gone."""
-        self._outlines = []
+        """Nothing is drawn until the next pattern is there."""
         self._drawing = False
+        if self.layer is not None:
+            show_layer(self.layer, False)
 
     def _on_moved(self, _key: int) -> None:
         self.draw()
 
-    def _ensure(self) -> Shapes | None:
-        patterns = self.session.patterns
-        if patterns is None:
-            return None
-        if self.layer is None or self.layer not in self.model.layers:
-            self._outlines = []
-            active = self.model.layers.selection.active
-            self.layer = self.model.add_shapes(
-                name="detectors",
-                ndim=2,
-                opacity=1.0,
-                **geometry(detector_grid(patterns)),
-            )
-            self.layer.mode = "pan_zoom"
-            self.layer.events.data.connect(self._on_data)
-            self.model.layers.selection.active = active
-        return self.layer
+    def make(self) -> None:
+        """Make the layer; it stays for all scans, and the pattern canvas says where it lies."""
+        if self.layer is not None and self.layer in self.model.layers:
+            return
+        self._outlines = []
+        active = self.model.layers.selection.active
+        self.layer = self.model.add_shapes(name="detectors", ndim=2, opacity=1.0)
+        self.layer.mode = "pan_zoom"
+        self.layer.events.data.connect(self._on_data)
+        self.model.layers.selection.active = active
 
     def draw(self) -> None:
-        """Show the session's detectors, in place."""
-        if self._drawing:
+        """Show the session's detectors, in place; before there is a pattern, nothing."""
+        layer = self.layer
+        if self._drawing or layer is None or self.session.patterns is None:
             return
-        layer = self._ensure()
-        if layer is None or self.session.patterns is None:
-            return
+        show_layer(layer, True)
         lines = outlines(self.session.detectors)
         same = [(a.key, a.part, a.kind) for a in lines] == [
             (b.key, b.part, b.kind) for b in self._outlines
@@ -153,8 +146,8 @@ class DetectorLayer:
     # --------------------------------------------------- napari's own tools
     def start_drawing(self, tool: str) -> None:
         """Let the user draw a detector: ``rectangle``, ``ellipse`` or ``polygon``."""
-        layer = self._ensure()
-        if layer is None:
+        layer = self.layer
+        if layer is None or self.session.patterns is None:
             return
         self._drawing = True
         layer.current_edge_color = next_color(self.session)

@@ -26,7 +26,7 @@ from napari_diffmap.viewer.map_pictures import (
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.sample_layers import METADATA_KEY
 from napari_diffmap.viewer.session import Session
-from napari_diffmap.viewer.views import geometry, sample_grid
+from napari_diffmap.viewer.views import geometry, sample_grid, show_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -63,6 +63,7 @@ _ORDER = (
     RESOLVED_LAYER,
     *(boundary_layer(style.name) for style in BOUNDARY_TABLE),
 )
+_LINES = frozenset(boundary_layer(style.name) for style in BOUNDARY_TABLE)
 
 
 class MapLayers:
@@ -100,23 +101,42 @@ class MapLayers:
         return self._layers.get(name)
 
     def clear(self) -> None:
-        """Remove the layers of the map."""
-        viewer = self._viewer()
+        """Remove the layers of the map, one by one: each costs napari a tenth of a second."""
         layers = list(self._layers.values())
+        self._forget()
         self._layers.clear()
+        for layer in layers:
+            show_layer(layer, False)
+        self.runner.one_by_one([partial(self._remove, layer) for layer in layers])
+
+    def _forget(self) -> None:
         self._live = self._pictures = None
         self.boundaries = None
-        if viewer is not None:
-            for layer in layers:
-                if layer in viewer.layers:
-                    viewer.layers.remove(layer)
+
+    def _remove(self, layer: Layer) -> None:
+        viewer = self._viewer()
+        if viewer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
 
     # ------------------------------------------------------------- filling
     def begin(self) -> None:
-        """An empty picture for a run that starts now; the old map's layers go."""
-        self.clear()
+        """An empty picture for a run that starts now; nothing of the old map is left to see."""
+        self._forget()
         self._live = np.zeros((*self.session.grid, 4), dtype=np.uint8)
+        old = [name for name in self._layers if name != "IPF-Z"]
         self._image("IPF-Z", self._live, rgb=True)
+        for name in BASES:
+            layer = self._layers.get(name)
+            if layer is not None:
+                show_layer(layer, name == "IPF-Z")
+        self.runner.one_by_one([partial(self._blank, name) for name in old])
+
+    def _blank(self, name: str) -> None:
+        """Take the old map's data from a layer, unless a new map has come meanwhile."""
+        layer = self._layers.get(name)
+        if layer is not None and self._live is not None:
+            none = np.zeros((0, 2, 2), dtype=np.float32)
+            layer.data = none if name in _LINES else np.zeros_like(layer.data)
 
     def fill(self, tile: TilePicture) -> None:
         """Show one tile of a running map."""
@@ -195,8 +215,9 @@ class MapLayers:
 
     def _all_shown(self) -> None:
         viewer = self._viewer()
-        if viewer is not None and "IPF-Z" in self._layers:
-            viewer.layers.selection.active = self._layers["IPF-Z"]
+        first = self._layers.get("IPF-Z")
+        if viewer is not None and first is not None and viewer.layers.selection.active != first:
+            viewer.layers.selection.active = first
         self.shown.emit()
 
     def _show_phases(self, found: OrientationMap) -> None:
@@ -292,10 +313,10 @@ class MapLayers:
         for name in BASES:
             layer = self._ensure(name) if name == base else self._layers.get(name)
             if layer is not None:
-                layer.visible = name == base
+                show_layer(layer, name == base)
         viewer = self._viewer()
         layer = self._layers.get(base) if base else None
-        if viewer is not None and layer is not None:
+        if viewer is not None and layer is not None and viewer.layers.selection.active != layer:
             viewer.layers.selection.active = layer
 
     def show_overlay(self, overlay: Literal["boundaries", "ambiguity"], visible: bool) -> None:
@@ -308,7 +329,7 @@ class MapLayers:
         for name in names:
             layer = self._ensure(name) if visible else self._layers.get(name)
             if layer is not None:
-                layer.visible = visible
+                show_layer(layer, visible)
 
     # -------------------------------------------------------------- inside
     def _place(self) -> dict[str, Any]:

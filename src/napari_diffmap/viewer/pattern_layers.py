@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,16 @@ from napari_diffmap.viewer.pattern_source import PatternSource
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.spot_layers import SpotLayers, points
-from napari_diffmap.viewer.views import detector_grid, geometry, sample_grid
+from napari_diffmap.viewer.views import (
+    detector_grid,
+    geometry,
+    place_layer,
+    sample_grid,
+    show_layer,
+)
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer, Points
+    from napari.layers import Image, Points
 
 BEAM_COLOR = "#F0E442"
 #: Patterns looked at for black and white levels.
@@ -60,6 +67,8 @@ class PatternLayers:
         self.mean: Image | None = None
         self.spots = SpotLayers()
         self.beam: Points | None = None
+        #: Makers of the canvas's other layers.
+        self.others: list[Callable[[], None]] = []
         self._mean_counts: NDArray[np.float64] | None = None
         self._fitted_zoom = 0.0
         self.model.canvas.overlays.scale_bar.visible = True
@@ -72,13 +81,52 @@ class PatternLayers:
         session.calibration_changed.connect(self.place)
 
     # ------------------------------------------------------------- loading
+    @property
+    def ready(self) -> bool:
+        """Whether the pattern layer shows the scan, and not nothing."""
+        source = self.source
+        return source is not None and self.pattern is not None and self.pattern.data is source
+
+    def prepare(self) -> list[Callable[[], None]]:
+        """Steps that make the layers that are not there yet, hidden or empty.
+
+        The layers stay for every scan to come: making one costs napari far more
+        than giving it new data.
+        """
+        pictures = (self._make_pattern, self._make_mean)
+        return [*pictures, *self.spots.prepare(self.model), self._make_beam, *self.others]
+
+    def _make_pattern(self) -> None:
+        if self.pattern is not None:
+            return
+        self.pattern = self.model.add_image(
+            np.zeros((1, 1, 2, 2), dtype=np.float32),
+            name="pattern",
+            contrast_limits=(0, 1),
+            colormap="gray",
+            visible=False,
+            cache=False,
+            rgb=False,
+        )
+
+    def _make_mean(self) -> None:
+        if self.mean is not None:
+            return
+        self.mean = self.model.add_image(
+            np.zeros((2, 2), dtype=np.float32),
+            name="mean of region",
+            contrast_limits=(0, 1),
+            colormap="gray",
+            visible=False,
+        )
+
+    def _make_beam(self) -> None:
+        if self.beam is not None:
+            return
+        self.beam = points(self.model, "direct beam", "cross", BEAM_COLOR, (7, 12))
+
     def _on_scan(self) -> None:
-        self.model.layers.clear()
-        self.pattern = self.mean = self.beam = None
-        self.spots.forget()
-        self.source = None
-        self.shown = None
-        self._mean_counts = None
+        self._blank()
         patterns = self.session.patterns
         if patterns is None:
             return
@@ -93,45 +141,48 @@ class PatternLayers:
             return _sample(source)
 
         def done(sample: NDArray[Any]) -> None:
-            if self.source is source:
-                source.set_levels(sample)
-                self._add_layers(source)
+            source.set_levels(sample)
+            self._in_turns(source, [*self.prepare(), partial(self._fill, source)])
 
         self.runner.latest("pattern", work, done, failed=self._failed)
 
-    def _add_layers(self, source: PatternSource) -> None:
-        """Add every layer where it belongs; units that disagree for a moment make napari warn."""
-        scan, model = self.session.scan, self.model
-        if scan is None:
-            return
-        detector = detector_grid(source.scan)
-        flat = geometry(detector)
-        self.pattern = model.add_image(
-            source,
-            name="pattern",
-            contrast_limits=source.limits,
-            gamma=source.stretch.layer_gamma,
-            colormap="gray",
-            cache=False,
-            rgb=False,
-            **geometry((*sample_grid(scan), *detector)),
-        )
-        self.mean = model.add_image(
-            np.zeros(source.shape[2:], dtype=np.float32),
-            name="mean of region",
-            contrast_limits=source.limits,
-            colormap="gray",
-            visible=False,
-            **flat,
-        )
+    def _in_turns(self, source: PatternSource, steps: list[Callable[[], None]]) -> None:
+        """Take steps one by one, unless another scan comes between them."""
+
+        def unless_gone(step: Callable[[], None]) -> None:
+            if self.source is source:
+                step()
+
+        self.runner.one_by_one([partial(unless_gone, step) for step in steps])
+
+    def _blank(self) -> None:
+        """Show nothing, and let go of the last scan."""
+        self.source = self.shown = self._mean_counts = None
+        self.spots.set(None, None)
+        if self.beam is not None and len(self.beam.data):
+            self.beam.data = np.zeros((0, 2))
+        for layer in (self.pattern, self.mean):
+            if layer is not None:
+                show_layer(layer, False)
+        if self.pattern is not None:
+            self.pattern.data = np.zeros((1, 1, 2, 2), dtype=np.float32)
+
+    def _fill(self, source: PatternSource) -> None:
+        """Give the layers the data of a scan."""
+        assert self.pattern is not None
+        assert self.mean is not None
+        self.pattern.data = source
+        self.mean.data = np.zeros(source.shape[2:], dtype=np.float32)
+        self.set_stretch(self.stretch)
         size = max(source.shape[2:]) / 128
-        self.spots.add(model, size, flat)
-        self.beam = points(model, "direct beam", "cross", BEAM_COLOR, 3 * size, flat, (7, 12))
-        # Detectors may be there already; the pictures belong below them.
-        for i, layer in enumerate((self.pattern, self.mean)):
-            model.layers.move(model.layers.index(layer), i)
-        self.place()
-        model.layers.selection.active = self.pattern
+        self.spots.fit(size)
+        assert self.beam is not None
+        self.beam.current_size = 3 * size
+        self._in_turns(source, [*self._placing(), self._all_there])
+
+    def _all_there(self) -> None:
+        if self.model.layers.selection.active != self.pattern:
+            self.model.layers.selection.active = self.pattern
         self.loaded.emit()
 
     def _failed(self, error: Exception) -> None:
@@ -144,16 +195,30 @@ class PatternLayers:
     # ------------------------------------------------------------ geometry
     def place(self) -> None:
         """Put every layer where the calibration says."""
+        for step in self._placing():
+            step()
+
+    def _placing(self) -> list[Callable[[], None]]:
+        """Steps of `place`: units of all at once, at whose disagreement napari warns; the rest."""
         scan, patterns = self.session.scan, self.session.patterns
-        if scan is None or patterns is None or self.pattern is None:
-            return
+        if scan is None or patterns is None or not self.ready:
+            return []
         detector = detector_grid(patterns)
         flat = geometry(detector)
         full = geometry((*sample_grid(scan), *detector))
-        self._apply(self.pattern, full)
-        for layer in self.model.layers:
-            if layer != self.pattern:
-                self._apply(layer, flat)
+        where = [(layer, full if layer == self.pattern else flat) for layer in self.model.layers]
+
+        def units() -> None:
+            for layer, there in where:
+                place_layer(layer, {"units": there["units"]})
+
+        each = [partial(place_layer, layer, there) for layer, there in where]
+        return [units, *each, self._placed]
+
+    def _placed(self) -> None:
+        patterns = self.session.patterns
+        if patterns is None or not self.ready:
+            return
         center = patterns.calibration.center
         if self.beam is not None:
             self.beam.data = np.zeros((0, 2)) if center is None else np.array([center])
@@ -177,17 +242,8 @@ class PatternLayers:
 
     def refit(self) -> None:
         """Fit again after the canvas changed its size, unless the user zoomed since."""
-        if self.pattern is not None and self.model.scene.camera.zoom == self._fitted_zoom:
+        if self.ready and self.model.scene.camera.zoom == self._fitted_zoom:
             self.fit()
-
-    @staticmethod
-    def _apply(layer: Any, where: dict[str, Any]) -> None:
-        """Set only what differs: every assignment makes napari lay the whole canvas out again."""
-        for name in ("scale", "translate"):
-            if not np.allclose(getattr(layer, name), where[name]):
-                setattr(layer, name, where[name])
-        if tuple(str(unit) for unit in layer.units) != _unit_names(where["units"]):
-            layer.units = where["units"]
 
     def _on_grown(self, new: NDArray[np.bool_]) -> None:
         """Frames have come: the one looked at may be among them."""
@@ -204,7 +260,7 @@ class PatternLayers:
             source.frame(y, x)
 
         def done(_: object) -> None:
-            if self.source is source and self.pattern is not None:
+            if self.source is source and self.ready and self.pattern is not None:
                 self.pattern.refresh()
 
         self.runner.latest("pattern", work, done, failed=self._failed)
@@ -212,7 +268,7 @@ class PatternLayers:
     # ------------------------------------------------------------ position
     def _on_position(self, y: int, x: int) -> None:
         source = self.source
-        if source is None or self.pattern is None:
+        if source is None or not self.ready:
             return
         if source.loaded(y, x):
             self._point(y, x)
@@ -230,12 +286,12 @@ class PatternLayers:
 
     def _point(self, y: int, x: int) -> None:
         """Show one position; its pattern is in memory already."""
-        if self.pattern is None or self.mean is None:
+        if self.pattern is None or self.mean is None or not self.ready:
             return
         self.shown = (y, x)
         if self.session.region is None:
-            _show(self.mean, False)
-            _show(self.pattern, True)
+            show_layer(self.mean, False)
+            show_layer(self.pattern, True)
         scale, offset = self.pattern.scale, self.pattern.translate
         axes = (0, 1)
         if self.model.dims.ndim >= 4:
@@ -248,7 +304,7 @@ class PatternLayers:
 
     def _on_region(self, mask: NDArray[np.bool_] | None) -> None:
         patterns, reader = self.session.patterns, self.session.reader
-        if patterns is None or self.mean is None:
+        if patterns is None or not self.ready:
             return
         if mask is None:
             self.runner.cancel("region")
@@ -265,12 +321,12 @@ class PatternLayers:
         self.runner.latest("region", work, done, failed=self._failed)
 
     def _show_mean(self, counts: NDArray[np.float64]) -> None:
-        if self.mean is None or self.pattern is None or self.source is None:
+        if self.mean is None or self.pattern is None or not self.ready:
             return
         self._mean_counts = counts
         self._draw_mean()
-        _show(self.mean, True)
-        _show(self.pattern, False)
+        show_layer(self.mean, True)
+        show_layer(self.pattern, False)
 
     def _draw_mean(self) -> None:
         source = self.source
@@ -291,7 +347,7 @@ class PatternLayers:
         if source is None:
             return
         source.stretch = stretch
-        if self.pattern is not None:
+        if self.pattern is not None and self.ready:
             self.pattern.contrast_limits_range = source.limits
             self.pattern.contrast_limits = source.limits
             self.pattern.gamma = stretch.layer_gamma
@@ -307,12 +363,6 @@ class PatternLayers:
         return self.source.frame(*self.shown)
 
 
-def _show(layer: Layer, visible: bool) -> None:
-    """Open or close a layer's eye; saying so again would cost napari a drawing."""
-    if layer.visible != visible:
-        layer.visible = visible
-
-
 @lru_cache(maxsize=32)
 def whole_bar(pixels: float) -> float | None:
     """Length of a scale bar in whole units, of `pixels` screen pixels each; None when 1 is long."""
@@ -322,14 +372,6 @@ def whole_bar(pixels: float) -> float | None:
     lengths = np.sort(np.outer((1, 2, 5), tens).ravel())
     fitting = lengths[lengths * pixels <= _BAR]
     return float(fitting[-1]) if fitting.size else 1.0
-
-
-def _unit_names(units: tuple[str, ...]) -> tuple[str, ...]:
-    """Units as napari spells them."""
-    import pint
-
-    registry = pint.get_application_registry()
-    return tuple(str(registry.Unit(unit)) for unit in units)
 
 
 def _sample(source: PatternSource) -> NDArray[Any]:

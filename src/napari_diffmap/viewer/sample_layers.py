@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -15,12 +16,14 @@ from napari_diffmap.viewer.region import region_mask
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.stack_data import StackData
-from napari_diffmap.viewer.views import geometry, sample_grid
+from napari_diffmap.viewer.views import geometry, place_layer, sample_grid, show_layer
 from napari_diffmap.viewer.virtual import VirtualImages
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer, Points, Shapes
+
+    from napari_diffmap.scan.scan import Scan
 
 #: Key in ``layer.metadata`` that marks layers of this plugin.
 METADATA_KEY = "diffmap"
@@ -55,6 +58,7 @@ class SampleLayers:
         self.cursor: Points | None = None
         self.region: Shapes | None = None
         self.stack: StackData | None = None
+        self._spares: list[Image] = []
         self._auto_limits: dict[int, tuple[float, float]] = {}
         self._removing = False
         self._adopt: Image | None = None
@@ -83,17 +87,7 @@ class SampleLayers:
     def _on_scan(self, scan: Any) -> None:
         if self._viewer() is None:
             return
-        adopted = self._adopt
-        self._removing = True
-        try:
-            for layer in self._own():
-                if layer != adopted and layer in self.viewer.layers:
-                    self.viewer.layers.remove(layer)
-        finally:
-            self._removing = False
-        self.images.clear()
-        self._auto_limits.clear()
-        self.cursor = self.region = None
+        self._set_aside(scan)
         self.stack = None
         if scan is None:
             return
@@ -105,15 +99,55 @@ class SampleLayers:
         elif scan.kind == "image":
             self._show(0, np.asarray(scan.data.compute(), dtype=np.float32), scan.name)
 
+    def _set_aside(self, scan: Scan | None) -> None:
+        """Keep the layers of the last scan, unseen, for the next: making one is slow."""
+        adopted, self._adopt = self._adopt, None
+        old = [*self._spares, *self.images.values()]
+        self.images.clear()
+        self._auto_limits.clear()
+        self._spares = [layer for layer in old if layer in self.viewer.layers and layer != adopted]
+        if adopted is not None and adopted in self.viewer.layers:
+            self._spares.insert(0, adopted)
+        if scan is None or not self._agree(scan):
+            self._drop([layer for layer in self._spares if layer != adopted or scan is None])
+            self._drop([layer for layer in (self.cursor, self.region) if layer is not None])
+            self._spares = [layer for layer in self._spares if layer in self.viewer.layers]
+            self.cursor = self.region = None
+        for layer in [*self._spares, *([self.cursor] if self.cursor is not None else [])]:
+            show_layer(layer, False)
+        if self.region is not None and len(self.region.data):
+            self.region.data = []
+
+    def _agree(self, scan: Scan) -> bool:
+        """Whether layers can go over to a scan one by one: lengths and pixels do not mix."""
+        names = [str(unit) for layer in self._own() for unit in layer.units]
+        in_pixels = {name == "pixel" for name in names}
+        return in_pixels <= {axis.unit == "pixel" for axis in sample_grid(scan)}
+
     def _own(self) -> list[Layer]:
         extra = [layer for layer in (self.cursor, self.region) if layer is not None]
-        return [*self.images.values(), *extra]
+        return [*self._spares, *self.images.values(), *extra]
+
+    def _drop(self, layers: list[Layer]) -> None:
+        for layer in layers:
+            self._remove(layer)
+
+    def _remove(self, layer: Layer) -> None:
+        viewer = self._viewer()
+        if viewer is None or layer not in viewer.layers:
+            return
+        self._removing = True
+        try:
+            viewer.layers.remove(layer)
+        finally:
+            self._removing = False
 
     def _on_removed(self, event: Any) -> None:
         """The user deleted a layer: close the detector's eye, forget the rest."""
         if self._removing:
             return
         gone = event.value
+        self._spares = [layer for layer in self._spares if layer != gone]
         for key, layer in list(self.images.items()):
             if layer == gone:
                 del self.images[key]
@@ -164,13 +198,7 @@ class SampleLayers:
         viewer = self.viewer
         first = not self.images
         place = geometry(sample_grid(scan))
-        if first and self._adopt is not None and self._adopt in viewer.layers:
-            layer = self._adopt
-            layer.data = image
-            for attribute, value in place.items():
-                setattr(layer, attribute, value)
-            layer.name = name
-        else:
+        if not self._spares:
             layer = viewer.add_image(
                 image,
                 name=name,
@@ -180,16 +208,26 @@ class SampleLayers:
                 rgb=False,
                 **place,
             )
-            # Images lie below maps, regions and the cursor.
+        else:
+            layer = self._spares.pop(0)
+            layer.data = image
+            place_layer(layer, place)
+            layer.name = name
+            layer.gamma, layer.opacity = 1.0, 1.0
+            layer.visible = True
+        # Images lie below maps, regions and the cursor.
+        if viewer.layers.index(layer) != len(self.images):
             viewer.layers.move(viewer.layers.index(layer), len(self.images))
-        self._adopt = None
         self.images[key] = layer
         self._set_limits(key, layer, limits)
-        if first:
-            self._ensure_cursor()
-            viewer.reset_view()
-        viewer.layers.selection.active = layer
+        if viewer.layers.selection.active != layer:
+            viewer.layers.selection.active = layer
         self._blend()
+        if first:
+            viewer.reset_view()
+            unused, self._spares = self._spares, []
+            steps = [self._ensure_cursor, *(partial(self._remove, spare) for spare in unused)]
+            self.runner.one_by_one(steps)
         return layer
 
     def _on_detectors(self) -> None:
@@ -269,7 +307,13 @@ class SampleLayers:
     # -------------------------------------------------------------- cursor
     def _ensure_cursor(self) -> None:
         scan = self.session.scan
-        if scan is None or self.cursor is not None:
+        if scan is None or not self.images or self._viewer() is None:
+            return
+        if self.cursor is not None:
+            place_layer(self.cursor, geometry(sample_grid(scan)))
+            self.cursor.data = np.array([self.session.position], dtype=float)
+            self.cursor.size = self._cursor_size()
+            self.cursor.visible = self.session.region is None
             return
         active = self.viewer.layers.selection.active
         self.cursor = self.viewer.add_points(
@@ -331,6 +375,8 @@ class SampleLayers:
                 **geometry(sample_grid(scan)),
             )
             self.region.events.data.connect(self._on_region_data)
+        else:
+            place_layer(self.region, geometry(sample_grid(scan)))
         self.region.visible = True
         viewer.layers.selection.active = self.region
         modes = {"lasso": "add_polygon_lasso"}

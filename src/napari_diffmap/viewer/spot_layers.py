@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,33 +43,31 @@ class SpotLayers:
         self.simulated: Points | None = None
         self._hkl: list[str] = []
 
-    def forget(self) -> None:
-        """The canvas was emptied."""
-        self.measured = self.simulated = None
+    def prepare(self, model: ViewerModel) -> list[Callable[[], None]]:
+        """Steps that make the layers that are not there yet, empty, on a pattern canvas."""
 
-    def add(self, model: ViewerModel, size: float, where: dict[str, Any]) -> None:
-        """Add both layers, empty.
+        def make_measured() -> None:
+            if self.measured is not None:
+                return
+            self.measured = points(model, "measured spots", MEASURED, MEASURED_COLOR, (2, 1e4))
+            # A ring: the spot inside it stays visible.
+            self.measured.current_face_color = "transparent"
+            self.measured.current_border_width = _RING
+            self.measured.visible = self.visible
 
-        Parameters
-        ----------
-        model
-            Of the pattern canvas.
-        size
-            Edge of the pattern over 128 pixels.
-        where
-            Scale, offset and units of the detector.
-        """
-        self.measured = points(
-            model, "measured spots", MEASURED, MEASURED_COLOR, 6 * size, where, (2, 1e4)
-        )
-        # A ring: the spot inside it stays visible.
-        self.measured.current_face_color = "transparent"
-        self.measured.current_border_width = _RING
-        self.simulated = points(
-            model, "simulated spots", SIMULATED, SIMULATED_COLOR, 4.5 * size, where, (2, 1e4)
-        )
-        for layer in (self.measured, self.simulated):
-            layer.visible = self.visible
+        def make_simulated() -> None:
+            if self.simulated is not None:
+                return
+            self.simulated = points(model, "simulated spots", SIMULATED, SIMULATED_COLOR, (2, 1e4))
+            self.simulated.visible = self.visible
+
+        return [make_measured, make_simulated]
+
+    def fit(self, size: float) -> None:
+        """Fit the symbols to patterns whose edge is `size` times 128 pixels."""
+        for layer, diameter in ((self.measured, 6.0), (self.simulated, 4.5)):
+            if layer is not None:
+                layer.current_size = diameter * size
 
     def show(self, visible: bool, *, indices: bool = False) -> None:
         """Open or close the eyes of both layers; write hkl at the simulated spots."""
@@ -123,13 +122,7 @@ class SpotLayers:
 
 
 def points(
-    model: ViewerModel,
-    name: str,
-    symbol: str,
-    color: str,
-    size: float,
-    where: dict[str, Any],
-    limits: tuple[float, float],
+    model: ViewerModel, name: str, symbol: str, color: str, limits: tuple[float, float]
 ) -> Points:
     """An empty layer of symbols between so many screen pixels in size."""
     return model.add_points(
@@ -139,9 +132,7 @@ def points(
         face_color=color,
         border_color=color,
         border_width=0,
-        size=size,
         canvas_size_limits=limits,
-        **where,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,36 @@ def geometry(axes: tuple[Axis, ...]) -> dict[str, tuple[float, ...] | tuple[str,
         "units": tuple(axis.unit for axis in axes),
         "axis_labels": tuple(axis.name for axis in axes),
     }
+
+
+def place_layer(layer: Any, where: dict[str, Any]) -> None:
+    """Put a layer where `geometry` says.
+
+    Only what differs is set: every assignment makes napari lay the whole canvas out again.
+    """
+    for name, value in where.items():
+        there = getattr(layer, name)
+        if name in ("scale", "translate"):
+            same = len(there) == len(value) and np.allclose(there, value)
+        else:
+            wanted = _unit_names(value) if name == "units" else value
+            same = tuple(map(str, there)) == tuple(wanted)
+        if not same:
+            setattr(layer, name, value)
+
+
+def show_layer(layer: Any, visible: bool) -> None:
+    """Open or close a layer's eye; saying so again would cost napari a drawing."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
+def _unit_names(units: tuple[str, ...]) -> tuple[str, ...]:
+    """Units as napari spells them."""
+    import pint
+
+    registry = pint.get_application_registry()
+    return tuple(str(registry.Unit(unit)) for unit in units)
 
 
 def sure_center(calibration: Calibration, shape: tuple[int, int]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ Nothing here touches a widget; results always arrive in the thread of the window
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -62,6 +63,16 @@ def report(line: str) -> None:
     show_info(line)
 
 
+def spare_the_collector() -> None:
+    """Leave what is there now out of Python's garbage collection.
+
+    Half a million objects of the libraries are looked through each time else, which
+    stops the window for a fifth of a second; and napari asks for that whenever a
+    layer is removed.
+    """
+    gc.freeze()
+
+
 @dataclass(eq=False)
 class _Request:
     work: Work
@@ -85,13 +96,14 @@ class LatestRunner(QObject):
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="diffmap-view")
         self._running: dict[str, _Request] = {}
         self._waiting: dict[str, _Request] = {}
+        self._steps = 0
         self._closed = False
         self._posted.connect(self._receive)
 
     @property
     def busy(self) -> bool:
         """Whether anything runs or waits."""
-        return bool(self._running or self._waiting)
+        return bool(self._running or self._waiting or self._steps)
 
     def latest(
         self,
@@ -130,13 +142,21 @@ class LatestRunner(QObject):
 
     def one_by_one(self, steps: Sequence[Callable[[], None]]) -> None:
         """Call the steps in order, each in a turn of the event loop of its own."""
+        self._steps += len(steps)
+        self._next(list(steps))
+
+    def _next(self, steps: Sequence[Callable[[], None]]) -> None:
         if steps and not self._closed:
             QTimer.singleShot(0, lambda: self._step(steps))
 
     def _step(self, steps: Sequence[Callable[[], None]]) -> None:
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             steps[0]()
-            self.one_by_one(steps[1:])
+        finally:
+            self._steps -= 1
+            self._next(steps[1:])
 
     def close(self) -> None:
         """End everything; nothing is delivered any more."""

@@ -21,7 +21,7 @@ from napari_diffmap.scan.calibration import Calibration, electron_wavelength
 from napari_diffmap.viewer.calibrating import FITTED, NEED_PHASE
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.calibration_proposal import CalibrationProposal
-from napari_diffmap.widgets.parts import one_line_label, spin_width, tool_button
+from napari_diffmap.widgets.parts import Links, one_line_label, spin_width, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 _ORIGINS = {
@@ -167,16 +167,17 @@ class CalibrateDock(QWidget):
         self.rotation.editingFinished.connect(self._on_rotation)
         self.transposed.clicked.connect(self._on_rotation)
         self.voltage.editingFinished.connect(self._on_voltage)
-        self._links: list[tuple[Any, Any]] = [
-            (self.session.scan_changed, self.refresh),
-            (self.session.calibration_changed, self.refresh),
-            (self.session.detectors_changed, self._on_detectors),
-            (self.session.phases_changed, self._on_phases),
-            (self.bench.desk.beam_found, self.refresh),
-            (self.fits.changed, self._on_fits),
-        ]
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self._links = Links(
+            self,
+            [
+                (self.session.scan_changed, self.refresh),
+                (self.session.calibration_changed, self.refresh),
+                (self.session.detectors_changed, self._on_detectors),
+                (self.session.phases_changed, self._on_phases),
+                (self.bench.desk.beam_found, self.refresh),
+                (self.fits.changed, self._on_fits),
+            ],
+        )
 
     # --------------------------------------------------------------- state
     def refresh(self, *_: object) -> None:
@@ -346,8 +347,7 @@ class CalibrateDock(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
+        self._links.end()
         self.proposal.end()
         super().closeEvent(event)
 

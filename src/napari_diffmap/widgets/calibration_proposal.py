@@ -14,7 +14,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.ring_layers import RingLayers
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.parameter_form import ParameterForm
-from napari_diffmap.widgets.parts import plain_label, tool_button
+from napari_diffmap.widgets.parts import Links, plain_label, tool_button
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.calibration import CalibrationParameters
@@ -49,7 +49,7 @@ class CalibrationProposal(QWidget):
         self.stack.addWidget(self._make_form())
         layout.addWidget(self.stack, 1)
         layout.addLayout(self._make_buttons())
-        fits.changed.connect(self.refresh)
+        self._links = Links(self, [(fits.changed, self.refresh)])
         self.refresh()
 
     # ------------------------------------------------------------ building
@@ -144,7 +144,7 @@ class CalibrationProposal(QWidget):
 
     def end(self) -> None:
         """Stop listening."""
-        self.fits.changed.disconnect(self.refresh)
+        self._links.end()
         self.rings.show(None)
 
 

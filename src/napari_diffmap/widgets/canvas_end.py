@@ -41,7 +41,7 @@ def end_canvas(qt_viewer: QtViewer) -> None:
         for overlay in overlays:
             _cut_overlay(overlay, groups)
     for group in groups:
-        for listener in (qt_viewer, canvas, canvas.camera):
+        for listener in (qt_viewer, qt_viewer.dims, canvas, canvas.camera):
             disconnect_events(group, listener)
     qt_viewer.close()
     qt_viewer.deleteLater()

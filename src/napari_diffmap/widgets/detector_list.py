@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_diffmap.scan.detectors import RESPONSES, Response
 from napari_diffmap.viewer.detector_shapes import describe
-from napari_diffmap.widgets.parts import swatch, tool_button
+from napari_diffmap.widgets.parts import Links, swatch, tool_button
 
 if TYPE_CHECKING:
     from napari_diffmap.viewer.desk import Desk
@@ -100,14 +100,18 @@ class DetectorList(QWidget):
         layout.addLayout(presets)
         layout.addLayout(self._row(_SHAPES, desk.add_shape))
         self._keys: list[int] = []
-        self.session.detectors_changed.connect(self.refresh)
-        self.session.detector_moved.connect(self._on_moved)
+        self._links = Links(
+            self,
+            [
+                (self.session.detectors_changed, self.refresh),
+                (self.session.detector_moved, self._on_moved),
+            ],
+        )
         self.refresh()
 
     def disconnect_session(self) -> None:
         """Stop listening."""
-        self.session.detectors_changed.disconnect(self.refresh)
-        self.session.detector_moved.disconnect(self._on_moved)
+        self._links.end()
 
     def _row(self, entries: dict[str, tuple[str, str]], slot: object) -> QHBoxLayout:
         row = QHBoxLayout()

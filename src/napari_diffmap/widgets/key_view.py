@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxL
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries import BOUNDARY_TABLE
 from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
-from napari_diffmap.widgets.parts import one_line_label, plain_label
+from napari_diffmap.widgets.parts import Links, one_line_label, plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ class KeyView(QWidget):
         row.addWidget(_scrolling(body), 1)
         row.addWidget(_scrolling(self.legend, sideways=False))
         layout.addLayout(row, 1)
-        self._links: list[tuple[Any, Any]] = [
-            (self.session.map_changed, self._on_map),
-            (self.bench.maps.shown, self._on_shown),
-            (self.bench.maps.thresholds_changed, self._on_thresholds),
-        ]
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self._links = Links(
+            self,
+            [
+                (self.session.map_changed, self._on_map),
+                (self.bench.maps.shown, self._on_shown),
+                (self.bench.maps.thresholds_changed, self._on_thresholds),
+            ],
+        )
         self._on_map(self.session.map)
 
     def _on_shown(self) -> None:
@@ -124,8 +125,7 @@ class KeyView(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
+        self._links.end()
         super().closeEvent(event)
 
 

@@ -28,7 +28,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.map_layers import BASES
 from napari_diffmap.widgets.bridge import report, report_error
 from napari_diffmap.widgets.parameter_form import ParameterForm
-from napari_diffmap.widgets.parts import one_line_label, swatch, tool_button
+from napari_diffmap.widgets.parts import Links, one_line_label, swatch, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -181,18 +181,19 @@ class MapDock(QWidget):
 
     def _connect(self) -> None:
         session, run = self.session, self.run
-        self._links: list[tuple[Any, Any]] = [
-            (session.scan_changed, self.refresh),
-            (session.calibration_changed, self.refresh),
-            (session.phases_changed, self._on_phases),
-            (session.map_changed, self.refresh),
-            (run.state_changed, self._on_state),
-            (run.progressed, self._on_progress),
-            (run.finished, self._on_finished),
-            (self.bench.maps.shown, self._on_shown),
-        ]
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self._links = Links(
+            self,
+            [
+                (session.scan_changed, self.refresh),
+                (session.calibration_changed, self.refresh),
+                (session.phases_changed, self._on_phases),
+                (session.map_changed, self.refresh),
+                (run.state_changed, self._on_state),
+                (run.progressed, self._on_progress),
+                (run.finished, self._on_finished),
+                (self.bench.maps.shown, self._on_shown),
+            ],
+        )
         self._on_phases()
 
     # -------------------------------------------------------------- phases
@@ -361,8 +362,7 @@ class MapDock(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
+        self._links.end()
         super().closeEvent(event)
 
 

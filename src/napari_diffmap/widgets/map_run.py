@@ -13,7 +13,13 @@ from napari_diffmap.jobs.control import JobControl, Progress
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.map_pictures import TilePicture, boundary_lines, tile_picture
 from napari_diffmap.viewer.session import Session
-from napari_diffmap.widgets.bridge import JobWorker, report, report_error, start_job
+from napari_diffmap.widgets.bridge import (
+    JobWorker,
+    report,
+    report_error,
+    spare_the_collector,
+    start_job,
+)
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
@@ -53,6 +59,7 @@ class MapRun:
         self._scan: object = None
         self._coming: Any = None
         self._used: tuple[Any, ...] = ()
+        self._doing = ""
         session.scan_changed.connect(self._on_scan)
 
     # --------------------------------------------------------------- asking
@@ -200,6 +207,10 @@ class MapRun:
         self.stop()
 
     def _on_progress(self, progress: Progress) -> None:
+        if progress.message != self._doing:
+            # The matcher's libraries are imported by now.
+            self._doing = progress.message
+            spare_the_collector()
         self.progressed.emit(progress)
 
     def _on_tile(self, pictures: list[TilePicture]) -> None:

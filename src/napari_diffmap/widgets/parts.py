@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QPushButton, QSizePolicy, QWidget
 
 #: Room for the buttons and margins of a box in napari's style, with a larger font besides.
 _SPIN_BUTTONS = 72
+
+
+class Links:
+    """Slots of a widget on the signals of the session; they end with the widget at the latest.
+
+    A window that is closed while a job runs takes its docks along before the job's last word.
+
+    Parameters
+    ----------
+    widget
+        Whose slots they are.
+    pairs
+        Signal and slot.
+    """
+
+    def __init__(self, widget: QWidget, pairs: Sequence[tuple[Any, Callable[..., None]]]) -> None:
+        self._pairs = pairs
+        for signal, slot in pairs:
+            signal.connect(slot)
+        widget.destroyed.connect(self.end)
+
+    def end(self, *_: object) -> None:
+        """Stop listening."""
+        for signal, slot in self._pairs:
+            signal.disconnect(slot, missing_ok=True)
 
 
 class ElidedLabel(QLabel):

@@ -28,7 +28,7 @@ from napari_diffmap.viewer.readout import calibration_line, pattern_line, positi
 from napari_diffmap.viewer.views import detector_grid
 from napari_diffmap.widgets.canvas_end import end_canvas
 from napari_diffmap.widgets.landscape_view import LandscapeView
-from napari_diffmap.widgets.parts import one_line_label, plain_label
+from napari_diffmap.widgets.parts import Links, one_line_label, plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -159,18 +159,19 @@ class PatternDock(QWidget):
         self.indices.toggled.connect(self._on_spots)
         self.scores.toggled.connect(self.bench.spots.show_scores)
         session, bench = self.session, self.bench
-        self._links: list[tuple[Any, Any]] = [
-            (session.scan_changed, self._on_scan),
-            (session.position_changed, self._on_position),
-            (session.region_changed, self._on_position),
-            (session.calibration_changed, self._on_calibration),
-            (session.plane_changed, self._on_position),
-            (bench.desk.detectors.hint, self._on_hint),
-            (bench.spots.answered, self._on_answer),
-            (bench.spots.scored, self.landscape.show_pictures),
-        ]
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self._links = Links(
+            self,
+            [
+                (session.scan_changed, self._on_scan),
+                (session.position_changed, self._on_position),
+                (session.region_changed, self._on_position),
+                (session.calibration_changed, self._on_calibration),
+                (session.plane_changed, self._on_position),
+                (bench.desk.detectors.hint, self._on_hint),
+                (bench.spots.answered, self._on_answer),
+                (bench.spots.scored, self.landscape.show_pictures),
+            ],
+        )
         self.destroyed.connect(self._forget(bench))
 
     @staticmethod
@@ -212,8 +213,7 @@ class PatternDock(QWidget):
         """Stop listening and close the canvas; napari counts canvases that stay."""
         if self.canvas is None:
             return
-        for signal, slot in self._links:
-            signal.disconnect(slot)
+        self._links.end()
         if self._on_mouse in self.pattern.model.mouse_move_callbacks:
             self.pattern.model.mouse_move_callbacks.remove(self._on_mouse)
         if self.spectrum is not None:

@@ -24,7 +24,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.peak_layers import MAPS
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.parameter_form import ParameterForm
-from napari_diffmap.widgets.parts import one_line_label, tool_button
+from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -128,19 +128,20 @@ class PeaksDock(QWidget):
 
     def _connect(self) -> None:
         session, peaks = self.session, self.peaks
-        self._links: list[tuple[Any, Any]] = [
-            (session.scan_changed, self._on_scan),
-            (session.calibration_changed, self.refresh),
-            (session.detectors_changed, self.refresh),
-            (session.peaks_changed, self.refresh),
-            (peaks.state_changed, self.refresh),
-            (peaks.progressed, self._on_progress),
-            (peaks.table_changed, self.refresh),
-            (peaks.saved, self.refresh),
-            (self.bench.spots.looked, self.facts.setText),
-        ]
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self._links = Links(
+            self,
+            [
+                (session.scan_changed, self._on_scan),
+                (session.calibration_changed, self.refresh),
+                (session.detectors_changed, self.refresh),
+                (session.peaks_changed, self.refresh),
+                (peaks.state_changed, self.refresh),
+                (peaks.progressed, self._on_progress),
+                (peaks.table_changed, self.refresh),
+                (peaks.saved, self.refresh),
+                (self.bench.spots.looked, self.facts.setText),
+            ],
+        )
 
     # -------------------------------------------------------------- acting
     def _try(self, act: Callable[[], None]) -> None:
@@ -220,6 +221,5 @@ class PeaksDock(QWidget):
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
         self.peaks.preview(None)
-        for signal, slot in self._links:
-            signal.disconnect(slot)
+        self._links.end()
         super().closeEvent(event)

@@ -25,7 +25,7 @@ from napari_diffmap.viewer.keys import help_text
 from napari_diffmap.viewer.readout import calibration_line, number
 from napari_diffmap.widgets.detector_list import DetectorList
 from napari_diffmap.widgets.dialogs import DialogAsker, ShapeDialog
-from napari_diffmap.widgets.parts import one_line_label, plain_label, tool_button
+from napari_diffmap.widgets.parts import Links, one_line_label, plain_label, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 _NOTHING = "Open a scan: drop a file on the window or press Open."
@@ -68,18 +68,19 @@ class ScanDock(QWidget):
         self.hint = one_line_label(help_text())
         self.hint.setText(_HINT)
         layout.addWidget(self.hint)
-        self._links: list[tuple[Any, Any]] = [
-            (self.session.scan_changed, self._on_scan),
-            (self.session.calibration_changed, self._on_scan),
-            (self.session.region_changed, self._on_region),
-            (self.session.message, self._on_message),
-            (self.bench.opening.busy, self._on_busy),
-            (self.bench.opening.opened, self._on_opened),
-            (self.bench.following.changed, self._on_following),
-            (self.session.grown, self._on_grown),
-        ]
-        for signal, slot in self._links:
-            signal.connect(slot)
+        self._links = Links(
+            self,
+            [
+                (self.session.scan_changed, self._on_scan),
+                (self.session.calibration_changed, self._on_scan),
+                (self.session.region_changed, self._on_region),
+                (self.session.message, self._on_message),
+                (self.bench.opening.busy, self._on_busy),
+                (self.bench.opening.opened, self._on_opened),
+                (self.bench.following.changed, self._on_following),
+                (self.session.grown, self._on_grown),
+            ],
+        )
         self._on_scan()
 
     # ------------------------------------------------------------ building
@@ -296,8 +297,7 @@ class ScanDock(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
+        self._links.end()
         self.detectors.disconnect_session()
         super().closeEvent(event)
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
+from napari_diffmap.widgets.parts import Links
+
 if TYPE_CHECKING:
     from napari_diffmap.viewer.desk import Desk
 
@@ -66,18 +68,20 @@ class SpectrumView(QWidget):
         self.canvas.mpl_connect("button_release_event", self._on_release)
         self.slider.valueChanged.connect(self._on_slider)
         self.sum.toggled.connect(self._on_sum)
-        self.session.scan_changed.connect(self.reset)
-        self.session.position_changed.connect(self.update_trace)
-        self.session.region_changed.connect(self.update_trace)
-        self.session.plane_changed.connect(self._on_plane)
+        self._links = Links(
+            self,
+            [
+                (self.session.scan_changed, self.reset),
+                (self.session.position_changed, self.update_trace),
+                (self.session.region_changed, self.update_trace),
+                (self.session.plane_changed, self._on_plane),
+            ],
+        )
         self.reset()
 
     def disconnect_session(self) -> None:
         """Stop listening; called when the dock goes."""
-        self.session.scan_changed.disconnect(self.reset)
-        self.session.position_changed.disconnect(self.update_trace)
-        self.session.region_changed.disconnect(self.update_trace)
-        self.session.plane_changed.disconnect(self._on_plane)
+        self._links.end()
 
     def _dress(self) -> None:
         self.axes.set_facecolor(_BACK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import TYPE_CHECKING, Any
 
 from napari_diffmap.viewer.calibrating import Calibrating
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QMainWindow
 
 _BENCHES: dict[int, Workbench] = {}
+#: Python hands over between threads so often (s): while a job calculates, the window waits
+#: so long for each of its turns, and 5 ms otherwise.
+_SWITCH = 0.001
 
 
 class Workbench:
@@ -46,6 +51,7 @@ class Workbench:
         self.peaks = PeakRun(self.session, PeakLayers(self.session, viewer), self.spots)
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)
+        sys.setswitchinterval(_SWITCH)
         self.session.message.connect(report)
         self._watch_close(viewer)
 
@@ -59,6 +65,7 @@ class Workbench:
         """Stop everything that runs and forget the viewer."""
         if _BENCHES.pop(self._key, None) is None:
             return
+        gc.unfreeze()  # what the window held may go now
         self.run.stop()
         self.peaks.stop()
         self.calibrating.stop()

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_diffmap.scan.sums import warm_up
 from napari_diffmap.viewer.session import unwrap
+from napari_diffmap.widgets.bridge import spare_the_collector
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.map_dock import MapDock
@@ -127,6 +128,8 @@ def arrange(viewer: Any, scan_dock: QDockWidget | None = None) -> Workbench:
     scan.raise_()
     window.resizeDocks([pattern, scan], [_PATTERN, _TABS], Qt.Orientation.Vertical)
     window.resizeDocks([pattern], [_RIGHT], Qt.Orientation.Horizontal)
+    bench.desk.prepare()
+    spare_the_collector()
     return bench
 
 
