@@ -74,7 +74,8 @@ class Desk:
         self.pattern.model.bind_key(CANCEL_KEY, self._stop_drawing, overwrite=True)
         self.pattern.others.append(self.detectors.make)
         # A new scan empties the canvas; the detectors come back with its pattern.
-        self.pattern.loaded.connect(self.detectors.draw)
+        self.pattern.emptied.connect(self.detectors.end)
+        self.pattern.loaded.connect(self.detectors.begin)
 
     def _nudge(self, dy: int, dx: int) -> Any:
         def nudge(_viewer: Any) -> None:

@@ -63,20 +63,24 @@ class DetectorLayer:
         self.model = model
         self.layer: Shapes | None = None
         self._outlines: list[Outline] = []
-        self._drawing = False
+        self._drawing = self._there = False
         self._own_change = False
         session.detectors_changed.connect(self.draw)
         session.detector_moved.connect(self._on_moved)
-        session.scan_changed.connect(self._on_scan)
         model.mouse_drag_callbacks.append(self._on_drag)
         model.mouse_move_callbacks.append(self._on_hover)
 
     # ------------------------------------------------------------- drawing
-    def _on_scan(self) -> None:
+    def end(self) -> None:
         """Nothing is drawn until the next pattern is there."""
-        self._drawing = False
+        self._drawing = self._there = False
         if self.layer is not None:
             show_layer(self.layer, False)
+
+    def begin(self) -> None:
+        """The canvas shows the scan's pattern: its detectors can be drawn."""
+        self._there = True
+        self.draw()
 
     def _on_moved(self, _key: int) -> None:
         self.draw()
@@ -88,6 +92,12 @@ class DetectorLayer:
         self._outlines = []
         active = self.model.layers.selection.active
         self.layer = self.model.add_shapes(name="detectors", ndim=2, opacity=1.0)
+        # The first shapes and words cost napari far more than those that follow.
+        square = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
+        kinds = ["ellipse", "rectangle", "polygon"]
+        self.layer.add([square] * len(kinds), shape_type=kinds)
+        self._name(self.layer, ["", "", ""], ["", "", ""], ["#FFFFFF"] * len(kinds))
+        self.layer.data = []
         self.layer.mode = "pan_zoom"
         self.layer.events.data.connect(self._on_data)
         self.model.layers.selection.active = active
@@ -95,7 +105,7 @@ class DetectorLayer:
     def draw(self) -> None:
         """Show the session's detectors, in place; before there is a pattern, nothing."""
         layer = self.layer
-        if self._drawing or layer is None or self.session.patterns is None:
+        if self._drawing or layer is None or not self._there:
             return
         show_layer(layer, True)
         lines = outlines(self.session.detectors)
@@ -134,7 +144,11 @@ class DetectorLayer:
         layer.edge_color = np.array([_rgba(color) for color in colors])
         layer.face_color = np.array([_rgba(color, 0.0) for color in colors])
         layer.edge_width = widths
-        layer.features = {"name": labels, "part": [line.part for line in lines]}
+        self._name(layer, labels, [line.part for line in lines], colors)
+
+    @staticmethod
+    def _name(layer: Shapes, names: list[str], parts: list[str], colors: list[str]) -> None:
+        layer.features = {"name": names, "part": parts}
         layer.text = {
             "string": "{name}",
             "size": 9,
@@ -147,7 +161,7 @@ class DetectorLayer:
     def start_drawing(self, tool: str) -> None:
         """Let the user draw a detector: ``rectangle``, ``ellipse`` or ``polygon``."""
         layer = self.layer
-        if layer is None or self.session.patterns is None:
+        if layer is None or not self._there:
             return
         self._drawing = True
         layer.current_edge_color = next_color(self.session)

@@ -53,7 +53,8 @@ class PatternLayers:
         The viewer model of the second canvas; one is made when absent.
     """
 
-    #: The pattern layer of a new scan is there.
+    #: Another scan came: nothing is shown any more; and its pattern is there.
+    emptied = Signal()
     loaded = Signal()
 
     def __init__(self, session: Session, runner: Runner, model: ViewerModel | None = None) -> None:
@@ -164,8 +165,9 @@ class PatternLayers:
         for layer in (self.pattern, self.mean):
             if layer is not None:
                 show_layer(layer, False)
-        if self.pattern is not None:
+        if self.pattern is not None and self.session.patterns is None:
             self.pattern.data = np.zeros((1, 1, 2, 2), dtype=np.float32)
+        self.emptied.emit()
 
     def _fill(self, source: PatternSource) -> None:
         """Give the layers the data of a scan."""

@@ -42,6 +42,7 @@ class SpotLayers:
         self.measured: Points | None = None
         self.simulated: Points | None = None
         self._hkl: list[str] = []
+        self._written = False
 
     def prepare(self, model: ViewerModel) -> list[Callable[[], None]]:
         """Steps that make the layers that are not there yet, empty, on a pattern canvas."""
@@ -79,16 +80,22 @@ class SpotLayers:
         self._write(self.simulated)
 
     def _write(self, layer: Points) -> None:
-        if not self.indices or not len(layer.data):
+        if self.indices and self._hkl and len(layer.data):
+            layer.features = {"hkl": self._hkl}
+            layer.text = {
+                "string": "{hkl}",
+                "size": 8,
+                "color": SIMULATED_COLOR,
+                "anchor": "upper_left",
+            }
+            self._written = True
+        else:
+            self._wipe(layer)
+
+    def _wipe(self, layer: Points) -> None:
+        if self._written:
             layer.text = None
-            return
-        layer.features = {"hkl": self._hkl}
-        layer.text = {
-            "string": "{hkl}",
-            "size": 8,
-            "color": SIMULATED_COLOR,
-            "anchor": "upper_left",
-        }
+        self._written = False
 
     def set(
         self,
@@ -104,21 +111,40 @@ class SpotLayers:
         Measured spots are rings, those that no answer explains squares; simulated
         ones are crosses, those that were not measured triangles.
         """
-        if self.measured is None or self.simulated is None:
-            return
-        there = len(self.measured.data) or len(self.simulated.data)
-        if measured is None and simulated is None and not there:
-            return  # napari would draw no spots anew
-        none = np.zeros((0, 2))
-        self.measured.data = none if measured is None else np.asarray(measured, dtype=float)
-        self.simulated.text = None
-        self.simulated.data = none if simulated is None else np.asarray(simulated, dtype=float)
-        _mark(self.measured, MEASURED, UNEXPLAINED, unexplained)
-        _mark(self.simulated, SIMULATED, ABSENT, absent)
+        self.set_measured(measured, unexplained)
+        self.set_simulated(simulated, labels, absent)
+
+    def set_measured(
+        self, spots: NDArray[np.floating] | None, unexplained: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Draw the measured spots alone."""
+        if self.measured is not None and _give(self.measured, spots):
+            _mark(self.measured, MEASURED, UNEXPLAINED, unexplained)
+
+    def set_simulated(
+        self,
+        spots: NDArray[np.floating] | None,
+        labels: list[str] | None = None,
+        absent: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Draw the simulated spots alone."""
+        layer = self.simulated
         # The strongest come first; more words than these cover the pattern.
         self._hkl = [text if i < _LABELLED else "" for i, text in enumerate(labels or [])]
-        if self._hkl:
-            self._write(self.simulated)
+        if layer is None:
+            return
+        self._wipe(layer)
+        if _give(layer, spots):
+            _mark(layer, SIMULATED, ABSENT, absent)
+            self._write(layer)
+
+
+def _give(layer: Points, spots: NDArray[np.floating] | None) -> bool:
+    """Give a layer its spots; whether there is anything to draw."""
+    data = np.zeros((0, 2)) if spots is None else np.asarray(spots, dtype=float)
+    if len(data) or len(layer.data):  # napari would draw no spots anew
+        layer.data = data
+    return bool(len(data))
 
 
 def points(
@@ -138,8 +164,6 @@ def points(
 
 def _mark(layer: Points, plain: str, other: str, which: NDArray[np.bool_] | None) -> None:
     """Give some points of a layer another symbol: what is told differs in shape."""
-    if not len(layer.data):
-        return
     flags = np.zeros(len(layer.data), dtype=bool) if which is None else which
     layer.symbol = np.where(flags, other, plain)
     if other == ABSENT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 #: A running pass is ended for a newer request only when it takes longer than
 #: this: shorter ones finish, so that the image follows the mouse.
 _PATIENCE = 1.0
+#: What is to happen in a turn of its own comes after so many ms: with none, Qt would do it
+#: before it looks at the mouse.
+_TURN = 1
 
 
 def one_line(error: BaseException) -> str:
@@ -86,6 +90,10 @@ class _Request:
     received: bool = False
 
 
+#: Slot, request, whom to call, with what, and whether it is the last word.
+_Message = tuple[str, _Request, Callable[[Any], None], Any, bool]
+
+
 class LatestRunner(QObject):
     """Runs the newest request of every slot in a thread (see `viewer.runner.Runner`)."""
 
@@ -98,7 +106,8 @@ class LatestRunner(QObject):
         self._waiting: dict[str, _Request] = {}
         self._steps = 0
         self._closed = False
-        self._posted.connect(self._receive)
+        self._posted.connect(self._queue)
+        self._mail: deque[_Message] = deque()
 
     @property
     def busy(self) -> bool:
@@ -147,7 +156,7 @@ class LatestRunner(QObject):
 
     def _next(self, steps: Sequence[Callable[[], None]]) -> None:
         if steps and not self._closed:
-            QTimer.singleShot(0, lambda: self._step(steps))
+            QTimer.singleShot(_TURN, lambda: self._step(steps))
 
     def _step(self, steps: Sequence[Callable[[], None]]) -> None:
         if self._closed:
@@ -193,7 +202,21 @@ class LatestRunner(QObject):
             self._posted.emit(request.last)
 
     @Slot(object)
-    def _receive(self, message: tuple[str, _Request, Callable[[Any], None], Any, bool]) -> None:
+    def _queue(self, message: _Message) -> None:
+        """Results that come together are handed over in turns: the window may answer between."""
+        self._mail.append(message)
+        if len(self._mail) == 1:
+            QTimer.singleShot(0, self._deliver)
+
+    def _deliver(self) -> None:
+        try:
+            self._receive(self._mail[0])
+        finally:
+            self._mail.popleft()
+            if self._mail:
+                QTimer.singleShot(_TURN, self._deliver)
+
+    def _receive(self, message: _Message) -> None:
         slot, request, call, value, last = message
         # Handed over already where the window waited for it; parts of it come too late then.
         if self._closed or request.received:

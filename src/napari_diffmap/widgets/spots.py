@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -128,21 +129,26 @@ class SpotOverlay:
             return _describe(scan, found, phases, method, y, x, trial, rank, scores=scores)
 
         def done(shown: _Shown) -> None:
+            self.runner.one_by_one([partial(unless_gone, step) for step in self._steps(shown)])
+
+        def unless_gone(step: Callable[[], None]) -> None:
             if self.trial is not trial or (rank, scores) != (self.rank, self._scores):
                 return
             if session.position == (y, x) and session.region is None and session.map is found:
-                self.looked.emit(shown.facts)
-                self.pattern.spots.set(
-                    shown.measured,
-                    shown.simulated,
-                    shown.labels,
-                    unexplained=shown.unexplained,
-                    absent=shown.absent,
-                )
-                self.answered.emit(shown.text)
-                self.scored.emit(shown.pictures)
+                step()
 
         self.runner.latest("spots", work, done, failed=self._failed)
+
+    def _steps(self, shown: _Shown) -> list[Callable[[], None]]:
+        """What shows the spots: each step costs napari some time, and the mouse comes between."""
+        spots = self.pattern.spots
+        return [
+            lambda: self.answered.emit(shown.text),
+            lambda: spots.set_measured(shown.measured, shown.unexplained),
+            lambda: spots.set_simulated(shown.simulated, shown.labels, shown.absent),
+            lambda: self.looked.emit(shown.facts),
+            lambda: self.scored.emit(shown.pictures),
+        ]
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, DiffmapError | OSError | ValueError | RuntimeError | MemoryError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -14,8 +16,8 @@ from qtpy.QtCore import QObject, Qt, QTimer
 Kind = Literal["ours", "napari layers", "drawing", "other"]
 
 #: The window is asked for a sign of life, and its thread looked at, so often (s).
-_BEAT, _LOOK = 0.005, 0.002
-_OURS = "napari_diffmap/"
+_BEAT, _LOOK = 0.005, 0.004
+_OURS = str(Path(__file__).parents[1]) + os.sep
 #: Functions that draw: what a renderer without a GPU takes is not the program's.
 _DRAWING = (
     ("vispy/", frozenset({"paintGL", "on_draw", "_draw_scene", "flush", "finish"})),
@@ -132,8 +134,8 @@ def _what(frame: FrameType | None) -> tuple[Kind, str]:
         file, name = frame.f_code.co_filename, frame.f_code.co_name
         drawing = drawing or any(part in file and name in names for part, names in _DRAWING)
         layers = layers or any(part in file and name in names for part, names in _LAYERS)
-        if not line and _OURS in file and not file.endswith("widgets/stalls.py"):
-            line = f"{file.rsplit(_OURS, 1)[1]}:{frame.f_lineno} {name}"
+        if not line and file.startswith(_OURS) and file != __file__:
+            line = f"{file.removeprefix(_OURS)}:{frame.f_lineno} {name}"
         frame = frame.f_back
     if drawing:
         return "drawing", line
