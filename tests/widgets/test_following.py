@@ -51,3 +51,43 @@ def test_the_image_grows_with_the_file(
     qtbot.waitUntil(lambda: frames() == 48, timeout=20_000)
     qtbot.waitUntil(lambda: not bench.following.on, timeout=20_000)
     assert not dock.follow_button.isVisible()
+
+
+def test_the_map_grows_with_the_file(
+    qtbot: Any, bench: Workbench, model: Any, tmp_path: Path
+) -> None:
+    from napari_diffmap.crystal import sample
+    from napari_diffmap.crystal.phases import load_phases
+    from napari_diffmap.methods.orientation import OrientationParameters
+
+    counts = sample.simulate_rows(sample.build_truth(), slice(20, 28))[:, 18:30]
+    path = tmp_path / "scan.raw"
+    path.write_bytes(counts[:6].tobytes())
+    dock = ScanDock(model)
+    qtbot.addWidget(dock)
+    dock.show()
+    bench.opening.open(path, shape=counts.shape, dtype=str(counts.dtype), growing=True)
+    qtbot.waitUntil(lambda: bench.following.on and not bench.runner.busy, timeout=20_000)
+    calibration = bench.session.calibration.with_pixel_size(sample.PIXEL_SIZE, "entered")
+    bench.session.set_calibration(calibration.with_voltage(sample.VOLTAGE_KV, "entered"))
+    bench.session.set_phases(load_phases(["LiNiO2", "NiO"]))
+    lines: list[str] = []
+    bench.run.progressed.connect(lambda progress: lines.append(progress.text()))
+    coarse = OrientationParameters(zone_step_deg=8, n_best=1, refine=False)
+    bench.run.start(coarse, follow=bench.following.for_job())
+
+    def mapped() -> int:
+        live = bench.maps._live
+        return 0 if live is None else int((live[..., 3] > 0).sum())
+
+    qtbot.waitUntil(lambda: mapped() == 6 * 12, timeout=60_000)
+    qtbot.waitUntil(lambda: "waiting for frames 72 of 96" in lines[-1], timeout=20_000)
+    with path.open("ab") as file:
+        file.write(counts[6:].tobytes())
+    qtbot.waitUntil(lambda: bench.run.state == "idle", timeout=60_000)
+    assert bench.run.last is not None
+    assert bench.run.last.result.complete
+    truth = sample.build_truth()
+    right = bench.session.map.best_phase_ids == truth.phase_ids[20:28, 18:30]
+    assert right[truth.single[20:28, 18:30]].mean() > 0.9
+    qtbot.waitUntil(lambda: not bench.following.on and not bench.runner.busy, timeout=20_000)

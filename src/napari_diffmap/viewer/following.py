@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,17 @@ class Following:
         self.runner = runner
         self.follower: Follower | None = None
         self._busy = False
+        self._again: Callable[[], Follower] | None = None
         session.scan_changed.connect(self.stop)
 
     @property
     def on(self) -> bool:
         """Whether a scan is followed."""
         return self.follower is not None
+
+    def for_job(self) -> Callable[[], Follower] | None:
+        """What opens the followed scan once more, for a job that looks for frames itself."""
+        return self._again if self.on else None
 
     def possible(self) -> bool:
         """Whether the scan on the desk has frames to come."""
@@ -69,6 +76,7 @@ class Following:
             if self.session.scan is None or self.session.scan.shape != follower.scan.shape:
                 return
             self.follower = follower
+            self._again = partial(Follower, path, **known)
             self.changed.emit(True)
             self._show(follower.there & ~_there(self.session))
 

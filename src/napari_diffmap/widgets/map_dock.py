@@ -267,7 +267,8 @@ class MapDock(QWidget):
         where = self.where.currentText().strip()
         scheduler = None if where in ("", HERE) else where
         try:
-            self.run.start(parameters, resume=resume, scheduler=scheduler)
+            follow = self.bench.following.for_job()
+            self.run.start(parameters, resume=resume, scheduler=scheduler, follow=follow)
         except DiffmapError as error:
             report_error(error)
 

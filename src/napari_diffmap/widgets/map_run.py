@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
     from napari_diffmap.jobs.pipeline import RunResult
     from napari_diffmap.methods.orientation import OrientationParameters
+    from napari_diffmap.scan.open.follow import Follower
 
 State = Literal["idle", "running", "paused", "stopping"]
 #: Tiles are handed to the window at most this often.
@@ -89,6 +91,7 @@ class MapRun:
         *,
         resume: bool = False,
         scheduler: str | None = None,
+        follow: Callable[[], Follower] | None = None,
     ) -> None:
         """Map the session's scan with its phases.
 
@@ -100,6 +103,8 @@ class MapRun:
             Go on with the run that ended early.
         scheduler
             Address of a Dask scheduler whose workers do the work; None: this computer.
+        follow
+            Opens the scan, which is being recorded: its frames are mapped as they come.
 
         Raises
         ------
@@ -134,11 +139,15 @@ class MapRun:
             self._coming = method
             device = resolve_device("auto")
             tiles = _TileMail(worker, method)
+            ready = calibrated(scan)
+            follower = None if follow is None else follow()
+            if follower is not None:
+                follower.scan = follower.scan.with_calibration(ready.calibration)
             with on_cluster(scheduler) as executor:
                 return submit(
                     device,
                     lambda: map_orientations(
-                        calibrated(scan),
+                        ready,
                         method,
                         device=device,
                         control=control,
@@ -147,6 +156,7 @@ class MapRun:
                         reader=reader,
                         before=before,
                         executor=executor,
+                        follower=follower,
                     ),
                 ).result()
 

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_diffmap.scan.scan import AXIS_NAMES, Scan
 from napari_diffmap.viewer.keys import help_text
 from napari_diffmap.viewer.readout import calibration_line, number
+from napari_diffmap.widgets.convert_bar import ConvertBar
 from napari_diffmap.widgets.detector_list import DetectorList
 from napari_diffmap.widgets.dialogs import DialogAsker, ShapeDialog
 from napari_diffmap.widgets.parts import Links, one_line_label, plain_label, tool_button
@@ -53,7 +54,9 @@ class ScanDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(4)
+        self.converting = ConvertBar(self.bench.converting, self.bench.opening)
         layout.addLayout(self._make_top())
+        layout.addWidget(self.converting)
         middle = QGridLayout()
         middle.setColumnStretch(0, 4)
         middle.setColumnStretch(1, 5)
@@ -79,6 +82,7 @@ class ScanDock(QWidget):
                 (self.bench.opening.opened, self._on_opened),
                 (self.bench.following.changed, self._on_following),
                 (self.session.grown, self._on_grown),
+                (self.bench.converting.changed, self._on_converting),
             ],
         )
         self._on_scan()
@@ -98,6 +102,12 @@ class ScanDock(QWidget):
             "Scan shape…", "Lay the patterns out on other rows × columns of scan positions"
         )
         self.shape_button.clicked.connect(self.ask_shape)
+        self.convert_button = tool_button(
+            "Convert…",
+            "Convert for speed: write the scan as .zspy, packed in blocks that serve patterns and\n"
+            "virtual images alike; the file opens in HyperSpy too",
+        )
+        self.convert_button.clicked.connect(self.converting.ask)
         self.follow_button = tool_button(
             "Follow", "The scan is being recorded: show each frame when it has come"
         )
@@ -110,8 +120,8 @@ class ScanDock(QWidget):
             row.addWidget(widget)
         row.addWidget(self.name, 1)
         row.addWidget(self.kind)
-        row.addWidget(self.shape_button)
-        row.addWidget(self.follow_button)
+        for widget in (self.shape_button, self.convert_button, self.follow_button):
+            row.addWidget(widget)
         return row
 
     def _make_left(self) -> QVBoxLayout:
@@ -268,10 +278,15 @@ class ScanDock(QWidget):
         self.calibration.setVisible(bool(calibration_line(self.session)))
         flat = scan is not None and scan.kind in ("4D-STEM", "pattern stack")
         self.shape_button.setEnabled(flat and self.bench.opening.last is not None)
+        self._on_converting()
         self.detectors.setVisible(scan is None or self.session.patterns is not None)
         self._on_region(self.session.region)
         self._on_message()
         self._on_grown()
+
+    def _on_converting(self) -> None:
+        run = self.bench.converting
+        self.convert_button.setEnabled(not run.running and not run.missing())
 
     def _on_message(self, *_: object) -> None:
         """What was said of this scan: the newest lines, all of them in the tooltip."""

@@ -13,6 +13,7 @@ from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.peak_layers import PeakLayers
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import LatestRunner, report
+from napari_diffmap.widgets.convert_run import ConvertRun
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
 from napari_diffmap.widgets.peak_run import PeakRun
@@ -45,6 +46,7 @@ class Workbench:
         self.calibrating = Calibrating(self.session, self.runner)
         self.opening = Opening(self.desk)
         self.following = Following(self.session, self.runner)
+        self.converting = ConvertRun(self.session)
         self.spots = SpotOverlay(
             self.session, self.desk.pattern, self.runner, lambda: self.run.method
         )
@@ -53,7 +55,17 @@ class Workbench:
         self._key = id(viewer)
         sys.setswitchinterval(_SWITCH)
         self.session.message.connect(report)
+        self.session.phases_changed.connect(self._warm_up)
         self._watch_close(viewer)
+
+    def _warm_up(self, *_: object) -> None:
+        """Who has chosen phases will map: import what takes seconds before that."""
+
+        def work(_token: object) -> None:
+            import napari_diffmap.jobs.orient
+            import napari_diffmap.methods.orientation  # noqa: F401
+
+        self.runner.latest("matcher", work, lambda _: None)
 
     def _watch_close(self, viewer: Any) -> None:
         """End threads with the window."""
@@ -70,6 +82,7 @@ class Workbench:
         self.peaks.stop()
         self.calibrating.stop()
         self.following.stop()
+        self.converting.stop()
         self.runner.close()
         self.session.message.disconnect(report)
         self.docks.clear()
