@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
+from napari_diffmap.errors import BadInputError
 from napari_diffmap.scan.detectors import Detector, Disk, virtual_images
 from napari_diffmap.scan.open import open_scan
 from napari_diffmap.scan.open.regions import FileRegion, FrameGrid
-from napari_diffmap.scan.tiles import BlockReader
+from napari_diffmap.scan.tiles import BlockReader, memory_allowed
 
 SHAPE = (5, 7, 12, 40)
 VALUES = np.random.default_rng(3).integers(0, 4000, SHAPE).astype(np.uint16)
@@ -108,3 +109,20 @@ def test_absent_frames_and_jumps_are_not_mapped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         grid.view((slice(0, 5), slice(0, 6))), VALUES.reshape(35, 12, 40)[:30].reshape(5, 6, 12, 40)
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("", 1 << 30), ("4 GB", 4 * 10**9), ("512MiB", 512 << 20), ("0", 0)],
+)
+def test_the_memory_that_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, said: str, expected: int
+) -> None:
+    monkeypatch.setenv("DIFFMAP_MEMORY", said)
+    assert memory_allowed() == expected
+
+
+def test_a_memory_that_is_no_size_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFMAP_MEMORY", "plenty")
+    with pytest.raises(BadInputError, match="DIFFMAP_MEMORY=plenty"):
+        memory_allowed()

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.viewer.desk import Desk
 from napari_diffmap.viewer.display import Stretch
 from napari_diffmap.viewer.pattern_source import PatternSource
 
@@ -78,3 +79,29 @@ def test_a_vanished_file_is_told_and_shown_empty(scan: Scan) -> None:
     source = PatternSource(replace(scan, data=broken), told.append)
     assert np.isnan(source[0, 0]).all()
     assert "no such file" in told[0]
+
+
+def test_slow_patterns_are_read_ahead_of_the_mouse(desk: Desk) -> None:
+    source = desk.pattern.source
+    assert source is not None
+    source.seconds = 0.0
+    assert source.ahead((3, 3), (3, 4)) == []
+    source.seconds = 0.01
+    assert source.ahead((3, 3), (4, 4)) == [(5, 5), (6, 6), (7, 7), (8, 8)]
+    assert source.ahead((3, 8), (3, 7))[-1] == (3, 3)
+    # The edge of the scan, a jump, no move.
+    assert source.ahead((3, 7), (3, 8)) == [(3, 9)]
+    assert source.ahead((3, 0), (3, 9)) == []
+    assert source.ahead((3, 3), (3, 3)) == []
+
+
+def test_what_is_ahead_is_in_memory_when_the_mouse_comes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = desk.pattern.source
+    assert source is not None
+    monkeypatch.setattr("napari_diffmap.viewer.pattern_source._SLOW", 0.0)
+    desk.session.set_position(5, 2)
+    desk.session.set_position(5, 3)
+    assert all(source.loaded(5, x) for x in (4, 5, 6, 7))
+    assert not source.loaded(5, 8)

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
+from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from napari_diffmap.errors import RunError
+from napari_diffmap.errors import BadInputError, RunError
 from napari_diffmap.scan.scan import Scan
 
 #: Default size of a decoded block; large enough to hide per-block overhead,
 #: small enough that a handful fit any laptop.
 BLOCK_BYTES = 64 << 20
+
+
+#: Decoded patterns that may stay in memory, so that a dragged detector is fast; and what
+#: the user may say instead.
+KEEP_BYTES, MEMORY_VARIABLE = 1 << 30, "DIFFMAP_MEMORY"
+
+
+def memory_allowed() -> int:
+    """Bytes of patterns that a window may keep: ``DIFFMAP_MEMORY`` (such as ``4 GB``), or 1 GiB.
+
+    Raises
+    ------
+    BadInputError
+        If the variable holds no size.
+    """
+    said = os.environ.get(MEMORY_VARIABLE, "").strip()
+    if not said:
+        return KEEP_BYTES
+    try:
+        return max(int(parse_bytes(said)), 0)
+    except ValueError as error:
+        raise BadInputError(
+            f"{MEMORY_VARIABLE}={said} is no size: say how much, such as 4 GB"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +174,7 @@ class BlockReader:
     """
 
     def __init__(
-        self, scan: Scan, *, keep_bytes: int = 1 << 30, max_bytes: int = BLOCK_BYTES
+        self, scan: Scan, *, keep_bytes: int = KEEP_BYTES, max_bytes: int = BLOCK_BYTES
     ) -> None:
         self.scan = scan
         self.blocks = plan_blocks(scan, max_bytes)

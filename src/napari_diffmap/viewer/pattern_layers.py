@@ -286,11 +286,28 @@ class PatternLayers:
 
         self.runner.latest("pattern", work, done, failed=self._failed, patience=_PATIENCE)
 
+    def _read_ahead(self, source: PatternSource, before: tuple[int, int]) -> None:
+        """Read what comes next while the mouse moves on."""
+        places = source.ahead(before, self.shown or before)
+        if not places:
+            return
+
+        def work(token: Token) -> None:
+            for place in places:
+                if token.overtaken() or token.cancelled():
+                    return
+                source.frame(*place)
+
+        # What cannot be read is said when it is asked for.
+        self.runner.latest("ahead", work, lambda _: None, failed=lambda _error: None)
+
     def _point(self, y: int, x: int) -> None:
         """Show one position; its pattern is in memory already."""
         if self.pattern is None or self.mean is None or not self.ready:
             return
-        self.shown = (y, x)
+        before, self.shown = self.shown, (y, x)
+        if before is not None and self.source is not None:
+            self._read_ahead(self.source, before)
         if self.session.region is None:
             show_layer(self.mean, False)
             show_layer(self.pattern, True)

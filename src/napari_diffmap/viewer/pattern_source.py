@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
@@ -15,6 +16,9 @@ from napari_diffmap.viewer.display import Stretch, contrast_limits
 
 #: Decoded patterns kept for going back and forth.
 _KEEP_BYTES = 128 << 20
+#: Patterns that take longer (s) are read ahead of the mouse: so many, while it goes from
+#: one position to another no farther away than that.
+_SLOW, _AHEAD, _FAR = 0.002, 4, 4
 
 
 class PatternSource:
@@ -42,6 +46,8 @@ class PatternSource:
         self.stretch = Stretch()
         self.low, self.top = 0.0, 1.0
         self._on_error = on_error
+        #: What the last pattern that was read took.
+        self.seconds = 0.0
         self._frames: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._lock = Lock()
         size = scan.shape[2] * scan.shape[3] * max(scan.dtype.itemsize, 1)
@@ -53,7 +59,9 @@ class PatternSource:
             if (y, x) in self._frames:
                 self._frames.move_to_end((y, x))
                 return self._frames[y, x]
+        start = time.perf_counter()
         frame = self.scan.pattern(y, x)
+        self.seconds = time.perf_counter() - start
         with self._lock:
             self._frames[y, x] = frame
             while len(self._frames) > self._keep:
@@ -71,6 +79,18 @@ class PatternSource:
         """Whether a pattern is in memory already."""
         with self._lock:
             return (y, x) in self._frames
+
+    def ahead(self, before: tuple[int, int], now: tuple[int, int]) -> list[tuple[int, int]]:
+        """Where the mouse goes next if it goes on so, as far as that is not in memory.
+
+        Empty where patterns come so fast that nothing is won.
+        """
+        step = (now[0] - before[0], now[1] - before[1])
+        if self.seconds < _SLOW or not any(step) or max(map(abs, step)) > _FAR:
+            return []
+        ways = [(now[0] + k * step[0], now[1] + k * step[1]) for k in range(1, _AHEAD + 1)]
+        inside = [(y, x) for y, x in ways if 0 <= y < self.shape[0] and 0 <= x < self.shape[1]]
+        return [place for place in inside if not self.loaded(*place)]
 
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
         index = index if isinstance(index, tuple) else (index,)

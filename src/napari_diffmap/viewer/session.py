@@ -22,15 +22,12 @@ from napari_diffmap.scan.calibration_file import from_record, merged
 from napari_diffmap.scan.detectors import Detector
 from napari_diffmap.scan.peaks import PeakTable
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.scan.tiles import BlockReader
+from napari_diffmap.scan.tiles import KEEP_BYTES, BlockReader, memory_allowed
 from napari_diffmap.viewer.views import as_patterns
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.maps import OrientationMap
-
-#: Decoded patterns that may stay in memory so that a dragged detector is fast.
-KEEP_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -151,9 +148,15 @@ class Session:
     def _set_patterns(self) -> None:
         scan = self.scan
         self.patterns = as_patterns(scan, self.plane or 0) if scan is not None else None
-        self.reader = (
-            BlockReader(self.patterns, keep_bytes=KEEP_BYTES) if self.patterns is not None else None
-        )
+        if self.patterns is None:
+            self.reader = None
+            return
+        try:
+            keep = memory_allowed()
+        except BadInputError as error:
+            keep = KEEP_BYTES
+            self.message.emit(str(error))
+        self.reader = BlockReader(self.patterns, keep_bytes=keep)
 
     @property
     def grid(self) -> tuple[int, int]:
