@@ -90,7 +90,6 @@ class ConvertRun:
             errored=self._on_errored,
             finished=self._on_finished,
             progressed=self.progressed.emit,
-            description="convert for speed",
         )
 
     def stop(self) -> None:

@@ -170,7 +170,6 @@ class MapRun:
             finished=self._on_finished,
             progressed=self._on_progress,
             tile=self._on_tile,
-            description="orientation map",
         )
 
     def _resumed(self, using: tuple[Any, ...]) -> RunResult:

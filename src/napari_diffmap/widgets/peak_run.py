@@ -149,7 +149,6 @@ class PeakRun:
             errored=report_error,
             finished=self._on_finished,
             progressed=self._on_progress,
-            description="peak registration",
         )
 
     def stop(self) -> None:
