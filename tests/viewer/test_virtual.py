@@ -31,6 +31,7 @@ class HeldRunner:
         failed: Any = None,
         partial: Any = None,
         patience: float = 0.0,
+        at_once: bool = False,
     ) -> None:
         self.requests.append((work, done, failed, partial))
 

@@ -195,17 +195,49 @@ def test_what_comes_soon_is_handed_over_before_the_call_returns(
     qtbot: Any, runner: LatestRunner
 ) -> None:
     seen: list[Any] = []
-
-    def work(token: Token) -> str:
-        token.report("part")
-        return "soon"
-
-    runner.latest("a", work, seen.append, partial=seen.append, patience=20.0)
+    runner.latest("a", lambda _t: "soon", seen.append, patience=20.0)
     assert seen == ["soon"]
     runner.latest("b", lambda _t: "later", seen.append)
     qtbot.waitUntil(lambda: not runner.busy, timeout=5000)
-    # Neither a second time nor its parts afterwards.
+    # Not a second time afterwards.
     assert seen == ["soon", "later"]
+
+
+def test_a_first_part_is_handed_over_before_the_call_returns(
+    qtbot: Any, runner: LatestRunner
+) -> None:
+    go, seen = threading.Event(), []
+
+    def work(token: Token) -> str:
+        token.report("coarse")
+        go.wait(20)
+        token.report("finer")
+        return "whole"
+
+    runner.latest("a", work, seen.append, partial=seen.append, patience=20.0)
+    assert seen == ["coarse"]
+    go.set()
+    qtbot.waitUntil(lambda: not runner.busy, timeout=5000)
+    assert seen == ["coarse", "finer", "whole"]
+
+
+def test_what_is_asked_at_once_does_not_wait_for_what_runs(
+    qtbot: Any, runner: LatestRunner
+) -> None:
+    go, seen, told = threading.Event(), [], []
+
+    def slow(token: Token) -> str:
+        go.wait(20)
+        told.append(token.cancelled())
+        return "old"
+
+    runner.latest("a", slow, seen.append)
+    runner.latest("a", lambda _t: "new", seen.append, patience=20.0, at_once=True)
+    assert seen == ["new"]
+    go.set()
+    qtbot.waitUntil(lambda: bool(told) and not runner.busy, timeout=5000)
+    qtbot.wait(20)
+    assert (seen, told) == (["new"], [True])
 
 
 def test_the_window_waits_no_longer_than_its_patience(qtbot: Any, runner: LatestRunner) -> None:

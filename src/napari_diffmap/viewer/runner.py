@@ -62,11 +62,13 @@ class Runner(Protocol):
         failed: Callable[[Exception], None] | None = None,
         partial: Callable[[Any], None] | None = None,
         patience: float = 0.0,
+        at_once: bool = False,
     ) -> None:
         """Run `work`; call `done` with its result unless a newer request came.
 
-        The caller waits at most `patience` seconds: what is done by then is handed over
-        before this returns.
+        The caller waits at most `patience` seconds: what is done by then, or its first part,
+        is handed over before this returns.  With `at_once`, what runs in the slot is ended
+        and not waited for.
         """
 
     def cancel(self, slot: str) -> None:
@@ -88,9 +90,10 @@ class ImmediateRunner:
         failed: Callable[[Exception], None] | None = None,
         partial: Callable[[Any], None] | None = None,
         patience: float = 0.0,
+        at_once: bool = False,
     ) -> None:
         """Run `work` now."""
-        del slot, patience
+        del slot, patience, at_once
         try:
             result = work(Token(partial))
         except Exception as error:  # whatever failed belongs to the caller's handler

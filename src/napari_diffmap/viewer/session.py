@@ -22,7 +22,7 @@ from napari_diffmap.scan.calibration_file import from_record, merged
 from napari_diffmap.scan.detectors import Detector
 from napari_diffmap.scan.peaks import PeakTable
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.scan.tiles import KEEP_BYTES, BlockReader, memory_allowed
+from napari_diffmap.scan.tiles import BLOCK_BYTES, KEEP_BYTES, BlockReader, memory_allowed
 from napari_diffmap.viewer.views import as_patterns
 
 if TYPE_CHECKING:
@@ -156,7 +156,9 @@ class Session:
         except BadInputError as error:
             keep = KEEP_BYTES
             self.message.emit(str(error))
-        self.reader = BlockReader(self.patterns, keep_bytes=keep)
+        # What no memory holds is read in small blocks: after each the mouse is heard.
+        most = BLOCK_BYTES if self.patterns.nbytes <= keep else BLOCK_BYTES // 8
+        self.reader = BlockReader(self.patterns, keep_bytes=keep, max_bytes=most)
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -24,6 +24,9 @@ _QUICK_BYTES = 32 << 20
 #: The window waits so long for an image of a scan in memory: else it would come back only
 #: after both canvases are drawn, and be made slowly beside that.
 _PATIENCE = 0.03
+#: A coarse image of a scan that no memory holds takes so long, and the window waits so long
+#: for it.
+_PREVIEW, _PREVIEW_PATIENCE = 0.02, 0.07
 
 SLOT = "virtual images"
 
@@ -115,12 +118,8 @@ class VirtualImages:
             chosen = [detector for _, detector in stale]
             quick = reader.resident or scan.nbytes <= _QUICK_BYTES
             if not quick:
-                token.report((0, preview_images(scan, chosen)))
+                token.report((0, preview_images(scan, chosen, _PREVIEW)))
             last = time.perf_counter()
-
-            def cancelled() -> bool:
-                # A preview was shown: a long pass gives way to what the mouse asks for now.
-                return token.cancelled() or (not quick and token.overtaken())
 
             def on_tile(_number: int, tile: Tile, images: list[NDArray[np.float32]]) -> None:
                 nonlocal last
@@ -128,7 +127,9 @@ class VirtualImages:
                     last = time.perf_counter()
                     token.report((tile.rows.stop, [image.copy() for image in images]))
 
-            return virtual_images(scan, chosen, reader=reader, cancelled=cancelled, on_tile=on_tile)
+            return virtual_images(
+                scan, chosen, reader=reader, cancelled=token.cancelled, on_tile=on_tile
+            )
 
         self.runner.latest(
             SLOT,
@@ -136,7 +137,9 @@ class VirtualImages:
             lambda images: self._show(stale, images, age),
             failed=self._failed,
             partial=lambda part: self._show_partial(stale, part),
-            patience=_PATIENCE if reader.resident else 0.0,
+            patience=_PATIENCE if reader.resident else _PREVIEW_PATIENCE,
+            # A coarse image is there before a long pass has ended.
+            at_once=not reader.resident and scan.nbytes > _QUICK_BYTES,
         )
 
     def _show(

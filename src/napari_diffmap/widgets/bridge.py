@@ -86,7 +86,12 @@ class _Request:
     token: Token
     started: float = 0.0
     ended: Event = field(default_factory=Event)
+    #: Something came: a partial result or the end.
+    ready: Event = field(default_factory=Event)
+    first: Any = None
     last: Any = None
+    #: What was handed over last, and whether that was the end.
+    taken: Any = None
     received: bool = False
 
 
@@ -123,6 +128,7 @@ class LatestRunner(QObject):
         failed: Callable[[Exception], None] | None = None,
         partial: Callable[[Any], None] | None = None,
         patience: float = 0.0,
+        at_once: bool = False,
     ) -> None:
         """Run `work` in a thread; a newer request of the slot replaces a waiting one."""
         if self._closed:
@@ -131,16 +137,19 @@ class LatestRunner(QObject):
         if partial is not None:
             request.token = Token(lambda value: self._post(slot, request, partial, value))
         running = self._running.get(slot)
-        if running is None:
-            self._start(slot, request)
-            # Waiting here leaves the interpreter to the work.
-            if patience and request.ended.wait(patience):
-                self._receive(request.last)
-            return
-        self._waiting[slot] = request
-        running.token.overtake()
-        if time.perf_counter() - running.started > _PATIENCE:
+        if running is not None and at_once:
             running.token.cancel()
+            self._waiting.pop(slot, None)
+        elif running is not None:
+            self._waiting[slot] = request
+            running.token.overtake()
+            if time.perf_counter() - running.started > _PATIENCE:
+                running.token.cancel()
+            return
+        self._start(slot, request)
+        # Waiting here leaves the interpreter to the work.
+        if patience and request.ready.wait(patience):
+            self._receive(request.last if request.ended.is_set() else request.first)
 
     def cancel(self, slot: str) -> None:
         """Drop what waits in a slot and end what runs there; its result is not delivered."""
@@ -192,12 +201,17 @@ class LatestRunner(QObject):
 
     def _post(self, slot: str, request: _Request, call: Callable[[Any], None], value: Any) -> None:
         """Deliver a partial result (called from the thread of the work)."""
+        message = (slot, request, call, value, False)
+        if request.first is None:
+            request.first = message
+            request.ready.set()
         if not self._closed:
-            self._posted.emit((slot, request, call, value, False))
+            self._posted.emit(message)
 
     def _end(self, slot: str, request: _Request, call: Callable[[Any], None], value: Any) -> None:
         request.last = (slot, request, call, value, True)
         request.ended.set()
+        request.ready.set()
         if not self._closed:
             self._posted.emit(request.last)
 
@@ -219,9 +233,9 @@ class LatestRunner(QObject):
     def _receive(self, message: _Message) -> None:
         slot, request, call, value, last = message
         # Handed over already where the window waited for it; parts of it come too late then.
-        if self._closed or request.received:
+        if self._closed or request.received or message is request.taken:
             return
-        request.received = last
+        request.received, request.taken = last, message
         if last and self._running.get(slot) is request:
             del self._running[slot]
             waiting = self._waiting.pop(slot, None)
