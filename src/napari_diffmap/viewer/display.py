@@ -60,6 +60,10 @@ class Stretch:
         return low_shown, top_shown
 
 
+#: So many values tell the percentiles well enough.
+_SAMPLE = 1 << 17
+
+
 def contrast_limits(
     values: NDArray[Any], low: float = 0.5, high: float = 99.5
 ) -> tuple[float, float]:
@@ -67,8 +71,8 @@ def contrast_limits(
     flat = np.asarray(values).ravel()
     if flat.dtype.kind == "b":
         flat = flat.astype(np.uint8)
-    if flat.size > 1 << 20:
-        flat = flat[:: flat.size // (1 << 20) + 1]
+    if flat.size > _SAMPLE:
+        flat = flat[:: flat.size // _SAMPLE + 1]
     finite = flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
     if not finite.size:
         return 0.0, 1.0
