@@ -14,8 +14,9 @@ lint: .venv/.ready
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate napari-diffmap
 
+# A process a core, and in each a thread: threads that wait for each other would take the cores.
 unit: .venv/.ready
-	scripts/with-display $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 scripts/with-display $(BIN)/python -m pytest -n auto --dist worksteal
 
 docs: .venv/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group docs

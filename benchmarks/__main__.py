@@ -11,11 +11,12 @@ from benchmarks import (
     cluster,
     dynamical_sets,
     large_files,
+    scaling,
     virtual,
     window,
 )
 
-MODULES = (virtual, large_files, window, cluster, bundled_sample, accuracy, dynamical_sets)
+MODULES = (virtual, scaling, large_files, window, cluster, bundled_sample, accuracy, dynamical_sets)
 
 
 def main() -> None:

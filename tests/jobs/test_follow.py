@@ -206,3 +206,11 @@ def test_without_the_scan_shape_it_says_what_is_missing(tmp_path: Path) -> None:
     folder.add(5)
     with pytest.raises(ScanFileError, match="scan shape"):
         Follower(folder.path, kind="pattern stack")
+
+
+def test_a_file_that_grows_is_not_called_cut(tmp_path: Path) -> None:
+    raw = Raw(tmp_path)
+    raw.add(46)
+    assert Follower(raw.path, **raw.options).scan.warnings == ()
+    known = open_scan(raw.path, **raw.options)
+    assert any("the file is cut: 46 of 48" in line for line in known.warnings)

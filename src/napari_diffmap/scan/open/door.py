@@ -49,6 +49,10 @@ def _reader(name: str) -> Reader:
     return reader
 
 
+#: What is no news of a file that is being recorded.
+_CUT = ("the file is cut", "the last frame is cut")
+
+
 def open_scan(
     path: str | Path,
     *,
@@ -104,7 +108,10 @@ def open_scan(
     with _in_words(source), caught() as lines:
         offers = _offers(source, request)
         scan = build(_choose(source, offers, request).load(), request)
-    return replace(scan, warnings=tuple(dict.fromkeys((*scan.warnings, *lines))))
+    told = dict.fromkeys((*scan.warnings, *lines))
+    if growing:
+        told = {line: None for line in told if not line.startswith(_CUT)}
+    return replace(scan, warnings=tuple(told))
 
 
 def list_datasets(path: str | Path) -> list[Candidate]:
