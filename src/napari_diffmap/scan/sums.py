@@ -84,6 +84,9 @@ def sums(
         return out
     where, flat = addresses_of(patterns), out.reshape(-1, 2)
     threads = max(1, min(os.cpu_count() or 1, len(where) // _SHARE))
+    if threads == 1:  # not worth waiting for a thread that may be at something else
+        _sum_part(where, chosen, patterns.dtype, flat)
+        return out
     cuts = np.linspace(0, len(where), threads + 1).astype(int)
     jobs = [
         _pool().submit(_sum_part, where[a:b], chosen, patterns.dtype, flat[a:b])
