@@ -399,3 +399,20 @@ def test_many_phases_have_their_keys_beside_the_legend(
         right = label.mapTo(view, QPoint(label.pixmap().width(), 0)).x()
         assert right <= view.legend.mapTo(view, QPoint(0, 0)).x(), name
     assert "Au 25.0 %" in view.legend.text()
+
+
+@pytest.mark.parametrize("make", [ScanDock, MapDock, PeaksDock, KeyView, CalibrateDock])
+def test_what_is_told_to_a_dock_that_is_gone_is_not_heard(
+    qtbot: Any, bench: Workbench, model: ViewerModel, scan: Scan, make: Callable[[Any], QWidget]
+) -> None:
+    """A window that is closed while a map is made takes its docks along before the last word."""
+    from napari_diffmap.jobs.control import Progress
+
+    dock = make(model)
+    with qtbot.waitSignal(dock.destroyed, timeout=5000):
+        dock.deleteLater()
+    bench.run.progressed.emit(Progress(1, 2, 1.0))
+    bench.run.state_changed.emit("running")
+    bench.converting.changed.emit()
+    bench.session.set_scan(scan)
+    bench.session.set_calibration(scan.calibration.with_center((3, 4), "entered"))
