@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from napari_diffmap.errors import BadInputError
+from napari_diffmap.scan import tiles
 from napari_diffmap.scan.detectors import Detector, Disk, virtual_images
 from napari_diffmap.scan.open import open_scan
 from napari_diffmap.scan.open.regions import FileRegion, FrameGrid
@@ -126,3 +127,24 @@ def test_a_memory_that_is_no_size_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("DIFFMAP_MEMORY", "plenty")
     with pytest.raises(BadInputError, match="DIFFMAP_MEMORY=plenty"):
         memory_allowed()
+
+
+def test_a_block_that_two_passes_read_at_once_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that was ended may still be reading while the next begins."""
+    path = tmp_path / "scan.npy"
+    np.save(path, np.ones((4, 4, 8, 8), dtype=np.uint16))
+    scan = open_scan(path, kind="4D-STEM")
+    reader = BlockReader(scan, keep_bytes=scan.nbytes, max_bytes=scan.nbytes // 2)
+    read = tiles.read_tile
+
+    def read_twice(*where: Any) -> Any:
+        monkeypatch.setattr(tiles, "read_tile", read)
+        reader.read(0)
+        return read(*where)
+
+    monkeypatch.setattr(tiles, "read_tile", read_twice)
+    reader.read(0)
+    list(reader)
+    assert reader.resident

@@ -13,6 +13,7 @@ from napari_diffmap.maps.colors import ipf_colors
 from napari_diffmap.viewer.desk import Desk
 from napari_diffmap.viewer.map_layers import BASES, MapLayers
 from napari_diffmap.viewer.map_pictures import part_map, tile_picture
+from napari_diffmap.viewer.runner import ImmediateRunner
 
 SHAPE = (12, 10)
 #: Left half phase 0, right half phase 1; the top of the left half is turned by 8°.
@@ -243,3 +244,44 @@ def test_a_run_that_starts_while_a_map_is_being_shown_ends_the_showing(
 def test_no_map_no_layers(desk: Desk, found: OrientationMap, viewer: ViewerModel) -> None:
     desk.session.set_map(None)
     assert [layer.name for layer in viewer.layers] == ["BF", "position"]
+
+
+def test_layers_on_their_way_out_leave_their_names(
+    desk: Desk, found: OrientationMap, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    """Removal takes turns; the next map does not wait for them."""
+    names = sorted(layer.name for layer in viewer.layers)
+    held: list[Any] = []
+    layers.runner = HeldTurns(held)
+    layers.clear()
+    assert held
+    layers.runner = desk.runner
+    desk.session.set_map(two_grains())
+    for step in held:
+        step()
+    assert sorted(layer.name for layer in viewer.layers) == names
+
+
+class HeldTurns(ImmediateRunner):
+    """Keeps steps for later."""
+
+    def __init__(self, held: list[Any]) -> None:
+        self.held = held
+
+    def one_by_one(self, steps: Any) -> None:
+        self.held += steps
+
+
+def test_a_map_that_starts_anew_leaves_nothing_of_the_last(
+    desk: Desk, found: OrientationMap, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    before = {name: viewer.layers[name] for name in ("score", "phases", "high-angle boundaries")}
+    assert before["score"].data.any()
+    layers.begin()
+    assert not viewer.layers["score"].data.any()
+    assert not viewer.layers["phases"].data.any()
+    assert len(viewer.layers["phase boundary"].data) == 0
+    desk.session.set_map(two_grains())
+    assert all(viewer.layers[name] == layer for name, layer in before.items())
+    assert viewer.layers["score"].data.any()
+    assert len(viewer.layers["phase boundary"].data) > 0

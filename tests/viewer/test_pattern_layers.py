@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.desk import Desk
 from napari_diffmap.viewer.display import Stretch
-from napari_diffmap.viewer.pattern_layers import whole_bar
+from napari_diffmap.viewer.pattern_layers import PatternLayers, whole_bar
+from napari_diffmap.viewer.runner import ImmediateRunner
+from napari_diffmap.viewer.session import Session
 
 LAYERS = ["pattern", "mean of region", "measured spots", "simulated spots", "direct beam"]
 
@@ -172,3 +174,34 @@ def test_what_fits_and_what_does_not_differ_in_shape(desk: Desk) -> None:
     assert layers.simulated.face_color[0, 3] == 1
     layers.set(None, None)
     assert not len(layers.simulated.data)
+
+
+class HeldTurns(ImmediateRunner):
+    """Keeps steps until they are asked for: another event may come between two."""
+
+    def __init__(self) -> None:
+        self.turns: list[Callable[[], None]] = []
+
+    def one_by_one(self, steps: Sequence[Callable[[], None]]) -> None:
+        self.turns += steps
+
+    def take(self) -> None:
+        while self.turns:
+            self.turns.pop(0)()
+
+
+def test_a_calibration_that_comes_while_layers_are_placed_is_kept(
+    make_scan: Callable[..., Scan],
+) -> None:
+    """The direct beam is measured while the layers are being made."""
+    session, runner = Session(), HeldTurns()
+    layers = PatternLayers(session, runner)
+    session.set_scan(make_scan())
+    while layers.beam is None or not layers.ready or len(runner.turns) > 3:
+        runner.turns.pop(0)()
+    center = (11.0, 23.0)
+    session.set_calibration(session.calibration.with_center(center, "measured"))
+    runner.take()
+    for layer in layers.model.layers:
+        place = (0, 0, *center) if layer.ndim == 4 else center
+        assert np.allclose(layer.data_to_world(place)[-2:], 0, atol=1e-9), layer.name

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,7 @@ class BlockReader:
         self._keep_bytes = keep_bytes
         self._kept: dict[int, Tile] = {}
         self._kept_bytes = 0
+        self._lock = Lock()
 
     @property
     def resident(self) -> bool:
@@ -199,9 +201,12 @@ class BlockReader:
         if kept is not None:
             return kept
         tile = read_tile(self.scan, *self.blocks[index])
-        if self._kept_bytes + tile.patterns.nbytes <= self._keep_bytes:
-            self._kept[index] = tile
-            self._kept_bytes += tile.patterns.nbytes
+        # A pass that was ended may still be reading the same block.
+        with self._lock:
+            fits = self._kept_bytes + tile.patterns.nbytes <= self._keep_bytes
+            if index not in self._kept and fits:
+                self._kept[index] = tile
+                self._kept_bytes += tile.patterns.nbytes
         return tile
 
     def __iter__(self) -> Iterator[Tile]:

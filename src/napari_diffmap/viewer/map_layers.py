@@ -85,6 +85,7 @@ class MapLayers:
         self.boundaries: Boundaries | None = None
         self.low, self.high = 2.0, 15.0
         self._layers: dict[str, Layer] = {}
+        self._leaving: list[Layer] = []
         self._live: NDArray[np.uint8] | None = None
         self._pictures: MapPictures | None = None
         session.map_changed.connect(self._on_map)
@@ -107,6 +108,7 @@ class MapLayers:
         self._layers.clear()
         for layer in layers:
             show_layer(layer, False)
+        self._leaving += layers
         self.runner.one_by_one([partial(self._remove, layer) for layer in layers])
 
     def _forget(self) -> None:
@@ -115,6 +117,7 @@ class MapLayers:
 
     def _remove(self, layer: Layer) -> None:
         viewer = self._viewer()
+        self._leaving = [other for other in self._leaving if other is not layer]
         if viewer is not None and layer in viewer.layers:
             viewer.layers.remove(layer)
 
@@ -171,7 +174,11 @@ class MapLayers:
         self._live = None
         self._pictures = pictures
         self.boundaries = pictures.lines.boundaries
-        steps = [*self._makers(pictures).values(), self._all_shown]
+        makers = self._makers(pictures)
+        # What this map does not tell, e.g. a number of crystals, is not left from the last one.
+        old = [self._layers.pop(name) for name in list(self._layers) if name not in makers]
+        steps = [*(partial(self._remove, layer) for layer in old), *makers.values()]
+        steps.append(self._all_shown)
         self.runner.one_by_one([self._unless_gone(pictures.found, step) for step in steps])
 
     def _makers(self, pictures: MapPictures) -> dict[str, Callable[[], None]]:
@@ -339,6 +346,9 @@ class MapLayers:
         return geometry(sample_grid(scan))
 
     def _common(self, name: str) -> dict[str, Any]:
+        # Two layers of a name cannot be: one that is on its way out goes now.
+        for layer in [layer for layer in self._leaving if layer.name == name]:
+            self._remove(layer)
         return {
             "name": name,
             "metadata": {METADATA_KEY: {"schema": 1, "role": f"map: {name}"}},

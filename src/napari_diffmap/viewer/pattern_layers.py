@@ -27,7 +27,7 @@ from napari_diffmap.viewer.views import (
 )
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Points
+    from napari.layers import Image, Layer, Points
 
 BEAM_COLOR = "#F0E442"
 #: Patterns looked at for black and white levels.
@@ -202,20 +202,28 @@ class PatternLayers:
 
     def _placing(self) -> list[Callable[[], None]]:
         """Steps of `place`: units of all at once, at whose disagreement napari warns; the rest."""
-        scan, patterns = self.session.scan, self.session.patterns
-        if scan is None or patterns is None or not self.ready:
+        if self.session.patterns is None or not self.ready:
             return []
-        detector = detector_grid(patterns)
-        flat = geometry(detector)
-        full = geometry((*sample_grid(scan), *detector))
-        where = [(layer, full if layer == self.pattern else flat) for layer in self.model.layers]
 
         def units() -> None:
-            for layer, there in where:
-                place_layer(layer, {"units": there["units"]})
+            for layer in self.model.layers:
+                place_layer(layer, {"units": self._where(layer)["units"]})
 
-        each = [partial(place_layer, layer, there) for layer, there in where]
+        def rest(layer: Layer) -> None:
+            # Asked for in its own turn: the calibration may have changed since.
+            if self.ready:
+                place_layer(layer, self._where(layer))
+
+        each = [partial(rest, layer) for layer in self.model.layers]
         return [units, *each, self._placed]
+
+    def _where(self, layer: Layer) -> dict[str, Any]:
+        """Where a layer of the canvas lies with the calibration as it is now."""
+        scan, patterns = self.session.scan, self.session.patterns
+        assert scan is not None
+        assert patterns is not None
+        detector = detector_grid(patterns)
+        return geometry((*sample_grid(scan), *detector) if layer == self.pattern else detector)
 
     def _placed(self) -> None:
         patterns = self.session.patterns

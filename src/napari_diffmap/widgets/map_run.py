@@ -61,7 +61,7 @@ class MapRun:
         self._scan: object = None
         self._coming: Any = None
         self._used: tuple[Any, ...] = ()
-        self._doing = ""
+        self._mapping = False
         session.scan_changed.connect(self._on_scan)
 
     # --------------------------------------------------------------- asking
@@ -216,10 +216,10 @@ class MapRun:
         self.stop()
 
     def _on_progress(self, progress: Progress) -> None:
-        if progress.message != self._doing:
+        if progress.message == "mapping" and not self._mapping:
             # The matcher's libraries are imported by now.
-            self._doing = progress.message
             spare_the_collector()
+        self._mapping = progress.message == "mapping"
         self.progressed.emit(progress)
 
     def _on_tile(self, pictures: list[TilePicture]) -> None:
