@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.virtual --peer NAME=PYTHON …`` with NAME ``libertem py4DSTEM pyxem dask``
 and the interpreter of an environment that holds it (or DIFFMAP_PEERS="NAME=PYTHON …"); pyxem and
-dask run in this project's own where none is named.  Programs take turns, each in a process of
+dask run in this project's own where none is named.  Where torch sees a GPU, the same sums there
+are a column of their own.  Programs take turns, each in a process of
 its own; medians of what each needs for the whole image, its first time left out.
 """
 
@@ -25,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_diffmap.models.device import best_device
+from napari_diffmap.models.device_tiles import on_device
 from napari_diffmap.scan.detectors import Annulus, Detector, Polygon, Response, Shape, tile_image
 from napari_diffmap.scan.masks import blocks_of
 from napari_diffmap.scan.tiles import Tile
@@ -112,20 +115,21 @@ def table(named: Sequence[str] | None = None) -> str:
     lines = []
     with _peers(named, data) as peers, ThreadPoolExecutor(os.cpu_count()) as pool:
         names = [peer.name for peer in peers]
-        lines.append(
-            "| detector | this package | share of the bandwidth | " + " | ".join(names) + " |"
-        )
-        lines.append("| --- " * (3 + len(names)) + "|")
+        on_gpu = on_device(tile, "cuda") if best_device() == "cuda" else None
+        heads = ["detector", "this package", "share of the bandwidth"]
+        heads += ["this package, GPU"] * (on_gpu is not None) + names
+        lines.append("| " + " | ".join(heads) + " |")
+        lines.append("| --- " * len(heads) + "|")
         for name, shape, responses, asked in CASES:
             what = "com" if len(responses) > 1 else "sum"
             ours: list[float] = []
+            gpu: list[float] = []
             whole: list[float] = []
             theirs: dict[str, list[float]] = {peer.name: [] for peer in peers}
             for _ in range(ROUNDS):
-                start = time.perf_counter()
-                for response in responses:
-                    tile_image(tile, Detector("d", shape, response))
-                ours.append(time.perf_counter() - start)
+                ours.append(_seconds(tile, shape, responses))
+                if on_gpu is not None:
+                    gpu.append(_seconds(on_gpu, shape, responses))
                 whole.append(_read_all(data, pool))
                 for peer in peers:
                     seconds = peer.seconds(asked, what)
@@ -135,6 +139,9 @@ def table(named: Sequence[str] | None = None) -> str:
             touched = blocks_of(shape.mask((SIZE, SIZE)), 2, 2 * SIZE).touched * SIZE**2
             share = len(responses) * touched / mine / (data.nbytes / once)
             cells = [f"{_speed(data, mine)}", f"{share:.0%} of {data.nbytes / once / 1e9:.0f} GB/s"]
+            if gpu:
+                other = statistics.median(gpu[1:])
+                cells.append(f"{_speed(data, other)}, {other / mine:.2f} ×")
             for seconds_of in theirs.values():
                 if not seconds_of:
                     cells.append("–")
@@ -145,8 +152,16 @@ def table(named: Sequence[str] | None = None) -> str:
     return "\n".join(lines)
 
 
+def _seconds(tile: Tile, shape: Shape, responses: Sequence[Response]) -> float:
+    start = time.perf_counter()
+    for response in responses:
+        tile_image(tile, Detector("d", shape, response))
+    return time.perf_counter() - start
+
+
 def _speed(data: NDArray[Any], seconds: float) -> str:
-    return f"{1e3 * seconds:.0f} ms ({data.nbytes / seconds / 1e9:.1f} GB/s)"
+    digits = 0 if seconds > 0.01 else 1
+    return f"{1e3 * seconds:.{digits}f} ms ({data.nbytes / seconds / 1e9:.1f} GB/s)"
 
 
 if __name__ == "__main__":

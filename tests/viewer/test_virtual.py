@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import CancelledError, RunError
+from napari_diffmap.models.device import DEVICE_VARIABLE
+from napari_diffmap.models.device_tiles import DeviceTile
 from napari_diffmap.scan.detectors import Annulus, Detector, Disk, Rectangle
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.runner import ImmediateRunner, Token, Work
@@ -151,3 +153,31 @@ def test_boolean_patterns_are_counted(make_scan: Callable[..., Scan]) -> None:
     session.set_scan(make_scan(hits))
     (key,) = session.add_detectors([Detector("a", Disk(18, 22, 5))])
     assert np.array_equal(virtual.images[key], brute_force(hits, 18, 22, 0, 5))
+
+
+def test_a_scan_in_memory_goes_to_the_gpu(
+    scan: Scan, counts: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried with torch's processor in the place of a GPU: it takes the same way."""
+    monkeypatch.setattr("napari_diffmap.viewer.virtual.device_for_sums", lambda: "cpu")
+    session = Session()
+    virtual = VirtualImages(session, ImmediateRunner())
+    session.set_scan(scan)
+    (key,) = session.add_detectors([Detector("BF", Disk(18, 22, 5))])
+    assert session.reader is not None
+    assert all(isinstance(tile, DeviceTile) for tile in session.reader)
+    session.change_detector(key, Detector("ADF", Annulus(18, 22, 3, 9)))
+    assert np.array_equal(virtual.images[key], brute_force(counts, 18, 22, 3, 9))
+
+
+def test_a_gpu_that_is_not_there_is_said_once(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEVICE_VARIABLE, "cuda:77")
+    session, said = Session(), []
+    virtual = VirtualImages(session, ImmediateRunner())
+    session.message.connect(said.append)
+    session.set_scan(scan)
+    (key,) = session.add_detectors([Detector("BF", Disk(18, 22, 5))])
+    session.change_detector(key, Detector("BF", Disk(18, 22, 6)))
+    assert len(said) == 1
+    assert "cuda:77" in said[0]
+    assert key in virtual.images

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import lru_cache
 
 from napari_diffmap.errors import BadInputError
+
+#: Which device virtual detectors use.
+DEVICE_VARIABLE = "DIFFMAP_DEVICE"
 
 
 @lru_cache(maxsize=1)
@@ -53,3 +58,22 @@ def device_label(name: str) -> str:
         return f"{name} ({torch.cuda.get_device_name(torch.device(name))})"
     threads = torch.get_num_threads()
     return f"cpu ({threads} thread{'' if threads == 1 else 's'})"
+
+
+def device_for_sums() -> str | None:
+    """The GPU that virtual detectors may use, or None: they stay on the processor.
+
+    ``DIFFMAP_DEVICE`` (``cpu``, ``cuda`` or ``cuda:N``) says which.  Without it a GPU is used
+    once a model has loaded torch: to load it takes seconds in which no window answers, more
+    than the sums ever save.
+
+    Raises
+    ------
+    BadInputError
+        If ``DIFFMAP_DEVICE`` names a device that is not there.
+    """
+    said = os.environ.get(DEVICE_VARIABLE, "").strip()
+    if said == "cpu" or (said in ("", "auto") and "torch" not in sys.modules):
+        return None
+    device = resolve_device(said or "auto")
+    return device if device.startswith("cuda") else None

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, CancelledError
-from napari_diffmap.scan.masks import MaskBlocks, blocks_of
+from napari_diffmap.scan.masks import WeightedMask
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.scan.sums import sums
 from napari_diffmap.scan.tiles import BlockReader, Tile
 
 #: ``com_*`` is the centre of mass inside the shape relative to the shape's
@@ -199,23 +198,17 @@ class _Prepared:
 
     Attributes
     ----------
-    first, second
-        ``(ky, kx)`` weights of the pixels in both sums; None where all weigh 1, or without one.
+    sums
+        What to sum of each pattern.
     weight
         Sum of the weights of its pixels.
     shift
         How far the zero of the second weights lies from the detector's centre, pixels.
     """
 
-    mask: NDArray[np.bool_]
-    first: NDArray[np.float32] | None
-    second: NDArray[np.float32] | None
+    sums: WeightedMask
     weight: float
     shift: float
-
-    def blocks(self, shape: tuple[int, int], itemsize: int, row_bytes: int) -> MaskBlocks:
-        """What to sum; see `sums`."""
-        return _blocks(self, shape[1], itemsize, row_bytes)
 
 
 @lru_cache(maxsize=64)
@@ -224,7 +217,7 @@ def _prepared(shape: Shape, response: Response, detector_shape: tuple[int, int])
     first = shape.values if isinstance(shape, Weights) else None
     weight = float(mask.sum() if first is None else first.sum(dtype=np.float64))
     if response in ("sum", "mean"):
-        return _Prepared(mask, first, None, weight, 0.0)
+        return _Prepared(WeightedMask(mask, first), weight, 0.0)
     axis = 0 if response.endswith("_y") else 1
     center = shape.center[axis]
     place = np.arange(detector_shape[axis], dtype=np.float64)
@@ -236,18 +229,7 @@ def _prepared(shape: Shape, response: Response, detector_shape: tuple[int, int])
     second = np.broadcast_to(line[:, None] if axis == 0 else line, detector_shape)
     if first is not None:
         second = second * first
-    return _Prepared(mask, first, second.astype(np.float32), weight, shift)
-
-
-@lru_cache(maxsize=64)
-def _blocks(prepared: _Prepared, width: int, itemsize: int, row_bytes: int) -> MaskBlocks:
-    """Patterns narrower than a block are filled up to its width, and so is the mask."""
-    short = ((0, 0), (0, width - prepared.mask.shape[1]))
-    first, second = (
-        None if weights is None else np.pad(weights, short)
-        for weights in (prepared.first, prepared.second)
-    )
-    return blocks_of(np.pad(prepared.mask, short), itemsize, row_bytes, first=first, second=second)
+    return _Prepared(WeightedMask(mask, first, second.astype(np.float32)), weight, shift)
 
 
 def tile_image(tile: Tile, detector: Detector) -> NDArray[np.float32]:
@@ -258,7 +240,7 @@ def tile_image(tile: Tile, detector: Detector) -> NDArray[np.float32]:
     """
     ky, kx = tile.patterns.shape[-2:]
     prepared = _prepared(detector.shape, detector.response, (ky, kx))
-    both = sums(tile.patterns, prepared.blocks)
+    both = tile.sums(prepared.sums)
     with np.errstate(divide="ignore", invalid="ignore"):
         if detector.response == "sum":
             image = both[..., 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,36 @@ def blocks_of(
         first=chosen(first),
         second=chosen(second),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedMask:
+    """What is summed of a pattern: some pixels, with up to two weights each.
+
+    Attributes
+    ----------
+    mask
+        ``(ky, kx)``; True where a pixel counts.
+    first, second
+        ``(ky, kx)`` weights of the pixels in both sums; None where all weigh 1, or without a
+        second sum.
+    """
+
+    mask: NDArray[np.bool_]
+    first: NDArray[np.float32] | None = None
+    second: NDArray[np.float32] | None = None
+
+    def blocks(self, shape: tuple[int, int], itemsize: int, row_bytes: int) -> MaskBlocks:
+        """What to sum of patterns as they lie in memory; see `sums.sums`."""
+        return _blocks(self, shape[1], itemsize, row_bytes)
+
+
+@lru_cache(maxsize=64)
+def _blocks(weighted: WeightedMask, width: int, itemsize: int, row_bytes: int) -> MaskBlocks:
+    """Patterns narrower than a block are filled up to its width, and so is the mask."""
+    short = ((0, 0), (0, width - weighted.mask.shape[1]))
+    first, second = (
+        None if weights is None else np.pad(weights, short)
+        for weights in (weighted.first, weighted.second)
+    )
+    return blocks_of(np.pad(weighted.mask, short), itemsize, row_bytes, first=first, second=second)

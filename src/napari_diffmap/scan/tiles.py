@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise, product
 from threading import Lock
@@ -14,7 +15,9 @@ from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, RunError
+from napari_diffmap.scan.masks import WeightedMask
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.scan.sums import sums
 
 #: Default size of a decoded block; large enough to hide per-block overhead,
 #: small enough that a handful fit any laptop.
@@ -68,6 +71,10 @@ class Tile:
     def shape(self) -> tuple[int, int]:
         """Scan positions ``(ny, nx)``."""
         return self.missing.shape[0], self.missing.shape[1]
+
+    def sums(self, weighted: WeightedMask) -> NDArray[np.float64]:
+        """Both sums of every pattern, ``(ny, nx, 2)``; see `sums.sums`."""
+        return sums(self.patterns, weighted.blocks)
 
     def split(self, max_patterns: int) -> Iterator[Tile]:
         """Smaller tiles of at most `max_patterns` patterns (views, no copy)."""
@@ -188,6 +195,13 @@ class BlockReader:
     def resident(self) -> bool:
         """Whether the whole scan is decoded in memory."""
         return len(self._kept) == len(self.blocks)
+
+    def with_kept(self, made: Callable[[Tile], Tile]) -> BlockReader:
+        """The same reader with other tiles in the place of those it keeps."""
+        other = copy(self)
+        other._lock = Lock()
+        other._kept = {index: made(tile) for index, tile in sorted(self._kept.items())}
+        return other
 
     def read(self, index: int) -> Tile:
         """One block.

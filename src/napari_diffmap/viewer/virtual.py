@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import CancelledError, DiffmapError
+from napari_diffmap.models.device import device_for_sums
+from napari_diffmap.models.device_tiles import reader_on
 from napari_diffmap.scan.detectors import Detector, virtual_images
 from napari_diffmap.scan.preview import preview_images
-from napari_diffmap.scan.tiles import Tile
+from napari_diffmap.scan.tiles import BlockReader, Tile
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 
@@ -28,7 +30,7 @@ _PATIENCE = 0.03
 #: for it.
 _PREVIEW, _PREVIEW_PATIENCE = 0.02, 0.07
 
-SLOT = "virtual images"
+SLOT, GPU_SLOT = "virtual images", "patterns to the GPU"
 
 
 class VirtualImages:
@@ -48,6 +50,7 @@ class VirtualImages:
         self.images: dict[int, NDArray[np.float32]] = {}
         self._made_with: dict[int, Detector] = {}
         self._age = 0
+        self._offered: BlockReader | None = None
         session.grown.connect(self._on_grown)
         session.scan_changed.connect(self._on_scan)
         session.detectors_changed.connect(self.update)
@@ -154,6 +157,30 @@ class VirtualImages:
         if age != self._age:  # frames came while it was made
             self._made_with.clear()
             self.update()
+        self._offer_gpu()
+
+    def _offer_gpu(self) -> None:
+        """Copy a scan that memory holds to the GPU, once, for the detectors that come."""
+        session, reader = self.session, self.session.reader
+        if reader is None or reader is self._offered or not reader.resident:
+            return
+        try:
+            device = device_for_sums()
+        except DiffmapError as error:
+            self._offered = reader
+            self._failed(error)
+            return
+        if device is None:
+            return
+        self._offered = reader
+
+        def done(on_gpu: BlockReader) -> None:
+            if session.reader is reader:
+                session.reader = self._offered = on_gpu
+
+        self.runner.latest(
+            GPU_SLOT, lambda _token: reader_on(reader, device), done, failed=self._failed
+        )
 
     def _show_partial(self, stale: list[tuple[int, Detector]], part: Any) -> None:
         """Fill in what is there; the rest keeps showing the last position."""
