@@ -13,7 +13,8 @@ from napari_diffmap.maps import OrientationMap, Provenance
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.detectors import Detector, Disk
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.viewer.session import Session, calibration_of, per_viewer, unwrap
+from napari_diffmap.viewer.reopen import calibration_of
+from napari_diffmap.viewer.session import Session, per_viewer, unwrap
 
 
 @pytest.fixture

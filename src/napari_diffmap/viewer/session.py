@@ -6,7 +6,6 @@ The session holds state and tells who listens; it knows no layer and no widget.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_diffmap.errors import BadInputError, CalibrationError
+from napari_diffmap.errors import BadInputError
 from napari_diffmap.scan.calibration import Calibration
-from napari_diffmap.scan.calibration_file import from_record, merged
 from napari_diffmap.scan.detectors import Detector
 from napari_diffmap.scan.peaks import PeakTable
 from napari_diffmap.scan.scan import Scan
@@ -28,6 +26,7 @@ from napari_diffmap.viewer.views import as_patterns
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps.corrections import Corrections
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,11 @@ class Session:
         One detector changed its shape or response.
     calibration_changed(calibration), phases_changed(), map_changed(map), peaks_changed(peaks)
         As they say.
+    edited(change)
+        The map or a label map was corrected at some pixels, in place; see
+        `maps.corrections.Change`.
+    labels_changed(name)
+        A label map was added, named or coloured.
     message(text)
         One line for the user; kept in `notes` until another scan is open.
     """
@@ -85,6 +89,8 @@ class Session:
     phases_changed = Signal()
     map_changed = Signal(object)
     peaks_changed = Signal(object)
+    edited = Signal(object)
+    labels_changed = Signal(str)
     message = Signal(str)
 
     def __init__(self) -> None:
@@ -99,7 +105,7 @@ class Session:
         self.selected: int | None = None
         self.in_colors = False
         self.phases: tuple[CrystalPhase, ...] = ()
-        self.map: OrientationMap | None = None
+        self.corrections: Corrections | None = None
         self.notes: tuple[str, ...] = ()
         self._keys = count(1)
         self.message.connect(self._note)
@@ -116,7 +122,7 @@ class Session:
         self.beam_radius = None
         self.detectors = ()
         self.selected = None
-        self.map = None
+        self.corrections = None
         self.notes = ()
         self.scan_changed.emit(scan)
         self.map_changed.emit(None)
@@ -330,51 +336,36 @@ class Session:
         self.phases = tuple(phases)
         self.phases_changed.emit()
 
-    def set_map(self, orientation_map: OrientationMap | None) -> None:
-        """Show another orientation map.
+    @property
+    def map(self) -> OrientationMap | None:
+        """The map as it is corrected, changed in place by every edit."""
+        return None if self.corrections is None else self.corrections.map
+
+    @property
+    def answer(self) -> OrientationMap | None:
+        """The map as a method found it."""
+        return None if self.corrections is None else self.corrections.answer
+
+    def set_map(self, found: OrientationMap | Corrections | None) -> None:
+        """Show another orientation map, or one with its corrections.
 
         Raises
         ------
         BadInputError
             If it is not of this scan's shape.
         """
-        other = orientation_map is not None and orientation_map.shape != self.grid
-        if orientation_map is not None and self.scan is not None and other:
-            rows, columns = orientation_map.shape
+        from napari_diffmap.maps.corrections import Corrections
+
+        if found is not None and not isinstance(found, Corrections):
+            found = Corrections(found)
+        if found is not None and self.scan is not None and found.map.shape != self.grid:
+            rows, columns = found.map.shape
             raise BadInputError(
                 f"the map has {rows} × {columns} positions, the scan {self.grid[0]} ×"
                 f" {self.grid[1]}: open the scan with scan shape {rows},{columns}, or another map"
             )
-        self.map = orientation_map
-        self.map_changed.emit(orientation_map)
-
-
-def calibration_of(found: OrientationMap, calibration: Calibration) -> Calibration:
-    """A scan's calibration with what a map of it was made with, where the map says so.
-
-    Parameters
-    ----------
-    found
-        A map whose provenance holds the values used.
-    calibration
-        Of the scan as it was opened.
-    """
-    used: dict[str, Any] = (found.provenance.parameters or {}).get("used") or {}
-    if isinstance(used.get("calibration"), dict):
-        with suppress(CalibrationError):
-            calibration = merged(calibration, from_record(used["calibration"], "the map"))
-            used = {**used, "beam_plane": None}
-    voltage, size, plane = (used.get(name) for name in ("voltage_kv", "pixel_size", "beam_plane"))
-    if voltage and voltage != calibration.voltage_kv:
-        calibration = calibration.with_voltage(float(voltage), "entered")
-    if size and size != calibration.pixel_size:
-        calibration = calibration.with_pixel_size(float(size), "entered")
-    if plane:
-        # The beam in the middle of the scan.
-        middle = [(n - 1) / 2 for n in found.shape]
-        cy, cx = (a + b * middle[0] + c * middle[1] for a, b, c in zip(*plane, strict=True))
-        calibration = calibration.with_center((float(cy), float(cx)), "measured")
-    return calibration
+        self.corrections = found
+        self.map_changed.emit(self.map)
 
 
 _SESSIONS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()

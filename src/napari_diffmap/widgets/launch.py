@@ -153,7 +153,7 @@ class _Outcome:
 
 def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
     """Show the map of an earlier run, its phases and calibration, as soon as its scan is open."""
-    from napari_diffmap.viewer.session import calibration_of
+    from napari_diffmap.viewer.reopen import calibration_of
     from napari_diffmap.widgets.bridge import report_error
 
     def load(_scan: object) -> None:

@@ -249,7 +249,7 @@ class MapRun:
         """Nothing was mapped: show the map that was there before, if any."""
         self.layers.clear()
         if self.session.map is not None:
-            self.session.set_map(self.session.map)
+            self.session.set_map(self.session.corrections)
 
     def _on_errored(self, error: Exception) -> None:
         report_error(error)

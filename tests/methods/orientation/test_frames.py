@@ -24,7 +24,7 @@ from napari_diffmap.methods.orientation.frames import in_detector_frame, in_scan
 from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.calibration_file import from_record
-from napari_diffmap.viewer.session import calibration_of
+from napari_diffmap.viewer.reopen import calibration_of
 
 PHASE = "NiO"
 

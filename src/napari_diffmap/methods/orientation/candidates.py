@@ -227,10 +227,25 @@ class CandidateSearch:
         height = (peaks.intensity / top).clamp_min(0) ** power
         return torch.where(peaks.intensity > 0, height, 0.0)
 
-    def candidates(self, peaks: PeakBatch) -> tuple[Candidates, SpotMap]:
-        """Candidates of a batch, climbed to the spots; and the lookup of its spots."""
+    def _spot_map(self, peaks: PeakBatch) -> tuple[Tensor, SpotMap]:
+        """Heights of the spots of a batch, and their lookup."""
         amplitude = peaks.trust * self.amplitudes(peaks, self.settings.intensity_power)
-        spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
+        reach = 2.4 * self.widths[1]
+        return amplitude, build_spot_map(peaks, amplitude, self.settings.q_max, reach=reach)
+
+    def candidates(
+        self, peaks: PeakBatch, only: Sequence[int] | None = None
+    ) -> tuple[Candidates, SpotMap]:
+        """Candidates of a batch, climbed to the spots; and the lookup of its spots.
+
+        Parameters
+        ----------
+        peaks
+            Spots of a batch of patterns.
+        only
+            Phases that are tried, by number; all when left out.
+        """
+        amplitude, spots = self._spot_map(peaks)
         spectra = peak_spectra(
             self.grid,
             torch.hypot(peaks.kx, peaks.ky),
@@ -239,8 +254,57 @@ class CandidateSearch:
             self._table,
         )
         norm = torch.sqrt(spots.norm2)
-        pool = Candidates.pooled([self._coarse(i, spectra, norm) for i in range(len(self.phases))])
-        return self._refined(pool, spots), spots
+        tried = range(len(self.phases)) if only is None else only
+        pool = Candidates.pooled([self._coarse(i, spectra, norm) for i in tried])
+        return self._refined(pool, spots, tried), spots
+
+    def from_starts(
+        self, peaks: PeakBatch, matrices: Tensor, phase: Tensor
+    ) -> tuple[Candidates, SpotMap]:
+        """One candidate a pattern, climbed from a given orientation.
+
+        Parameters
+        ----------
+        peaks
+            Spots of a batch of patterns.
+        matrices
+            ``(b, 3, 3)`` crystal → laboratory; any of the symmetric variants.
+        phase
+            ``(b,)`` number of the phase of each.
+        """
+        _, spots = self._spot_map(peaks)
+        variants = torch.empty_like(matrices)
+        source = torch.zeros_like(phase)
+        lists: dict[int, Tensor] = {}
+        for i in phase.unique().tolist():
+            mine, held = phase == i, self.phases[i]
+            variants[mine], zone, mirrored = _nearest_zone(held, matrices[mine])
+            seen = held.seen[zone]
+            lists[i] = torch.where(mirrored[:, None], held.partner[seen], seen)
+            source[mine] = held.source + 2 * zone + mirrored.long()
+        width = max(seen.shape[1] for seen in lists.values())
+        g = matrices.new_zeros((len(phase), 1, width, 3))
+        height = matrices.new_zeros((len(phase), 1, width))
+        sigma = torch.ones_like(height)
+        number = torch.zeros(height.shape, dtype=torch.long, device=height.device)
+        for i, seen in lists.items():
+            mine, model, n = phase == i, self.phases[i].model, seen.shape[1]
+            g[mine, 0, :n], height[mine, 0, :n] = model.g[seen], model.height[seen]
+            sigma[mine, 0, :n], number[mine, 0, :n] = model.sigma[seen], seen
+        pool = Candidates(
+            variants[:, None],
+            phase[:, None],
+            g,
+            height,
+            sigma,
+            number,
+            torch.zeros_like(height[..., 0]),
+            source[:, None],
+        )
+        if self.settings.refine:
+            pool = climb(self.optics, pool, spots, self.widths[1], _STEPS[0])
+            pool = climb(self.optics, pool, spots, self.widths[2], _STEPS[1])
+        return pool, spots
 
     def _coarse(self, number: int, spectra: Tensor, norm: Tensor) -> Candidates:
         """Best zone axes of one phase, each with its half turn about the beam."""
@@ -271,7 +335,7 @@ class CandidateSearch:
         source = phase.source + 2 * zone + mirrored.long()
         return replace(pool, source=torch.cat((source, source), dim=1))
 
-    def _refined(self, pool: Candidates, spots: SpotMap) -> Candidates:
+    def _refined(self, pool: Candidates, spots: SpotMap, phases: Sequence[int]) -> Candidates:
         """Climb in two stages; what ran into one another goes between them."""
         if not self.settings.refine:
             return pool
@@ -280,7 +344,7 @@ class CandidateSearch:
             torch.where(pool.phase == i, score, -1.0)
             .topk(min(_REFINED, 2 * _COARSE), dim=1)
             .indices
-            for i in range(len(self.phases))
+            for i in phases
         ]
         pool = pool.take(torch.cat(best, dim=1))
         pool = climb(self.optics, pool, spots, self.widths[1], _STEPS[0])
@@ -311,10 +375,9 @@ class CandidateSearch:
 
     def zone_scores(self, peaks: PeakBatch) -> list[tuple[NDArray[np.float64], Tensor]]:
         """Zone axes ``(n, 3)`` of each phase, and how well each fits at best, ``(b, n)``."""
-        amplitude = peaks.trust * self.amplitudes(peaks, self.settings.intensity_power)
+        amplitude, spots = self._spot_map(peaks)
         q, theta = torch.hypot(peaks.kx, peaks.ky), torch.atan2(peaks.ky, peaks.kx)
         spectra = peak_spectra(self.grid, q, theta, amplitude, self._table)
-        spots = build_spot_map(peaks, amplitude, self.settings.q_max, reach=2.4 * self.widths[1])
         norm, width = torch.sqrt(spots.norm2), self.widths[0]
         found = []
         for phase in self.phases:
@@ -323,3 +386,31 @@ class CandidateSearch:
             )
             found.append((phase.library.zones, coarse.score.amax(dim=2)))
         return found
+
+
+def _nearest_zone(phase: PhaseSearch, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each orientation the symmetric variant whose beam lies nearest to a template's.
+
+    Returns
+    -------
+    matrices : Tensor
+        ``(b, 3, 3)`` crystal → laboratory, the variant.
+    zone, mirrored : Tensor
+        ``(b,)`` number of the template, and whether it is its mirror copy: the beam runs
+        against its zone axis then.
+    """
+    zones = torch.as_tensor(phase.library.zones, dtype=torch.float32, device=matrices.device)
+    zones = zones / torch.linalg.vector_norm(zones, dim=1, keepdim=True)
+    beams = torch.einsum("mij,bj->bmi", phase.operators, matrices[:, 2])
+    shape, found = beams.shape[:2], []
+    for part in torch.split(beams.reshape(-1, 3), 4096):
+        along = part @ zones.T
+        found.append(along.abs().max(dim=1))
+    near = torch.cat([one.values for one in found]).reshape(shape)
+    zone = torch.cat([one.indices for one in found]).reshape(shape)
+    variant = near.argmax(dim=1, keepdim=True)
+    zone = zone.gather(1, variant)[:, 0]
+    operator = phase.operators[variant[:, 0]]
+    beam = torch.einsum("bij,bj->bi", operator, matrices[:, 2])
+    against = (beam * zones[zone]).sum(dim=1) < 0
+    return matrices @ operator.transpose(-1, -2), zone, against

@@ -115,11 +115,19 @@ class OrientationSearch(CandidateSearch):
             odds.append(likelihood.climb(pool.matrices, pool.source, measured, tilts)[1].amax(1))
         return float(torch.cat(odds).mean())
 
-    def match(self, peaks: PeakBatch, n_best: int) -> Answers:
-        """The n best distinct answers of every pattern of a batch."""
-        pool, spots = self.candidates(peaks)
+    def match(self, peaks: PeakBatch, n_best: int, only: Sequence[int] | None = None) -> Answers:
+        """The n best distinct answers of every pattern of a batch, of some phases or of all."""
+        pool, spots = self.candidates(peaks, only)
         measured = self._likelihood.measured(peaks, spots, self._places)
         return self._ranked(self._weighed(self._likelihood, pool, measured), measured, n_best)
+
+    def refined(self, peaks: PeakBatch, matrices: Tensor, phase: Tensor) -> Answers:
+        """The answer that each pattern has near a given orientation; see `from_starts`."""
+        pool, spots = self.from_starts(peaks, matrices, phase)
+        measured = self._likelihood.measured(peaks, spots, self._places)
+        tilts = (*COARSE_TILTS[1:], *self._likelihood.fine_tilts) if self.settings.refine else ()
+        pool = pool.moved(*self._likelihood.climb(pool.matrices, pool.source, measured, tilts))
+        return self._ranked(pool, measured, 1)
 
     @property
     def _places(self) -> Places:
