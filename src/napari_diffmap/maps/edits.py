@@ -153,6 +153,16 @@ def snapshot(found: OrientationMap) -> OrientationMap:
     return mine
 
 
+def part_of(found: OrientationMap, pixels: NDArray[np.int64]) -> OrientationMap:
+    """Some pixels of a map, copied, as a map of one row."""
+    part = copy(found)
+    for name in _ARRAYS:
+        object.__setattr__(part, name, _flat(getattr(found, name))[pixels][None])
+    extra = {name: _flat(values)[pixels][None] for name, values in found.extra.items()}
+    object.__setattr__(part, "extra", extra)
+    return part
+
+
 def restore(mine: OrientationMap, answer: OrientationMap, pixels: NDArray[np.int64]) -> None:
     """Put the answer back at some pixels of an `editable` map."""
     for name in _ARRAYS:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,10 @@ from psygnal import Signal
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries, BoundaryStyle
 from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
+from napari_diffmap.maps.edited import EDITED_COLORS, EDITED_NAMES
+from napari_diffmap.maps.edits import EDITED
 from napari_diffmap.viewer.display import contrast_limits
+from napari_diffmap.viewer.layer_stack import LayerStack
 from napari_diffmap.viewer.map_pictures import (
     BoundaryLines,
     MapPictures,
@@ -24,9 +26,8 @@ from napari_diffmap.viewer.map_pictures import (
     map_pictures,
 )
 from napari_diffmap.viewer.runner import Runner
-from napari_diffmap.viewer.sample_layers import METADATA_KEY
 from napari_diffmap.viewer.session import Session
-from napari_diffmap.viewer.views import geometry, sample_grid, show_layer
+from napari_diffmap.viewer.views import show_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -49,6 +50,10 @@ BASES: tuple[Base, ...] = (
 _WIDTHS = {"low-angle": 0.14, "vanishes under 180°": 0.2, "high-angle": 0.3, "phase boundary": 0.36}
 AMBIGUITY_LAYER = "ambiguity"
 RESOLVED_LAYER = "resolved by neighbours"
+EDITED_LAYER = "corrected by hand"
+#: Which pixels the next correction is for, or an offer.
+MARK_LAYER = "to be corrected"
+MARK_COLOR = "#FFFFFF"
 
 
 def boundary_layer(name: str) -> str:
@@ -61,12 +66,14 @@ _ORDER = (
     *BASES,
     AMBIGUITY_LAYER,
     RESOLVED_LAYER,
+    EDITED_LAYER,
     *(boundary_layer(style.name) for style in BOUNDARY_TABLE),
+    MARK_LAYER,
 )
 _LINES = frozenset(boundary_layer(style.name) for style in BOUNDARY_TABLE)
 
 
-class MapLayers:
+class MapLayers(LayerStack):
     """The layers of the session's map in the main viewer, updated in place.
 
     Layers are told by name and metadata; one that the user deleted is made
@@ -79,27 +86,16 @@ class MapLayers:
     thresholds_changed = Signal(float, float)
 
     def __init__(self, session: Session, viewer: ViewerModel, runner: Runner) -> None:
-        self.session = session
+        super().__init__(session, viewer, _ORDER)
         self.runner = runner
-        self._viewer = ref(viewer)
         self.boundaries: Boundaries | None = None
         self.low, self.high = 2.0, 15.0
-        self._layers: dict[str, Layer] = {}
-        self._leaving: list[Layer] = []
+        #: Whether the answer is shown as it was, without the corrections.
+        self.shows_answer = False
         self._live: NDArray[np.uint8] | None = None
         self._pictures: MapPictures | None = None
         session.map_changed.connect(self._on_map)
         session.scan_changed.connect(self.clear)
-        viewer.layers.events.removed.connect(self._on_removed)
-
-    def _on_removed(self, event: Any) -> None:
-        for name, layer in list(self._layers.items()):
-            if layer == event.value:
-                del self._layers[name]
-
-    def layer(self, name: str) -> Layer | None:
-        """One of the map's layers, by name."""
-        return self._layers.get(name)
 
     def clear(self) -> None:
         """Remove the layers of the map, one by one: each costs napari a tenth of a second."""
@@ -114,12 +110,6 @@ class MapLayers:
     def _forget(self) -> None:
         self._live = self._pictures = None
         self.boundaries = None
-
-    def _remove(self, layer: Layer) -> None:
-        viewer = self._viewer()
-        self._leaving = [other for other in self._leaving if other is not layer]
-        if viewer is not None and layer in viewer.layers:
-            viewer.layers.remove(layer)
 
     # ------------------------------------------------------------- filling
     def begin(self) -> None:
@@ -155,16 +145,62 @@ class MapLayers:
     def _on_map(self, found: OrientationMap | None) -> None:
         if self._viewer() is None:
             return
+        self.shows_answer = False
         if found is None:
             self.clear()
             return
+        self._draw(found)
+
+    def _draw(self, found: OrientationMap) -> None:
+        """Make the pictures of the map, or of the answer, beside the window and show them."""
         low, high = self.low, self.high
 
         def done(pictures: MapPictures) -> None:
-            if self.session.map is found and self._viewer() is not None:
+            if self._shown() is found and self._viewer() is not None:
                 self.show(pictures)
 
         self.runner.latest("map pictures", lambda _token: map_pictures(found, low, high), done)
+
+    def _shown(self) -> OrientationMap | None:
+        return self.session.answer if self.shows_answer else self.session.map
+
+    # --------------------------------------------------------- corrections
+    def show_answer(self, on: bool) -> None:
+        """Show the answer as it was found, or with its corrections again."""
+        if on == self.shows_answer:
+            return
+        self.shows_answer = on
+        found = self._shown()
+        if found is not None:
+            self._draw(found)
+
+    def put(
+        self, name: str, where: tuple[NDArray[np.int64], NDArray[np.int64]], values: NDArray[Any]
+    ) -> None:
+        """Change some pixels ``(y, x)`` of a layer in place; nothing where it is not shown."""
+        layer = self._layers.get(name)
+        if layer is not None and layer.data.shape[:2] == self.session.grid:
+            layer.data[where] = values
+            layer.refresh(extent=False)
+
+    def mark(self, mask: NDArray[np.bool_] | None) -> None:
+        """Outline some pixels ``(Y, X)``, above everything else; None: none."""
+        layer = self._layers.get(MARK_LAYER)
+        if mask is None:
+            if layer is not None:
+                show_layer(layer, False)
+            return
+        if layer is None or layer.data.shape != mask.shape:
+            names = {"index": [0, 1], "pixels": ["", MARK_LAYER]}
+            self._labels(MARK_LAYER, mask.astype(np.uint8), {1: MARK_COLOR}, names, opacity=0.45)
+        else:
+            np.copyto(layer.data, mask)
+            layer.refresh(extent=False)
+        show_layer(self._layers[MARK_LAYER], True)
+
+    def draw_lines(self) -> None:
+        """Find the grain boundaries anew, beside the window."""
+        self.set_thresholds(self.low, self.high)
 
     def show(self, pictures: MapPictures) -> None:
         """Show a whole map; the eyes of layers that exist already stay as they are.
@@ -176,7 +212,8 @@ class MapLayers:
         self.boundaries = pictures.lines.boundaries
         makers = self._makers(pictures)
         # What this map does not tell, e.g. a number of crystals, is not left from the last one.
-        old = [self._layers.pop(name) for name in list(self._layers) if name not in makers]
+        kept = {*makers, MARK_LAYER}
+        old = [self._layers.pop(name) for name in list(self._layers) if name not in kept]
         steps = [*(partial(self._remove, layer) for layer in old), *makers.values()]
         steps.append(self._all_shown)
         self.runner.one_by_one([self._unless_gone(pictures.found, step) for step in steps])
@@ -189,6 +226,8 @@ class MapLayers:
         reliability = {**grey, "contrast_limits": (0.0, 1.0)}
         counted = {} if crystal_count(found) is None else {"crystals": self._show_crystals}
         chosen = {} if resolved(found) is None else {RESOLVED_LAYER: self._show_resolved}
+        if EDITED in found.extra and found.extra[EDITED].any():
+            chosen[EDITED_LAYER] = self._show_edited
         makers = {
             "IPF-Z": lambda: self._image("IPF-Z", pictures.ipf["z"], rgb=True),
             **self._line_makers(pictures.lines),
@@ -279,6 +318,22 @@ class MapLayers:
             opacity=0.75,
         )
 
+    def _show_edited(self, found: OrientationMap) -> None:
+        self._labels(
+            EDITED_LAYER,
+            found.extra[EDITED].copy(),
+            EDITED_COLORS,
+            {"index": list(EDITED_NAMES), "correction": list(EDITED_NAMES.values())},
+            visible=False,
+            opacity=0.75,
+        )
+
+    def ensure_edited(self, found: OrientationMap) -> None:
+        """Make the layer that tells how pixels were corrected, if there is none yet."""
+        layer = self._layers.get(EDITED_LAYER)
+        if layer is None or layer.data.shape != found.shape:
+            self._show_edited(found)
+
     # ---------------------------------------------------------- boundaries
     def set_thresholds(self, low: float, high: float) -> None:
         """Classify and draw the grain boundaries again.
@@ -288,14 +343,15 @@ class MapLayers:
         low, high
             Degrees: up to `low` is no boundary, up to `high` low-angle.
         """
-        self.low, self.high = low, high
-        self.thresholds_changed.emit(low, high)
-        found = self.session.map
+        if (low, high) != (self.low, self.high):
+            self.low, self.high = low, high
+            self.thresholds_changed.emit(low, high)
+        found = self._shown()
         if found is None:
             return
 
         def done(lines: BoundaryLines) -> None:
-            if self.session.map is found and self._viewer() is not None:
+            if self._shown() is found and self._viewer() is not None:
                 self._show_lines(lines)
 
         self.runner.latest("boundaries", lambda _token: boundary_lines(found, low, high), done)
@@ -337,96 +393,3 @@ class MapLayers:
             layer = self._ensure(name) if visible else self._layers.get(name)
             if layer is not None:
                 show_layer(layer, visible)
-
-    # -------------------------------------------------------------- inside
-    def _place(self) -> dict[str, Any]:
-        scan = self.session.scan
-        if scan is None:
-            return {}
-        return geometry(sample_grid(scan))
-
-    def _common(self, name: str) -> dict[str, Any]:
-        # Two layers of a name cannot be: one that is on its way out goes now.
-        for layer in [layer for layer in self._leaving if layer.name == name]:
-            self._remove(layer)
-        return {
-            "name": name,
-            "metadata": {METADATA_KEY: {"schema": 1, "role": f"map: {name}"}},
-            **self._place(),
-        }
-
-    def _insert(self, name: str, layer: Layer) -> None:
-        """Above the virtual images, in the order of `_ORDER`, below region and position."""
-        viewer = self._viewer()
-        assert viewer is not None
-        self._layers[name] = layer
-        above = [
-            other
-            for other in viewer.layers
-            if other.metadata.get(METADATA_KEY, {}).get("role") in ("position", "region")
-            or any(
-                _ORDER.index(known) > _ORDER.index(name) and other == drawn
-                for known, drawn in self._layers.items()
-            )
-        ]
-        if above:
-            viewer.layers.move(
-                viewer.layers.index(layer), min(viewer.layers.index(other) for other in above)
-            )
-
-    def _image(self, name: str, data: NDArray[Any], **options: Any) -> None:
-        viewer = self._viewer()
-        assert viewer is not None
-        layer = self._layers.get(name)
-        if layer is None:
-            options.setdefault("rgb", False)
-            self._insert(name, viewer.add_image(data, **options, **self._common(name)))
-            return
-        layer.data = data
-        if "contrast_limits" in options:
-            layer.contrast_limits_range = options["contrast_limits"]
-            layer.contrast_limits = options["contrast_limits"]
-
-    def _labels(
-        self,
-        name: str,
-        data: NDArray[np.uint8],
-        colors: dict[int, str],
-        features: dict[str, list[Any]],
-        **options: Any,
-    ) -> None:
-        from napari.utils import DirectLabelColormap
-
-        viewer = self._viewer()
-        assert viewer is not None
-        table: dict[int | None, str] = {None: "transparent", 0: "transparent", **colors}
-        colormap = DirectLabelColormap(color_dict=table)
-        layer = self._layers.get(name)
-        if layer is None:
-            layer = viewer.add_labels(
-                data, colormap=colormap, features=features, **options, **self._common(name)
-            )
-            # Corrections have their own way; a stray brush stroke must not look like one.
-            layer.editable = False
-            self._insert(name, layer)
-            return
-        layer.data = data
-        layer.colormap = colormap
-        layer.features = features
-
-    def _vectors(self, name: str, vectors: NDArray[np.float32], color: str, width: float) -> None:
-        viewer = self._viewer()
-        assert viewer is not None
-        layer = self._layers.get(name)
-        if layer is None:
-            layer = viewer.add_vectors(
-                vectors,
-                edge_color=color,
-                edge_width=width,
-                vector_style="line",
-                length=1,
-                **self._common(name),
-            )
-            self._insert(name, layer)
-            return
-        layer.data = vectors

@@ -1,0 +1,160 @@
+"""The queue of doubtful zones: by area times doubt, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_diffmap.maps.ambiguity import Ambiguity
+from napari_diffmap.maps.edits import MAP, snapshot
+from napari_diffmap.maps.zones import DOUBTFUL, AmbiguityZones, Zone, find_zones
+from napari_diffmap.viewer.runner import Runner
+from napari_diffmap.viewer.session import Session
+
+if TYPE_CHECKING:
+    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps.corrections import Change
+
+SLOT = "doubtful zones"
+
+
+class DoubtQueue:
+    """Zones in which the session's map is in doubt, the weightiest first.
+
+    Signals
+    -------
+    changed()
+        Other zones, or another one is visited.
+    visited(zone)
+        The user goes to a zone.
+    """
+
+    changed = Signal()
+    visited = Signal(object)
+
+    def __init__(self, session: Session, runner: Runner) -> None:
+        self.session = session
+        self.runner = runner
+        self.causes: tuple[Ambiguity, ...] = DOUBTFUL
+        self.phase: int | None = None
+        self.min_size = 1
+        self.zones: tuple[Zone, ...] = ()
+        self.current: Zone | None = None
+        #: Pixels in doubt now and when the map came.
+        self.left = self.first = 0
+        self._after: tuple[float, tuple[int, int]] | None = None
+        session.map_changed.connect(self._on_map)
+        session.edited.connect(self._on_edited)
+
+    def _on_map(self, found: OrientationMap | None) -> None:
+        self.zones, self.current, self._after = (), None, None
+        answer = self.session.answer
+        self.first = 0 if answer is None else int(answer.ambiguous.sum())
+        self.left = 0 if found is None else int(found.ambiguous.sum())
+        self.changed.emit()
+        self.update()
+
+    def _on_edited(self, change: Change) -> None:
+        if change.target == MAP:
+            self.update()
+
+    def filter(
+        self,
+        *,
+        causes: tuple[Ambiguity, ...] = DOUBTFUL,
+        phase: int | None = None,
+        min_size: int = 1,
+    ) -> None:
+        """Visit some zones only.
+
+        Parameters
+        ----------
+        causes
+            Why they are in doubt.
+        phase
+            Whose first answer is of this phase where the zone's middle is; None: any.
+        min_size
+            Pixels at least.
+        """
+        self.causes, self.phase, self.min_size = causes, phase, max(1, min_size)
+        self._after = None
+        self.update()
+
+    def update(self) -> None:
+        """Find the zones again, beside the window."""
+        found = self.session.map
+        if found is None:
+            return
+        causes, size, phase = self.causes, self.min_size, self.phase
+
+        def work(_token: object) -> tuple[AmbiguityZones, int]:
+            # The map may be corrected meanwhile; zones need one state of it.
+            now = snapshot(found)
+            return find_zones(now, causes=causes, min_size=size), int(now.ambiguous.sum())
+
+        def done(result: tuple[AmbiguityZones, int]) -> None:
+            if self.session.map is not found:
+                return
+            zones, self.left = result
+            ids = found.best_phase_ids
+            self.zones = tuple(
+                zone for zone in zones.zones if phase is None or ids[zone.center] == phase
+            )
+            self.changed.emit()
+
+        self.runner.latest(SLOT, work, done)
+
+    # -------------------------------------------------------------- visiting
+    def next(self, step: int = 1) -> Zone | None:
+        """Go to the next zone (or back with -1); begins again after the last. None without one."""
+        if not self.zones:
+            return None
+        keys = [_key(zone) for zone in self.zones]
+        if self._after is None:
+            number = 0 if step > 0 else len(keys) - 1
+        elif step > 0:
+            number = next((i for i, key in enumerate(keys) if key > self._after), 0)
+        else:
+            before = [i for i, key in enumerate(keys) if key < self._after]
+            number = before[-1] if before else len(keys) - 1
+        return self.go(number)
+
+    def go(self, number: int) -> Zone | None:
+        """Go to a zone by its place in `zones`."""
+        if not 0 <= number < len(self.zones):
+            return None
+        zone = self.zones[number]
+        self.current, self._after = zone, _key(zone)
+        self.session.set_position(*zone.center)
+        self.visited.emit(zone)
+        self.changed.emit()
+        return zone
+
+    @property
+    def place(self) -> int | None:
+        """Place of the zone that is visited, from 0; None when it is settled or none is."""
+        if self._after is None:
+            return None
+        return next((i for i, zone in enumerate(self.zones) if _key(zone) == self._after), None)
+
+    def line(self) -> str:
+        """What is left, in words."""
+        found = self.session.map
+        if found is None:
+            return "Map the scan first, or open a map."
+        share = 100 * self.left / max(found.reliability.size, 1)
+        settled = max(self.first - self.left, 0)
+        place = self.place
+        here = "" if place is None else f"zone {place + 1} of "
+        if not self.zones:
+            return f"no zone left · {settled} pixels settled"
+        plural = "" if len(self.zones) == 1 else "s"
+        return (
+            f"{here}{len(self.zones)} zone{plural} left · {self.left} pixels in doubt"
+            f" ({share:.1f} %) · {settled} settled"
+        )
+
+
+def _key(zone: Zone) -> tuple[float, tuple[int, int]]:
+    return -zone.weight, zone.center

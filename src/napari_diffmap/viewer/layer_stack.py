@@ -1,0 +1,145 @@
+"""Layers of the main viewer that belong together, told by name, kept in an order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.viewer.sample_layers import METADATA_KEY
+from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.views import geometry, sample_grid
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+class LayerStack:
+    """Makes layers or updates them in place; one that the user deleted is made again.
+
+    Parameters
+    ----------
+    session, viewer
+        Whose sample is shown, and where.
+    order
+        Names from bottom to top.
+    """
+
+    def __init__(self, session: Session, viewer: ViewerModel, order: Sequence[str]) -> None:
+        self.session = session
+        self._viewer = ref(viewer)
+        self._order = tuple(order)
+        self._layers: dict[str, Layer] = {}
+        self._leaving: list[Layer] = []
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def _on_removed(self, event: Any) -> None:
+        for name, layer in list(self._layers.items()):
+            if layer == event.value:
+                del self._layers[name]
+
+    def layer(self, name: str) -> Layer | None:
+        """One of the layers, by name."""
+        return self._layers.get(name)
+
+    def _remove(self, layer: Layer) -> None:
+        viewer = self._viewer()
+        self._leaving = [other for other in self._leaving if other is not layer]
+        if viewer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+    def _place(self) -> dict[str, Any]:
+        scan = self.session.scan
+        if scan is None:
+            return {}
+        return geometry(sample_grid(scan))
+
+    def _common(self, name: str) -> dict[str, Any]:
+        # Two layers of a name cannot be: one that is on its way out goes now.
+        for layer in [layer for layer in self._leaving if layer.name == name]:
+            self._remove(layer)
+        return {
+            "name": name,
+            "metadata": {METADATA_KEY: {"schema": 1, "role": f"map: {name}"}},
+            **self._place(),
+        }
+
+    def _insert(self, name: str, layer: Layer) -> None:
+        """Above the virtual images, in their order, below region and position."""
+        viewer = self._viewer()
+        assert viewer is not None
+        self._layers[name] = layer
+        above = [
+            other
+            for other in viewer.layers
+            if other.metadata.get(METADATA_KEY, {}).get("role") in ("position", "region")
+            or any(
+                self._order.index(known) > self._order.index(name) and other == drawn
+                for known, drawn in self._layers.items()
+            )
+        ]
+        if above:
+            viewer.layers.move(
+                viewer.layers.index(layer), min(viewer.layers.index(other) for other in above)
+            )
+
+    def _image(self, name: str, data: NDArray[Any], **options: Any) -> None:
+        viewer = self._viewer()
+        assert viewer is not None
+        layer = self._layers.get(name)
+        if layer is None:
+            options.setdefault("rgb", False)
+            self._insert(name, viewer.add_image(data, **options, **self._common(name)))
+            return
+        layer.data = data
+        if "contrast_limits" in options:
+            layer.contrast_limits_range = options["contrast_limits"]
+            layer.contrast_limits = options["contrast_limits"]
+
+    def _labels(
+        self,
+        name: str,
+        data: NDArray[np.uint8],
+        colors: dict[int, str],
+        features: dict[str, list[Any]],
+        **options: Any,
+    ) -> None:
+        from napari.utils import DirectLabelColormap
+
+        viewer = self._viewer()
+        assert viewer is not None
+        table: dict[int | None, str] = {None: "transparent", 0: "transparent", **colors}
+        colormap = DirectLabelColormap(color_dict=table)
+        layer = self._layers.get(name)
+        if layer is None:
+            layer = viewer.add_labels(
+                data, colormap=colormap, features=features, **options, **self._common(name)
+            )
+            # Corrections have their own way; a stray brush stroke must not look like one.
+            layer.editable = False
+            self._insert(name, layer)
+            return
+        layer.data = data
+        layer.colormap = colormap
+        layer.features = features
+
+    def _vectors(self, name: str, vectors: NDArray[np.float32], color: str, width: float) -> None:
+        viewer = self._viewer()
+        assert viewer is not None
+        layer = self._layers.get(name)
+        if layer is None:
+            layer = viewer.add_vectors(
+                vectors,
+                edge_color=color,
+                edge_width=width,
+                vector_style="line",
+                length=1,
+                **self._common(name),
+            )
+            self._insert(name, layer)
+            return
+        layer.data = vectors
