@@ -10,13 +10,24 @@ from benchmarks import (
     bundled_sample,
     cluster,
     dynamical_sets,
+    grains,
     large_files,
     scaling,
     virtual,
     window,
 )
 
-MODULES = (virtual, scaling, large_files, window, cluster, bundled_sample, accuracy, dynamical_sets)
+MODULES = (
+    virtual,
+    scaling,
+    large_files,
+    window,
+    cluster,
+    bundled_sample,
+    accuracy,
+    dynamical_sets,
+    grains,
+)
 
 
 def main() -> None:

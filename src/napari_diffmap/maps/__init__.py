@@ -18,7 +18,9 @@ from napari_diffmap.maps.boundaries import (
     BoundaryClass,
     find_boundaries,
 )
+from napari_diffmap.maps.boundary_properties import BoundaryProperties, boundary_properties
 from napari_diffmap.maps.colors import ambiguity_colors, ipf_colors, phase_colors
+from napari_diffmap.maps.columns import Column
 from napari_diffmap.maps.counts import crystal_count, resolved
 from napari_diffmap.maps.export import (
     load_orientation_h5,
@@ -35,12 +37,26 @@ from napari_diffmap.maps.figures import (
     save_phase_png,
     save_scalar_png,
 )
+from napari_diffmap.maps.grain_pairs import GrainPairs, find_pairs
+from napari_diffmap.maps.grain_properties import GrainProperties, grain_properties
+from napari_diffmap.maps.grain_tables import save_table
 from napari_diffmap.maps.grains import Grains, find_grains
 from napari_diffmap.maps.ipf_key import ipf_key
 from napari_diffmap.maps.load import load_map
+from napari_diffmap.maps.misorientation import gos, grain_means, grod, kam
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.phases import MapPhase, PhaseLike
 from napari_diffmap.maps.provenance import InputFile, Provenance
+from napari_diffmap.maps.twin_laws import (
+    TwinLaw,
+    csl_laws,
+    hexagonal_twins,
+    standard_laws,
+    twin_law,
+    twin_law_axis,
+)
+from napari_diffmap.maps.twin_merging import MergedGrains, merge_by_laws
+from napari_diffmap.maps.twins import BoundaryLaws, LawEntry, classify_laws
 from napari_diffmap.maps.zones import AmbiguityZones, Zone, find_zones
 
 __all__ = [
@@ -53,22 +69,41 @@ __all__ = [
     "AmbiguityZones",
     "Boundaries",
     "BoundaryClass",
+    "BoundaryLaws",
+    "BoundaryProperties",
+    "Column",
+    "GrainPairs",
+    "GrainProperties",
     "Grains",
     "InputFile",
+    "LawEntry",
     "MapPhase",
+    "MergedGrains",
     "OrientationMap",
     "PhaseLike",
     "Provenance",
+    "TwinLaw",
     "Zone",
     "ambiguity_colors",
+    "boundary_properties",
+    "classify_laws",
     "crystal_count",
+    "csl_laws",
     "find_boundaries",
     "find_grains",
+    "find_pairs",
     "find_zones",
+    "gos",
+    "grain_means",
+    "grain_properties",
+    "grod",
+    "hexagonal_twins",
     "ipf_colors",
     "ipf_key",
+    "kam",
     "load_map",
     "load_orientation_h5",
+    "merge_by_laws",
     "phase_colors",
     "resolved",
     "save_ambiguity_png",
@@ -80,5 +115,9 @@ __all__ = [
     "save_orientation_h5",
     "save_phase_png",
     "save_scalar_png",
+    "save_table",
     "save_tiff",
+    "standard_laws",
+    "twin_law",
+    "twin_law_axis",
 ]

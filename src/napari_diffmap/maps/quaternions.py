@@ -18,8 +18,11 @@ Quaternions = NDArray[np.floating[Any]]
 
 #: Half turn about the beam (laboratory z).
 HALF_TURN = np.array([0.0, 0.0, 0.0, 1.0])
-#: Pairs handled at once: the work arrays stay within the cache and some 50 MB.
-_CHUNK = 1 << 17
+#: Products of rotations and symmetry operators made at once.  They stay within the cache, and
+#: below the size from which a matrix product waits for threads on cores that are busy.
+_PRODUCTS = 1 << 16
+#: Proper rotations of Laue groups by the operations of the point group.
+_LAUE_OPERATORS: dict[tuple[bytes, bytes], NDArray[np.float64]] = {}
 
 
 def laue_operators(phase: PhaseLike) -> NDArray[np.float64]:
@@ -28,10 +31,13 @@ def laue_operators(phase: PhaseLike) -> NDArray[np.float64]:
     Diffraction adds the inversion (Friedel's law), so two orientations that
     differ by any of these give the same kinematic pattern.
     """
-    operators: NDArray[np.float64] = np.asarray(
-        phase.point_group.laue_proper_subgroup.data, dtype=np.float64
-    )
-    return operators
+    group = phase.point_group
+    key = (group.data.tobytes(), group.improper.tobytes())
+    if key not in _LAUE_OPERATORS:  # orix makes every subgroup anew, 50 ms for a cubic one
+        operators = np.array(group.laue_proper_subgroup.data, dtype=np.float64)
+        operators.setflags(write=False)
+        _LAUE_OPERATORS[key] = operators
+    return _LAUE_OPERATORS[key]
 
 
 def conjugate(q: Quaternions) -> NDArray[np.float64]:
@@ -70,10 +76,15 @@ def rotate_vector(q: Quaternions, v: tuple[float, float, float]) -> NDArray[Any]
     )
 
 
-def chunks(n: int, size: int = _CHUNK) -> Iterator[slice]:
+def chunks(n: int, size: int) -> Iterator[slice]:
     """Slices that cover ``range(n)``."""
     for start in range(0, n, size):
         yield slice(start, min(n, start + size))
+
+
+def batches(n: int, operators: int) -> Iterator[slice]:
+    """Slices that cover ``range(n)``, short enough for products with so many operators."""
+    return chunks(n, max(1, _PRODUCTS // operators))
 
 
 def disorientation(
@@ -108,12 +119,11 @@ def disorientation(
     0.04°.
     """
     out = np.empty(len(first), dtype=np.float32)
-    transposed = np.ascontiguousarray(operators.T)
-    for part in chunks(len(first)):
+    for part in batches(len(first), len(operators)):
         o1, o2 = _unit(first[part]), _unit(second[part])
         if half_turn:
             o2 = multiply(o2, HALF_TURN)
-        cosine = np.abs(multiply(o2, conjugate(o1)) @ transposed).max(axis=1)
+        cosine = np.abs(operators @ multiply(o2, conjugate(o1)).T).max(axis=0)
         out[part] = np.rad2deg(2 * np.arccos(np.minimum(cosine, 1.0)))
     return out
 
@@ -173,12 +183,12 @@ def nearest_variant(
         ``(n, 4)`` float64, on the same half of the quaternion sphere as the reference.
     """
     out = np.empty((len(q), 4))
-    for part in chunks(len(q)):
+    for part in batches(len(q), len(operators)):
         o, ref = _unit(q[part]), _unit(reference[part])
         # <ref, s o> = <ref o⁻¹, s>
-        closeness = multiply(ref, conjugate(o)) @ operators.T
-        best = np.abs(closeness).argmax(axis=1)
-        sign = np.sign(closeness[np.arange(len(best)), best])
+        closeness = operators @ multiply(ref, conjugate(o)).T
+        best = np.abs(closeness).argmax(axis=0)
+        sign = np.sign(closeness[best, np.arange(len(best))])
         sign[sign == 0] = 1
         out[part] = multiply(operators[best], o) * sign[:, np.newaxis]
     return out

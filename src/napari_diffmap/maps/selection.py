@@ -157,7 +157,7 @@ def alike(found: OrientationMap, y: int, x: int, rank: int, within: float = 8.0)
     other = nearest_kept(
         found, candidates, found.rotations[y, x, rank], int(found.phase_ids[y, x, rank]), within
     )
-    return candidates[other > 0]
+    return np.asarray(candidates[other > 0], dtype=np.int64)
 
 
 def same_confusion(
