@@ -77,6 +77,16 @@ class Doubting:
             mask.reshape(-1)[pixels] = True
         self.maps.mark(mask)
 
+    def go_to(self, pixels: Pixels) -> None:
+        """Look at some pixels, and pick the one in their middle."""
+        y, x = np.divmod(pixels, self.session.grid[1])
+        nearest = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)
+        self.session.set_position(int(y[nearest]), int(x[nearest]))
+        viewer = self._viewer()
+        if viewer is not None:
+            box = (int(y.min()), int(x.min()), int(y.max()) + 1, int(x.max()) + 1)
+            look_at(self.session, viewer, box)
+
     def try_to(self, act: Callable[[], object]) -> None:
         """Do it, or say in one line why it cannot be done."""
         try:

@@ -183,6 +183,16 @@ class MapLayers(LayerStack):
             layer.data[where] = values
             layer.refresh(extent=False)
 
+    def show_edited(self, visible: bool) -> None:
+        """Open or close the eye of what was corrected."""
+        layer = self._ensure(EDITED_LAYER) if visible else self._layers.get(EDITED_LAYER)
+        found = self.session.map
+        if layer is None and visible and found is not None:
+            self.ensure_edited(found)
+            layer = self._layers.get(EDITED_LAYER)
+        if layer is not None:
+            show_layer(layer, visible)
+
     def mark(self, mask: NDArray[np.bool_] | None) -> None:
         """Outline some pixels ``(Y, X)``, above everything else; None: none."""
         layer = self._layers.get(MARK_LAYER)

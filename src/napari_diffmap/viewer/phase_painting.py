@@ -76,6 +76,11 @@ class PhasePainting:
         if self._layer is not None:
             self._layer.selected_label = phase + 1
 
+    @property
+    def phase(self) -> int:
+        """Number of the phase that is painted; -1 takes answers away."""
+        return -1 if self._layer is None else int(self._layer.selected_label) - 1
+
     def _phase_here(self) -> int:
         found = self.session.map
         assert found is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
+from napari_diffmap.viewer.doubting import Doubting
 from napari_diffmap.viewer.following import Following
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.peak_layers import PeakLayers
@@ -51,6 +52,7 @@ class Workbench:
             self.session, self.desk.pattern, self.runner, lambda: self.run.method
         )
         self.peaks = PeakRun(self.session, PeakLayers(self.session, viewer), self.spots)
+        self.doubting = Doubting(self.desk, self.maps, self.runner, viewer, lambda: self.run.method)
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)
         sys.setswitchinterval(_SWITCH)

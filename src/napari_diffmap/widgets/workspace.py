@@ -13,6 +13,7 @@ from napari_diffmap.scan.sums import warm_up
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import spare_the_collector
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
+from napari_diffmap.widgets.doubt_dock import DoubtDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.map_dock import MapDock
 from napari_diffmap.widgets.pattern_dock import PatternDock
@@ -26,6 +27,7 @@ TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Calibrate", CalibrateDock),
     ("Peaks", PeaksDock),
     ("Map", MapDock),
+    ("Doubt", DoubtDock),
     ("Key", KeyView),
 )
 #: The name napari gives a dock opened from the menu, so that the menu finds ours.
@@ -77,13 +79,14 @@ def docks_of(viewer: Any) -> dict[str, QDockWidget]:
     return found
 
 
-_OURS = (PatternDock, ScanDock, CalibrateDock, PeaksDock, MapDock, KeyView)
+_OURS = (PatternDock, ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, KeyView)
 _NAMES = {
     PatternDock: "Pattern",
     ScanDock: "Scan",
     CalibrateDock: "Calibrate",
     PeaksDock: "Peaks",
     MapDock: "Map",
+    DoubtDock: "Doubt",
     KeyView: "Key",
 }
 

@@ -1,0 +1,108 @@
+"""The corrections of a map as a table: newest first, each can be switched off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+
+from napari_diffmap.maps.edited import EDITED_NAMES
+
+if TYPE_CHECKING:
+    from napari_diffmap.maps.edits import Edit
+    from napari_diffmap.viewer.correcting import Correcting
+
+Index = QModelIndex | QPersistentModelIndex
+
+HEADS = ("", "correction", "pixels", "before → after", "who, when")
+
+
+class HistoryModel(QAbstractTableModel):
+    """Edits that are done, newest first, above them in grey what can be redone.
+
+    Parameters
+    ----------
+    correcting
+        Whose session's edits are listed.
+    """
+
+    def __init__(self, correcting: Correcting) -> None:
+        super().__init__()
+        self.correcting = correcting
+        self._rows: list[tuple[Edit, bool]] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the edits again."""
+        corrections = self.correcting.session.corrections
+        rows: list[tuple[Edit, bool]] = []
+        if corrections is not None:
+            rows = [(edit, False) for edit in corrections.undone]
+            rows += [(edit, True) for edit in reversed(corrections.done)]
+        self.beginResetModel()
+        self._rows = rows
+        self.endResetModel()
+
+    def edit_at(self, row: int) -> Edit:
+        """The edit of a row."""
+        return self._rows[row][0]
+
+    def rowCount(self, parent: Index | None = None) -> int:
+        """Number of edits."""
+        return 0 if parent is not None and parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: Index | None = None) -> int:
+        """Number of columns."""
+        return 0 if parent is not None and parent.isValid() else len(HEADS)
+
+    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
+        """Names of the columns."""
+        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return HEADS[section]
+        return None
+
+    def flags(self, index: Index) -> Any:
+        """What is done can be switched."""
+        flags = super().flags(index)
+        if index.column() == 0 and self._rows[index.row()][1]:
+            flags |= Qt.ItemFlag.ItemIsUserCheckable
+        return flags
+
+    def data(self, index: Index, role: int = 0) -> Any:
+        """Text, tick, colour and tooltip of a cell."""
+        edit, done = self._rows[index.row()]
+        if role == Qt.ItemDataRole.CheckStateRole and index.column() == 0:
+            corrections = self.correcting.session.corrections
+            on = done and corrections is not None and edit.number not in corrections.off
+            return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _told(edit, done)
+        if role == Qt.ItemDataRole.ForegroundRole and not done:
+            return Qt.GlobalColor.gray
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        cells = (
+            "",
+            EDITED_NAMES[edit.kind] if edit.target == "map" else edit.target.split("/", 1)[1],
+            f"{len(edit.pixels)}",
+            f"{edit.before} → {edit.after}",
+            f"{edit.who}, {edit.when[11:16]}",
+        )
+        return cells[index.column()]
+
+    def setData(self, index: Index, value: Any, role: int = 0) -> bool:
+        """Switch an edit."""
+        edit, done = self._rows[index.row()]
+        if role != Qt.ItemDataRole.CheckStateRole or not done:
+            return False
+        on = Qt.CheckState(value) == Qt.CheckState.Checked
+        self.correcting.switch(edit.number, on)
+        return True
+
+
+def _told(edit: Edit, done: bool) -> str:
+    state = "" if done else "\nundone: redo brings it back"
+    return (
+        f"{edit.number}: {EDITED_NAMES[edit.kind] or 'edited'}, {len(edit.pixels)} pixels"
+        f" ({edit.note})\n{edit.before} → {edit.after}\n{edit.who}, {edit.when}{state}"
+    )
