@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from itertools import combinations
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from PIL import Image
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import (
+    BOUNDARY_TABLE,
     Provenance,
     find_boundaries,
     ipf_colors,
@@ -25,6 +30,9 @@ from napari_diffmap.maps import (
     save_scalar_png,
     sheet,
 )
+from napari_diffmap.maps.edited import EDITED_COLORS, EDITED_NAMES
+from napari_diffmap.maps.figures import save_edited_png
+from napari_diffmap.maps.sheet_parts import text_width, wrapped
 
 WRITERS = {
     "ipf": save_ipf_png,
@@ -248,3 +256,121 @@ def test_measured_pictures(shared_data, tmp_path):
     picture = pixels(save_ipf_png(found, tmp_path / "i.png"))
     shown = map_part(picture, found.shape, sheet.enlargement(found.shape, found.step))
     np.testing.assert_array_equal(shown, ipf_colors(found)[..., :3])
+
+
+# ------------------------------------------------------- SVG, PDF, captions
+
+SVG = "{http://www.w3.org/2000/svg}"
+CAPTION = "Figure 1. Grains of a α < β & γ alloy, as mapped at 200 kV; " + "and so on " * 30
+
+
+def corrected(found):
+    codes = np.zeros(found.shape, dtype=np.uint8)
+    codes[3:11, 5:20] = np.arange(8)[:, None]
+    return found.replaced(extra={**found.extra, "edited": codes})
+
+
+@pytest.mark.parametrize("name", [*WRITERS, "edited"])
+def test_svg_has_words_as_words_and_the_pixels_of_the_map(make_map, tmp_path, name):
+    found = corrected(make_map((20, 25)).map)
+    write = {**WRITERS, "edited": save_edited_png}[name]
+    root = ElementTree.parse(write(found, tmp_path / "p.svg", caption=CAPTION)).getroot()
+    words = [" ".join("".join(t.itertext()).split()) for t in root.iter(f"{SVG}text")]
+    shown = " ".join(words)
+    assert CAPTION.strip() in shown
+    assert "5 nm" in words or "10 nm" in words
+    assert "x right, y down, z (beam) into the page" in words
+    assert {"ipf": "[001]", "phase": "phase 0 m-3m", "score": "Score"}.get(name, "") in shown
+    record = root.find(".//{http://purl.org/dc/elements/1.1/}description").text
+    assert Provenance.from_json(record) == found.provenance
+    # The map is an image in its own right, not smoothed by viewers.
+    image = next(e for e in root.iter(f"{SVG}image") if "pixelated" in e.get("style", ""))
+    data = image.get("{http://www.w3.org/1999/xlink}href").split(",", 1)[1]
+    part = np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+    fy, fx = sheet.enlargement(found.shape, found.step)
+    assert part.shape == (20 * fy, 25 * fx, 3)
+    if name == "ipf":
+        np.testing.assert_array_equal(
+            part[::fy, ::fx][found.indexed], ipf_colors(found)[found.indexed][:, :3]
+        )
+
+
+def test_svg_draws_boundaries_as_lines_along_the_edges(make_map, tmp_path):
+    found = make_map((20, 25), lost=0).map
+    edges = find_boundaries(found)
+    root = ElementTree.parse(save_boundaries_png(found, tmp_path / "b.svg", edges)).getroot()
+    fy, fx = sheet.enlargement(found.shape, found.step)
+    for style in BOUNDARY_TABLE:
+        lines = edges.polylines(style.code)
+        drawn = [
+            path.get("d")
+            for path in root.iter(f"{SVG}path")
+            if f"stroke: {style.color.lower()}" in path.get("style", "")
+            and float(path.get("d").split()[1]) < 0.72 * (sheet._PAD + 25 * fx)  # no legend
+        ]
+        assert len(drawn) == bool(lines), style.name
+        if lines:
+            numbers = np.array(re.findall(r"-?[\d.]+", drawn[0]), float).reshape(-1, 2) / 0.72
+            x, y = numbers[:, 0] - sheet._PAD, numbers[:, 1] - sheet._TITLE
+            np.testing.assert_allclose(x / fx, np.rint(x / fx), atol=0.01)
+            np.testing.assert_allclose(y / fy, np.rint(y / fy), atol=0.01)
+            length = np.hypot(*np.diff(np.stack((x, y)), axis=1))
+            assert length.sum() > 0
+            assert drawn[0].count("M") == len(lines)
+
+
+def test_pdf_is_written(make_map, tmp_path):
+    found = make_map((12, 15)).map
+    data = save_boundaries_png(found, tmp_path / "b.pdf", caption=CAPTION).read_bytes()
+    assert data.startswith(b"%PDF-")
+    assert b"%%EOF" in data[-20:]
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (5, 60), (1500, 3)])
+def test_a_caption_is_wrapped_and_inside(make_map, tmp_path, monkeypatch, shape):
+    found = make_map(shape, 6, n_best=1).map
+    long = CAPTION + "\n" + "W" * 300
+    figure, texts = drawn_texts(
+        monkeypatch, lambda: save_phase_png(found, tmp_path / "p.png", caption=long)
+    )
+    width, height = figure.get_size_inches() * 100
+    words = [text.get_text() for text, _ in texts]
+    assert any(line.startswith("WWW") and line.endswith("…") for line in words)
+    assert CAPTION.split()[-1] in " ".join(words)
+    for text, box in texts:
+        assert box.x0 >= 0, text.get_text()
+        assert box.y0 >= 0, text.get_text()
+        assert box.x1 <= width + 1, text.get_text()
+        assert box.y1 <= height + 1, text.get_text()
+    for (one, a), (two, b) in combinations(texts, 2):
+        apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
+        assert apart, (one.get_text(), two.get_text())
+
+
+@given(st.text(st.sampled_from("ab W\n$é"), max_size=60), st.floats(30, 300))
+def test_wrapping_keeps_words_and_width(words, width):
+    lines = wrapped(words, width)
+    assert all(text_width(line) <= width for line in lines)
+    if not any("…" in line for line in lines):
+        assert " ".join(lines).split() == words.split()
+
+
+def test_edited_picture(make_map, tmp_path, monkeypatch):
+    found = corrected(make_map((40, 50)).map)
+    figure, texts = drawn_texts(monkeypatch, lambda: save_edited_png(found, tmp_path / "e.png"))
+    words = [text.get_text() for text, _ in texts]
+    assert figure.get_size_inches()[0] * 100 >= max(box.x1 for _, box in texts)
+    assert words[0] == "Corrected: 5.2 % of the positions"
+    for code, name in EDITED_NAMES.items():
+        shown = name if code else "untouched"
+        assert words[words.index(shown) + 1] == ("0.8 %" if code else "94.8 %")
+    shown = map_part(
+        pixels(tmp_path / "e.png"), found.shape, sheet.enlargement(found.shape, found.step)
+    )
+    for code, color in EDITED_COLORS.items():
+        rgb = tuple(bytes.fromhex(color[1:]))
+        np.testing.assert_array_equal(
+            (shown == rgb).all(axis=-1), found.extra["edited"] == int(code)
+        )
+    with pytest.raises(BadInputError, match="not corrected"):
+        save_edited_png(make_map((4, 5), 2).map, tmp_path / "e.png")

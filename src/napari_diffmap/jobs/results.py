@@ -2,32 +2,83 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.errors import ResourceError
+from napari_diffmap.errors import BadInputError, ResourceError
 from napari_diffmap.jobs.checkpoint import discard
 from napari_diffmap.jobs.record import json_text
+from napari_diffmap.maps.boundaries import find_boundaries
+from napari_diffmap.maps.colors import DIRECTIONS
 from napari_diffmap.maps.counts import crystal_count
-from napari_diffmap.maps.export import save_ang, save_maps_tiff, save_orientation_h5
+from napari_diffmap.maps.edits import EDITED
+from napari_diffmap.maps.export import (
+    save_ang,
+    save_ctf,
+    save_label_groups,
+    save_labels_tiff,
+    save_maps_tiff,
+    save_orientation_h5,
+)
 from napari_diffmap.maps.figures import (
     save_ambiguity_png,
     save_boundaries_png,
     save_crystals_png,
+    save_edited_png,
     save_ipf_png,
     save_phase_png,
     save_scalar_png,
 )
+from napari_diffmap.maps.label_layers import label_layers
+from napari_diffmap.maps.report import write_report
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
     from napari_diffmap.maps import Boundaries, OrientationMap
+    from napari_diffmap.maps.edits import Edit
+    from napari_diffmap.maps.named_labels import NamedLabels
+
+
+#: Formats that `export_map` writes, and those of `save_map`.
+FORMATS = ("h5", "tiff", "ang", "ctf", "ome-tiff", "ome-zarr", "png", "svg", "pdf", "html")
+DEFAULT_FORMATS = ("h5", "tiff", "ang", "png", "html")
 
 
 def save_map(
-    found: OrientationMap, folder: Path, *, boundaries: Boundaries | None = None
+    found: OrientationMap,
+    folder: Path,
+    *,
+    boundaries: Boundaries | None = None,
+    answer: OrientationMap | None = None,
+    edits: Sequence[Mapping[str, Any] | Edit] | None = None,
 ) -> list[Path]:
-    """Write orix HDF5, .ang, TIFF maps and pictures with scale bar and key.
+    """Write orix HDF5, .ang, TIFF maps, pictures with scale bar and key, and a report.
+
+    See `export_map`; the formats are `DEFAULT_FORMATS`.
+    """
+    return export_map(
+        found,
+        folder,
+        formats=DEFAULT_FORMATS,
+        boundaries=boundaries,
+        answer=answer,
+        edits=edits,
+    )
+
+
+def export_map(
+    found: OrientationMap,
+    folder: Path,
+    *,
+    formats: Collection[str],
+    boundaries: Boundaries | None = None,
+    labels: Mapping[str, NamedLabels] | None = None,
+    answer: OrientationMap | None = None,
+    edits: Sequence[Mapping[str, Any] | Edit] | None = None,
+) -> list[Path]:
+    """Write a map in chosen formats.
 
     Parameters
     ----------
@@ -35,8 +86,17 @@ def save_map(
         The map; with no answer in it, only what says so is written.
     folder
         Exists and can be written.
+    formats
+        Of `FORMATS`: ``h5`` (``orientation.h5``), ``tiff`` (a file a scalar map), ``ang`` and
+        ``ctf`` (``orientation.*``), ``ome-tiff`` (a file a label map) and ``ome-zarr``
+        (``labels.ome.zarr`` with all), ``png``, ``svg`` and ``pdf`` (pictures), ``html``
+        (``report.html``).
     boundaries
         Of this map, to be drawn; found with the usual thresholds without them.
+    labels
+        Label maps to be written beside those of `label_layers`; the same name replaces.
+    answer, edits
+        For the report: the map before corrections, and what was corrected.
 
     Returns
     -------
@@ -45,25 +105,94 @@ def save_map(
 
     Raises
     ------
+    BadInputError
+        If a format is unknown.
     ResourceError
         If the folder cannot be written or the disk is full.
     """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise BadInputError(f"there is no format {unknown[0]!r}: choose from {', '.join(FORMATS)}")
+    written: list[Path] = []
+    answered = bool(found.indexed.any())
+    if boundaries is None and answered and not {*formats} <= {"h5", "tiff", "ang", "ctf"}:
+        boundaries = find_boundaries(found)
     try:
-        written = [save_orientation_h5(found, folder / "orientation.h5")]
-        written += save_maps_tiff(found, folder)
-        if found.indexed.any():
+        if "h5" in formats:
+            written.append(save_orientation_h5(found, folder / "orientation.h5"))
+        if "tiff" in formats:
+            written += save_maps_tiff(found, folder)
+        if "ang" in formats and answered:
             written.append(save_ang(found, folder / "orientation.ang"))
-            for direction in ("x", "y", "z"):
-                written.append(save_ipf_png(found, folder / f"ipf-{direction}.png", direction))
-            written.append(save_phase_png(found, folder / "phases.png"))
-            written.append(save_boundaries_png(found, folder / "boundaries.png", boundaries))
-            if crystal_count(found) is not None:
-                written.append(save_crystals_png(found, folder / "crystals.png"))
-            written.append(save_scalar_png(found, folder / "score.png", "score"))
-            written.append(save_scalar_png(found, folder / "reliability.png", "reliability"))
-        written.append(save_ambiguity_png(found, folder / "ambiguity.png"))
+        if "ctf" in formats and answered:
+            written.append(save_ctf(found, folder / "orientation.ctf"))
+        written += _save_labels(found, folder, formats, boundaries, labels or {})
+        for kind in ("png", "svg", "pdf"):
+            if kind in formats:
+                written += _save_pictures(found, folder, kind, boundaries)
+        if "html" in formats:
+            report = folder / "report.html"
+            written.append(
+                write_report(found, report, answer=answer, edits=edits, boundaries=boundaries)
+            )
     except OSError as error:
         raise _unwritable(folder, error) from error
+    return written
+
+
+def _save_pictures(
+    found: OrientationMap, folder: Path, kind: str, boundaries: Boundaries | None
+) -> list[Path]:
+    def path(name: str) -> Path:
+        return folder / f"{name}.{kind}"
+
+    written = []
+    if found.indexed.any():
+        for direction in DIRECTIONS:
+            written.append(save_ipf_png(found, path(f"ipf-{direction}"), direction))
+        written.append(save_phase_png(found, path("phases")))
+        written.append(save_boundaries_png(found, path("boundaries"), boundaries))
+        if crystal_count(found) is not None:
+            written.append(save_crystals_png(found, path("crystals")))
+        written.append(save_scalar_png(found, path("score"), "score"))
+        written.append(save_scalar_png(found, path("reliability"), "reliability"))
+    written.append(save_ambiguity_png(found, path("ambiguity")))
+    if EDITED in found.extra:
+        written.append(save_edited_png(found, path(EDITED)))
+    return written
+
+
+def _save_labels(
+    found: OrientationMap,
+    folder: Path,
+    formats: Collection[str],
+    boundaries: Boundaries | None,
+    labels: Mapping[str, NamedLabels],
+) -> list[Path]:
+    if not {"ome-tiff", "ome-zarr"} & {*formats}:
+        return []
+    layers = {**label_layers(found, boundaries=boundaries), **labels}
+    written = []
+    if "ome-tiff" in formats:
+        for name, layer in layers.items():
+            safe = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "labels"
+            written.append(
+                save_labels_tiff(
+                    layer.labels,
+                    folder / f"{safe}.ome.tif",
+                    names=layer.names,
+                    colors=layer.colors,
+                    step=layer.step,
+                    step_unit=layer.step_unit,
+                    name=name,
+                    provenance=found.provenance,
+                )
+            )
+    if "ome-zarr" in formats:
+        target = folder / "labels.ome.zarr"
+        written.append(
+            save_label_groups(layers, target, image=found.best_scores, provenance=found.provenance)
+        )
     return written
 
 
@@ -79,7 +208,7 @@ def write_results(
     run
         The run; one that was stopped writes what it has.
     folder, boundaries
-        As for `save_map`.
+        As for `export_map`.
 
     Returns
     -------

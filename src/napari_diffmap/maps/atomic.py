@@ -1,10 +1,11 @@
-"""Files that are either complete or not there."""
+"""Files and folders that are either complete or not there."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,6 +52,54 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise _translated(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Fill a folder under a temporary name beside `path`, renamed when all went well.
+
+    Parameters
+    ----------
+    path
+        The folder to make.
+    ours
+        Whether a folder of that name that is there may be replaced.
+
+    Yields
+    ------
+    Path
+        An empty folder to fill.
+
+    Raises
+    ------
+    BadInputError
+        If the name is taken, or there is no folder to write to.
+    ResourceError
+        If the disk is full.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise BadInputError(f"cannot write {target.name}: there is no folder {target.parent}")
+    if (target.exists() or target.is_symlink()) and not (target.is_dir() and ours(target)):
+        raise BadInputError(
+            f"cannot write {target}: something else has that name; choose another one"
+        )
+    temporary = target.parent / f".{target.stem}.{os.getpid()}.part{target.suffix}"
+    old = temporary.with_suffix(".old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        if target.exists():
+            os.replace(target, old)
+        os.replace(temporary, target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        raise _translated(error, target) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _translated(error: OSError, target: Path) -> Exception:

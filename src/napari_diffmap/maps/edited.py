@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: Code → name, as a legend says it.
 EDITED_NAMES: dict[int, str] = {
     EditKind.NONE: "",
-    EditKind.ACCEPTED: "another answer accepted",
+    EditKind.ACCEPTED: "answer accepted",
     EditKind.PHASE: "phase set",
     EditKind.TURNED: "turned",
     EditKind.REFINED: "refined again",

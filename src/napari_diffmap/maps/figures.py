@@ -1,4 +1,7 @@
-"""Pictures of maps (PNG) with colour key or legend, scale bar and provenance."""
+"""Pictures of maps with colour key or legend, scale bar, caption and provenance.
+
+The ending of the name chooses: ``.png``, or ``.svg`` and ``.pdf`` with words and lines as vectors.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +14,42 @@ from numpy.typing import NDArray
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries, find_boundaries
+from napari_diffmap.maps.boundary_overlay import BoundaryOverlay
 from napari_diffmap.maps.colors import Direction, ipf_colors, phase_colors, rgba
 from napari_diffmap.maps.counts import CRYSTAL_COLORS, crystal_count
-from napari_diffmap.maps.save_tiff import scalar_maps
-from napari_diffmap.maps.sheet import (
-    Block,
-    Pen,
-    Sample,
-    color_bar,
-    enlarged,
-    enlargement,
-    legend,
-    on_grey,
-    save_sheet,
-    shortened,
+from napari_diffmap.maps.edited import EDITED_COLORS, EDITED_NAMES
+from napari_diffmap.maps.edits import EDITED
+from napari_diffmap.maps.figure_legends import (
+    GREY,
+    KEY,
+    SMALL_KEY,
+    by_key,
+    key_block,
+    length_text,
+    percent,
+    trust,
 )
+from napari_diffmap.maps.save_tiff import scalar_maps
+from napari_diffmap.maps.sheet import Overlay, on_grey, save_sheet
+from napari_diffmap.maps.sheet_parts import Block, Sample, color_bar, legend
 
 if TYPE_CHECKING:
     from napari_diffmap.maps.orientation_map import OrientationMap
-    from napari_diffmap.maps.phases import PhaseLike
 
 _DIRECTION_WORDS: dict[Direction, str] = {
     "x": "x (right)",
     "y": "y (down)",
     "z": "the beam (z)",
 }
-_GREY = "#808080"
 #: Greys (0–255) of the background under boundary lines: light, so that black shows.
 _BACKGROUND = (125.0, 250.0)
-#: Edge of a colour key, alone and beside others.
-_KEY, _SMALL_KEY = 230, 190
+#: Of pixels that nobody corrected.
+_UNTOUCHED = "#BBBBBB"
 
 
-def save_ipf_png(found: OrientationMap, path: str | Path, direction: Direction = "z") -> Path:
+def save_ipf_png(
+    found: OrientationMap, path: str | Path, direction: Direction = "z", *, caption: str = ""
+) -> Path:
     """IPF colours of the first answers with the key of every phase.
 
     Parameters
@@ -51,9 +57,11 @@ def save_ipf_png(found: OrientationMap, path: str | Path, direction: Direction =
     found
         The map.
     path
-        ``.png``.
+        ``.png``, ``.svg`` or ``.pdf``.
     direction
         Laboratory direction ``"x"``, ``"y"`` or ``"z"`` (beam).
+    caption
+        Lines under the picture, wrapped to its width.
 
     Returns
     -------
@@ -67,22 +75,22 @@ def save_ipf_png(found: OrientationMap, path: str | Path, direction: Direction =
     """
     image = on_grey(ipf_colors(found, direction))
     present = [p for i, p in enumerate(found.phases) if found.phase_mask(i).any()]
-    keys = _by_key(present)
-    size = _KEY if len(keys) == 1 else _SMALL_KEY
-    blocks = [_key_block(name, phase, size) for name, phase in keys.items()]
+    keys = by_key(present)
+    size = KEY if len(keys) == 1 else SMALL_KEY
+    blocks = [key_block(name, phase, size) for name, phase in keys.items()]
     title = f"IPF-{direction.upper()}: crystal direction along {_DIRECTION_WORDS[direction]}"
-    return _save(found, image, path, title, [*blocks, *_trust(found)])
+    return _save(found, image, path, title, [*blocks, *trust(found)], caption)
 
 
-def save_phase_png(found: OrientationMap, path: str | Path) -> Path:
+def save_phase_png(found: OrientationMap, path: str | Path, *, caption: str = "") -> Path:
     """Phases of the first answers with their shares of the answered positions."""
     total = max(1, int(np.count_nonzero(found.indexed)))
     samples = [
-        Sample(phase.color, phase.name, _percent(found.phase_mask(i), total))
+        Sample(phase.color, phase.name, percent(found.phase_mask(i), total))
         for i, phase in enumerate(found.phases)
     ]
-    blocks = [legend("Phase", samples), *_trust(found)]
-    return _save(found, on_grey(phase_colors(found)), path, "Phases", blocks)
+    blocks = [legend("Phase", samples), *trust(found)]
+    return _save(found, on_grey(phase_colors(found)), path, "Phases", blocks, caption)
 
 
 def save_boundaries_png(
@@ -91,6 +99,7 @@ def save_boundaries_png(
     boundaries: Boundaries | None = None,
     *,
     background: NDArray[Any] | None = None,
+    caption: str = "",
 ) -> Path:
     """Boundaries by class over a grey image, with their lengths.
 
@@ -99,11 +108,13 @@ def save_boundaries_png(
     found
         The map.
     path
-        ``.png``.
+        ``.png``, ``.svg`` or ``.pdf``.
     boundaries
         Found with the usual thresholds without it.
     background
         ``(Y, X)`` grey image, e.g. a virtual image; the score without it.
+    caption
+        Lines under the picture, wrapped to its width.
 
     Returns
     -------
@@ -122,40 +133,39 @@ def save_boundaries_png(
             f"a background of shape {grey.shape} and boundaries of shape {edges.shape} do not both"
             f" fit a map of {found.shape}"
         )
-    factors = enlargement(found.shape, found.step)
-    image = enlarged(_light_grey(grey), factors)
-    drawn = edges.raster(factors)
-    for style in BOUNDARY_TABLE:
-        image[drawn == style.code] = rgba(style.color)[:3]
     lengths = edges.lengths(found.step)
     samples = [
-        Sample(style.color, style.name, _length(lengths[style.code], found.step_unit), style.line)
+        Sample(
+            style.color, style.name, length_text(lengths[style.code], found.step_unit), style.line
+        )
         for style in BOUNDARY_TABLE
     ]
     notes = legend(f"Boundaries ({edges.low:g}°, {edges.high:g}°)", samples)
-    return _save(found, image, path, "Grain and phase boundaries", [notes], factors=factors)
+    title = "Grain and phase boundaries"
+    over = BoundaryOverlay(edges)
+    return _save(found, _light_grey(grey), path, title, [notes], caption, over)
 
 
-def save_ambiguity_png(found: OrientationMap, path: str | Path) -> Path:
+def save_ambiguity_png(found: OrientationMap, path: str | Path, *, caption: str = "") -> Path:
     """Doubt by cause with the share of each among the positions with data."""
     table = np.array([rgba(cause.color)[:3] for cause in AMBIGUITY_TABLE], dtype=np.uint8)
     data = max(1, int(np.count_nonzero(found.ambiguity != Ambiguity.NO_DATA)))
     samples = [
-        Sample(cause.color, cause.name, _percent(found.ambiguity == cause.code, data))
+        Sample(cause.color, cause.name, percent(found.ambiguity == cause.code, data))
         for cause in AMBIGUITY_TABLE
         if cause.code != Ambiguity.NO_DATA
     ]
     gaps, whose = found.ambiguity == Ambiguity.NO_DATA, "the positions"
     if gaps.any():
-        share = _percent(gaps, gaps.size)
+        share = percent(gaps, gaps.size)
         color = AMBIGUITY_TABLE[Ambiguity.NO_DATA].color
         samples.append(Sample(color, "no data or not mapped", share))
         whose = f"{data} mapped positions"
-    title = f"Doubt by cause: {_percent(found.ambiguous, data)} of {whose}"
-    return _save(found, table[found.ambiguity], path, title, [legend("Cause", samples)])
+    title = f"Doubt by cause: {percent(found.ambiguous, data)} of {whose}"
+    return _save(found, table[found.ambiguity], path, title, [legend("Cause", samples)], caption)
 
 
-def save_crystals_png(found: OrientationMap, path: str | Path) -> Path:
+def save_crystals_png(found: OrientationMap, path: str | Path, *, caption: str = "") -> Path:
     """Crystals per pattern, with the share of each count among the answered positions.
 
     Raises
@@ -167,18 +177,44 @@ def save_crystals_png(found: OrientationMap, path: str | Path) -> Path:
     if count is None:
         raise BadInputError("this map does not say how many crystals a pattern shows")
     total = max(1, int(np.count_nonzero(count)))
-    table = np.array([rgba(_GREY)[:3], *(rgba(c)[:3] for c in CRYSTAL_COLORS.values())])
+    table = np.array([rgba(GREY)[:3], *(rgba(c)[:3] for c in CRYSTAL_COLORS.values())])
     most = len(table) - 1
     shown = np.minimum(count, most)
     samples = [
-        Sample(color, f"{n}" if n < most else f"{n} or more", _percent(shown == n, total))
+        Sample(color, f"{n}" if n < most else f"{n} or more", percent(shown == n, total))
         for n, color in CRYSTAL_COLORS.items()
         if n <= max(2, int(shown.max()))
     ]
     if (count == 0).any():
-        samples.append(Sample(_GREY, "no answer", _percent(count == 0, count.size)))
+        samples.append(Sample(GREY, "no answer", percent(count == 0, count.size)))
     image = table.astype(np.uint8)[shown]
-    return _save(found, image, path, "Crystals in a pattern", [legend("Crystals", samples)])
+    return _save(
+        found, image, path, "Crystals in a pattern", [legend("Crystals", samples)], caption
+    )
+
+
+def save_edited_png(found: OrientationMap, path: str | Path, *, caption: str = "") -> Path:
+    """Where answers were corrected and how, with the share of each kind among all positions.
+
+    Raises
+    ------
+    BadInputError, ResourceError
+        If nobody corrected the map, the name is wrong or it cannot be written.
+    """
+    codes = found.extra.get(EDITED)
+    if codes is None:
+        raise BadInputError("this map was not corrected: there is nothing to draw")
+    shown = np.clip(np.nan_to_num(codes), 0, max(EDITED_NAMES)).astype(np.uint8)
+    colors = {0: _UNTOUCHED, **EDITED_COLORS}
+    table = np.array([rgba(colors[code])[:3] for code in sorted(colors)], dtype=np.uint8)
+    samples = [
+        Sample(
+            color, EDITED_NAMES[code] if code else "untouched", percent(shown == code, shown.size)
+        )
+        for code, color in colors.items()
+    ]
+    title = f"Corrected: {percent(shown > 0, shown.size)} of the positions"
+    return _save(found, table[shown], path, title, [legend("Correction", samples)], caption)
 
 
 def save_scalar_png(
@@ -189,6 +225,7 @@ def save_scalar_png(
     values: NDArray[Any] | None = None,
     limits: tuple[float, float] | None = None,
     cmap: str = "viridis",
+    caption: str = "",
 ) -> Path:
     """One scalar map with a colour bar.
 
@@ -197,7 +234,7 @@ def save_scalar_png(
     found
         The map.
     path
-        ``.png``.
+        ``.png``, ``.svg`` or ``.pdf``.
     name
         ``score``, ``reliability`` or the name of an extra map; any name with `values`.
     values
@@ -207,6 +244,8 @@ def save_scalar_png(
         99.5th percentile.
     cmap
         A matplotlib colour map.
+    caption
+        Lines under the picture, wrapped to its width.
 
     Returns
     -------
@@ -234,8 +273,8 @@ def save_scalar_png(
     image[~np.isfinite(array), 3] = 0
     blocks = [color_bar(name, low, high, cmap)]
     if not np.isfinite(array).all():
-        blocks.append(legend("", [Sample(_GREY, "no value")]))
-    return _save(found, on_grey(image), path, name[:1].upper() + name[1:], blocks)
+        blocks.append(legend("", [Sample(GREY, "no value")]))
+    return _save(found, on_grey(image), path, name[:1].upper() + name[1:], blocks, caption)
 
 
 def _save(
@@ -244,72 +283,20 @@ def _save(
     path: str | Path,
     title: str,
     blocks: list[Block],
-    factors: tuple[int, int] | None = None,
+    caption: str = "",
+    overlay: Overlay | None = None,
 ) -> Path:
-    if Path(path).suffix.lower() != ".png":
-        raise BadInputError(f"{Path(path).name}: a picture must end in .png")
-    if factors is None:
-        factors = enlargement(found.shape, found.step)
-        image = enlarged(image, factors)
     return save_sheet(
         image,
         path,
-        factors=factors,
         step=found.step,
         unit=found.step_unit,
         title=title,
         blocks=blocks,
         provenance=found.provenance,
+        caption=caption,
+        overlay=overlay,
     )
-
-
-def _by_key(phases: list[PhaseLike]) -> dict[str, PhaseLike]:
-    """Phases that share a colour key (group and kind of cell) under their joined names."""
-    groups: dict[tuple[str, bool], list[PhaseLike]] = {}
-    for phase in phases:
-        gamma = phase.orix.structure.lattice.abcABG()[5]
-        groups.setdefault((phase.point_group.laue.name, abs(gamma - 120) < 0.1), []).append(phase)
-    return {
-        f"{', '.join(p.name for p in same)} ({key[0]})": same[0] for key, same in groups.items()
-    }
-
-
-def _key_block(name: str, phase: PhaseLike, size: int) -> Block:
-    def draw(pen: Pen, x: float, top: float) -> None:
-        from napari_diffmap.maps.ipf_key import draw_key
-
-        f = pen.factor
-        pen.text(x, top - 12 * f, shortened(name, _KEY + 18, bold=True), weight="bold")
-        draw_key(pen.axes, phase, (x, top - (size + 24) * f, size * f, size * f))
-
-    return Block(size + 34, draw)
-
-
-def _trust(found: OrientationMap) -> list[Block]:
-    """How much of a picture of answers is none, and how much of the rest is in doubt."""
-    missing, doubtful = ~found.indexed, found.ambiguous & found.indexed
-    samples = []
-    if missing.any():
-        samples.append(Sample(_GREY, "no answer", _percent(missing, missing.size)))
-    if doubtful.any():
-        share = _percent(doubtful, int(found.indexed.sum()))
-        samples.append(Sample("none", "of the answers in doubt", share, "text"))
-    return [legend("", samples)] if samples else []
-
-
-def _percent(mask: NDArray[np.bool_], total: int) -> str:
-    share = 100 * np.count_nonzero(mask) / total
-    if 0 < share < 0.1:
-        return "< 0.1 %"
-    return f"{share:.1f} %"
-
-
-def _length(length: float, unit: str) -> str:
-    if unit == "pixel":
-        return f"{length:.0f} pixels"
-    if length < 1000:
-        return f"{length:.0f} nm"
-    return f"{length / 1000:.{1 if length < 1e5 else 0}f} µm"
 
 
 def _limits(array: NDArray[np.float64]) -> tuple[float, float]:

@@ -9,16 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
+from napari_diffmap.maps.channel import (
+    LAUE,
+    OBLIQUE,
+    OWN_AUTHOR,
+    OWN_PARALLEL_A,
+    OWN_PIXEL,
+    OWN_RELIABILITY,
+    OWN_SCORE,
+    crystal_turn,
+    unique_axis,
+)
 from napari_diffmap.maps.orientation_map import OrientationMap
-from napari_diffmap.maps.phases import MapPhase, PhaseLike, file_phase
+from napari_diffmap.maps.phases import MapPhase, file_phase
 from napari_diffmap.maps.point_table import PointTable
 from napari_diffmap.maps.text_table import number, read_table, read_text
 
-#: Laue groups by the number of the format.
-_LAUE = ("-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "m-3m")
-#: Groups whose cell is oblique, so that X ∥ a* differs from e1 ∥ a.
-_OBLIQUE = ("-1", "2/m", "-3", "-3m", "6/m", "6/mmm")
 _MAKERS = (
+    (OWN_AUTHOR, re.compile(rf"^Author\t{OWN_AUTHOR}\b", re.MULTILINE)),
     ("ASTAR", re.compile("ACOM RES results")),
     ("EMsoft", re.compile("EMsoft")),
     ("MTEX", re.compile("Created from mtex", re.IGNORECASE)),
@@ -35,7 +43,8 @@ def read_ctf(path: str | Path) -> OrientationMap:
     sample frame (Oxford's own has y up and z towards the viewer, so that
     ``found.in_frame(np.diag([1, -1, -1]))`` brings it to this package's).  The
     *crystal* frame is converted: Oxford and MTEX put X ∥ a*, Z ∥ c, whereas
-    here e1 ∥ a, e3 ∥ c*; without this a hexagonal crystal is off by 30°.
+    here e1 ∥ a, e3 ∥ c*; without this a hexagonal crystal is off by 30°.  Files of
+    `save_ctf` say which crystal axes they have.
 
     Parameters
     ----------
@@ -67,7 +76,8 @@ def read_ctf(path: str | Path) -> OrientationMap:
     index = columns["phase"].astype(np.int64) - 1
     euler = np.stack([columns[f"euler{i}"] for i in (1, 2, 3)], axis=1)
     answered = index >= 0
-    if answered.sum() > 20 and np.abs(euler[answered]).max() <= 2 * np.pi:
+    said = header.get("Author", "") if maker == OWN_AUTHOR else ""
+    if not said and answered.sum() > 20 and np.abs(euler[answered]).max() <= 2 * np.pi:
         warnings.append(
             "all angles are below 6.3: if they are radians, this file breaks its format"
             " (degrees), and the orientations are wrong"
@@ -81,10 +91,11 @@ def read_ctf(path: str | Path) -> OrientationMap:
         euler=np.deg2rad(euler),
         x=columns["x"] * factor,
         y=columns["y"] * factor,
-        unit="nm",
+        unit="pixel" if OWN_PIXEL in said else "nm",
         phase_index=index,
         phases=phases,
-        score=columns.get("dp"),
+        score=columns.get("dp", _share(columns.get("bc"), answered, OWN_SCORE in said)),
+        reliability=_share(columns.get("bs"), answered, OWN_RELIABILITY in said),
         extra={
             name: values
             for name, values in columns.items()
@@ -94,7 +105,7 @@ def read_ctf(path: str | Path) -> OrientationMap:
         header_step=(step[0] * factor, step[1] * factor) if step[0] and step[1] else None,
         warnings=warnings,
     )
-    return _aligned(found.to_map(), maker)
+    return found.to_map() if OWN_PARALLEL_A in said else _aligned(found.to_map(), maker)
 
 
 def _split(path: Path, text: str) -> tuple[dict[str, str], list[str], str, int]:
@@ -151,14 +162,17 @@ def _phases(path: Path, header: dict[str, str]) -> tuple[MapPhase, ...]:
         parts = line.split("\t")
         try:
             cell = tuple(number(word) for word in ";".join(parts[:2]).split(";"))
-            laue = _LAUE[int(parts[3]) - 1]
+            laue = LAUE[int(parts[3]) - 1]
         except (ValueError, IndexError) as error:
             raise BadInputError(
                 f"{path.name}: phase {i + 1} of the header cannot be read: {line.strip()[:60]!r}"
             ) from error
         space_group = _integer(parts[4]) if len(parts) > 4 else None
         valid = space_group if space_group and 1 <= space_group <= 230 else None
-        phases.append(file_phase(parts[2].strip(), cell, laue, i, space_group=valid))
+        axis = unique_axis(cell) if len(cell) == 6 else "b"
+        phases.append(
+            file_phase(parts[2].strip(), cell, laue, i, space_group=valid, unique_axis=axis)
+        )
     return tuple(phases)
 
 
@@ -168,7 +182,9 @@ def _scale(
     header: dict[str, str],
     warnings: list[str],
 ) -> float:
-    """Nm per unit of the positions."""
+    """Nm per unit of the positions; 1 where a unit stands for a pixel."""
+    if maker == OWN_AUTHOR and OWN_PIXEL in header["Author"]:
+        return 1.0
     if maker != "ASTAR":
         return _NM_PER_UM
     gaps = np.diff(np.unique(columns["x"]))
@@ -183,12 +199,23 @@ def _scale(
     return _NM_PER_UM
 
 
+def _share(
+    values: NDArray[np.float64] | None, answered: NDArray[np.bool_], known: bool
+) -> NDArray[np.float64] | None:
+    """What `save_ctf` wrote as 0–255, as 0–1."""
+    return (
+        np.where(answered, values / 255, np.nan).clip(0, 1)
+        if known and values is not None
+        else None
+    )
+
+
 def _aligned(found: OrientationMap, maker: str) -> OrientationMap:
     """Turn oblique crystals from X ∥ a*, Z ∥ c to e1 ∥ a, e3 ∥ c*."""
     oblique = [
         i
         for i, phase in enumerate(found.phases)
-        if phase.point_group.laue.name in _OBLIQUE and found.phase_mask(i).any()
+        if phase.point_group.laue.name in OBLIQUE and found.phase_mask(i).any()
     ]
     if not oblique:
         return found
@@ -209,18 +236,9 @@ def _aligned(found: OrientationMap, maker: str) -> OrientationMap:
     note = (
         f"the crystal axes of {names} were turned from the format's X ∥ a*, Z ∥ c to X ∥ a, Z ∥ c*"
     )
+    told = () if maker == OWN_AUTHOR else (note,)  # nothing to doubt
     return found.replaced(
         rotations=rotations,
-        warnings=(*found.warnings, note),
+        warnings=(*found.warnings, *told),
         provenance=found.provenance.with_note(note),
     )
-
-
-def crystal_turn(phase: PhaseLike) -> NDArray[np.float64]:
-    """``(3, 3)``: components in the frame X ∥ a*, Z ∥ c to those in e1 ∥ a, e3 ∥ c*."""
-    base = np.asarray(phase.orix.structure.lattice.base, dtype=np.float64)
-    x = np.cross(base[1], base[2])
-    x /= np.linalg.norm(x)
-    z = base[2] / np.linalg.norm(base[2])
-    # Columns: the other frame's axes seen from this one.
-    return np.stack((x, np.cross(z, x), z), axis=1)

@@ -99,7 +99,7 @@ def _header(found: OrientationMap) -> Iterator[str]:
     yield from (f"NCOLS_ODD: {columns}", f"NCOLS_EVEN: {columns}", f"NROWS: {rows}", "")
     yield from ("OPERATOR:", "", "SAMPLEID:", "", "SCANID:", "")
     confidence = "reliability" if _has_reliability(found) else "score"
-    yield f"{OWN_MARK} unit: {found.step_unit}"
+    yield f"{OWN_MARK} unit: {'um' if found.step_unit == 'nm' else found.step_unit}"
     yield f"{OWN_MARK} frame: x right, y down, z along the beam into the page"
     yield (
         f"{OWN_MARK} columns: image_quality = score, confidence_index = {confidence},"
