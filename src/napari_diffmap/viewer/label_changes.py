@@ -23,11 +23,11 @@ SCOPES: tuple[Scope, ...] = ("all labels", "chosen labels", "drawn region")
 NEEDS: dict[str, int] = {"merge": 2, "split": 1, "delete": 1}
 #: How the value of an operation is told.
 _VALUES: dict[str, str] = {
-    "split": " at {:g}°",
-    "grow": " by {:g} pixels",
-    "clean small": " below {:g} pixels",
-    "majority": " {0:g} × {0:g} pixels",
-    "fill holes": " up to {:g} pixels",
+    "split": " at {}°",
+    "grow": " by {}",
+    "clean small": " below {}",
+    "majority": " {0} × {0} pixels",
+    "fill holes": " up to {}",
 }
 
 
@@ -56,7 +56,7 @@ class Proposal:
         if not n:
             return f"{self.note}: nothing would change"
         told = f", {gone} of them to no label" if gone else ""
-        return f"{self.note}: {n} pixel{'s' * (n > 1)} would change{told}"
+        return f"{self.note}: {count_of(n)} would change{told}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,10 @@ class LabelChange:
     def note(self) -> str:
         """What is done, in words."""
         some = ", ".join(map(str, self.chosen[:6])) + (" …" if len(self.chosen) > 6 else "")
-        value = _VALUES.get(self.operation, "").format(self.value) if self.value else ""
+        value = f"{self.value:g}"
+        if self.operation in ("grow", "clean small", "fill holes"):
+            value = count_of(int(self.value))
+        value = _VALUES.get(self.operation, "").format(value) if self.value else ""
         if self.operation in NEEDS:
             return f"{self.operation} {some}{value}"
         where = {"chosen labels": f", labels {some}", "drawn region": ", in the region"}
@@ -135,6 +138,11 @@ class LabelChange:
                 else ops.split(after, number)
             )
         return after
+
+
+def count_of(n: int) -> str:
+    """A number of pixels in words."""
+    return f"{n} pixel" + "s" * (n != 1)
 
 
 def by_size(numbers: Sequence[int], table: LabelTable | None) -> tuple[int, ...]:

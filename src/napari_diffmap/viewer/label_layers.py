@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_diffmap.maps.corrections import Change, LabelMap
 
 PREVIEW_LAYER = "labels preview"
-PREVIEW_OPACITY, OPACITY = 0.85, 0.5
+PREVIEW_OPACITY, OPACITY = 0.9, 0.7
 #: Colour of pixels that a preview leaves without a label.
 ERASED_COLOR = (1.0, 1.0, 1.0, 1.0)
 #: What the canvas shows of a label: in its own size, and at least (pixels of the map).

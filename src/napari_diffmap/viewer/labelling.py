@@ -175,8 +175,10 @@ class Labelling:
         if numbers == self.chosen:
             return
         self.chosen = numbers
-        layer = self.layers.layer(self.name) if self.name is not None else None
-        if layer is not None and numbers and layer.selected_label != numbers[-1]:
+        layer = None
+        if self.name is not None and numbers:
+            layer = self.layers.layer(self.name) or self.layers.show(self.name)
+        if layer is not None and layer.selected_label != numbers[-1]:
             layer.selected_label = numbers[-1]
         self.changed.emit()
 
@@ -206,7 +208,7 @@ class Labelling:
 
     def add_phases(self, name: str = "") -> None:
         """A label for each phase."""
-        self._add(name or "phases", label_maps.phase_labels)
+        self._add(name or "phase labels", label_maps.phase_labels)
 
     def add_grains(self, name: str = "", threshold: float = 5.0, min_size: int = 1) -> None:
         """A label for each grain.
