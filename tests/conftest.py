@@ -16,3 +16,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("measured data absent: set DIFFMAP_TEST_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Unsaved corrections of a test are kept in a folder of its own."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("DIFFMAP_STATE", str(folder))
+    return folder

@@ -14,7 +14,9 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QCheckBox, QComboB
 
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
+from napari_diffmap.widgets.doubt_dock import DoubtDock
 from napari_diffmap.widgets.key_view import KeyView
+from napari_diffmap.widgets.labels_dock import LabelsDock
 from napari_diffmap.widgets.map_dock import MapDock
 from napari_diffmap.widgets.peaks_dock import PeaksDock
 from napari_diffmap.widgets.scan_dock import ScanDock
@@ -43,7 +45,9 @@ def map_dock(qtbot: Any, model: ViewerModel, bench: Workbench) -> MapDock:
     return dock
 
 
-@pytest.mark.parametrize("make", [ScanDock, CalibrateDock, PeaksDock, MapDock, KeyView])
+@pytest.mark.parametrize(
+    "make", [ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, LabelsDock, KeyView]
+)
 def test_every_control_says_what_it_does(
     qtbot: Any, model: ViewerModel, shown: Workbench, make: Callable[[Any], QWidget]
 ) -> None:
@@ -401,7 +405,9 @@ def test_many_phases_have_their_keys_beside_the_legend(
     assert "Au 25.0 %" in view.legend.text()
 
 
-@pytest.mark.parametrize("make", [ScanDock, MapDock, PeaksDock, KeyView, CalibrateDock])
+@pytest.mark.parametrize(
+    "make", [ScanDock, MapDock, PeaksDock, DoubtDock, LabelsDock, KeyView, CalibrateDock]
+)
 def test_what_is_told_to_a_dock_that_is_gone_is_not_heard(
     qtbot: Any, bench: Workbench, model: ViewerModel, scan: Scan, make: Callable[[Any], QWidget]
 ) -> None:

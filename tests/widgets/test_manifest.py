@@ -11,7 +11,7 @@ from npe2 import PluginManifest
 from napari_diffmap.scan.open import supported_extensions
 from napari_diffmap.widgets import reader, samples
 
-DOCKS = ["Workspace", "Scan", "Pattern", "Calibrate", "Peaks", "Map", "Key"]
+DOCKS = ["Workspace", "Scan", "Pattern", "Calibrate", "Peaks", "Map", "Doubt", "Labels", "Key"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_readers_take_every_extension(manifest: PluginManifest) -> None:
         for contribution in manifest.contributions.readers or ()
         for pattern in contribution.filename_patterns
     }
-    assert patterns == set(supported_extensions())
+    assert patterns == {*supported_extensions(), ".diffmap"}  # and saved sessions
     assert any(c.accepts_directories for c in manifest.contributions.readers or ())
 
 

@@ -114,13 +114,21 @@ def carry_out(
     scheduler: str | None,
     as_json: bool,
     follower: Follower | None = None,
+    edits: Path | None = None,
 ) -> None:
-    """Map a calibrated scan, write the results with the recipe, say so in one line."""
+    """Map a calibrated scan, write the results with the recipe, say so in one line.
+
+    `edits` is the record of corrections that come on top of a complete map.
+    """
     from napari_diffmap.cli.main import finish
+    from napari_diffmap.jobs.checkpoint import discard
     from napari_diffmap.jobs.cluster import on_cluster
+    from napari_diffmap.jobs.corrected import correction_summary, write_corrected
     from napari_diffmap.jobs.orient import map_orientations
-    from napari_diffmap.jobs.recipe import FILE_NAME, recipe_of, save_recipe
+    from napari_diffmap.jobs.recipe import FILE_NAME, recipe_of, save_recipe, with_edits
     from napari_diffmap.jobs.results import write_results
+    from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
+    from napari_diffmap.maps.edit_log import load_log
     from napari_diffmap.models.device import resolve_device
 
     if scheduler is None:
@@ -144,18 +152,35 @@ def carry_out(
             executor=executor,
             follower=follower,
         )
-    written = write_results(run, folder)
+    corrections = None
+    if edits is not None and run.result.complete:
+        corrections, warnings = load_log(edits, run.map)
+        for line in warnings:
+            click.echo(line, err=True)
     recipe = recipe_of(scan, method, options)
+    record = {**run.summary, "out": str(folder)}
+    if corrections is None:
+        written = write_results(run, folder)
+    else:
+        written = write_corrected(corrections, folder, run=run)
+        discard(folder)
+        record["corrected"] = correction_summary(corrections)
+        if recipe is not None:
+            recipe = with_edits(recipe, folder / EDITS)
     if recipe is not None:
         written.append(save_recipe(recipe, folder / FILE_NAME))
-    record = {**run.summary, "out": str(folder), "files": [path.name for path in written]}
+    record["files"] = [path.name for path in written]
     if run.result.error is not None:
         if as_json:
             finish("", record, as_json)
         if run.result.done.any():
             raise type(run.result.error)(f"{run.result.error}; go on with --resume")
         raise run.result.error
-    finish(one_line(run.summary, folder), record, as_json)
+    line = one_line(run.summary, folder)
+    if corrections is not None:
+        made = record["corrected"]["edits"]
+        line = f"{line}; {made} correction{'' if made == 1 else 's'} by hand"
+    finish(line, record, as_json)
 
 
 def one_line(summary: dict[str, Any], folder: Path) -> str:

@@ -26,23 +26,26 @@ def run(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Repeat the run that RECIPE (a .yaml file) describes.
+    """Repeat the run that RECIPE (a .yaml file) describes, corrections by hand included.
 
     Files that are no longer where they were are sought beside the recipe.
     """
-    from napari_diffmap.jobs.recipe import load_recipe, prepared
+    from napari_diffmap.jobs.recipe import edits_file, load_recipe, prepared
 
     path = Path(recipe).expanduser()
     loaded = load_recipe(path)
-    scan, method = prepared(loaded, path.resolve().parent)
+    beside = path.resolve().parent
+    edits = edits_file(loaded, beside)  # before the work, not after it
+    scan, method = prepared(loaded, beside)
     warn(scan)
     carry_out(
         scan,
         method,
         options=loaded.options,
-        out=out or str(path.resolve().parent),
+        out=out or str(beside),
         device=device,
         resume=resume,
         scheduler=scheduler,
         as_json=as_json,
+        edits=edits,
     )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_diffmap.errors import BadInputError
 
 if TYPE_CHECKING:
+    from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.methods.orientation import OrientationMethod
     from napari_diffmap.scan.scan import Scan
 
@@ -30,6 +31,13 @@ class RecipePhase(_Strict):
     sha256: str | None = None
 
 
+class RecipeEdits(_Strict):
+    """The corrections made by hand: a record of edits, and what was in it."""
+
+    file: str
+    sha256: str
+
+
 class Recipe(_Strict):
     """What was mapped, and how.
 
@@ -41,6 +49,8 @@ class Recipe(_Strict):
         As in a calibration file; see `scan.calibration_file`.
     phases, parameters
         Of the matcher.
+    edits
+        Corrections that come on top; none where left out.
     """
 
     version: Literal[1] = Field(default=1, alias="napari-diffmap recipe")
@@ -50,6 +60,7 @@ class Recipe(_Strict):
     calibration: dict[str, Any]
     phases: list[RecipePhase]
     parameters: dict[str, Any] = Field(default_factory=dict)
+    edits: RecipeEdits | None = None
 
 
 def recipe_of(scan: Scan, method: OrientationMethod, options: Mapping[str, Any]) -> Recipe | None:
@@ -69,21 +80,13 @@ def recipe_of(scan: Scan, method: OrientationMethod, options: Mapping[str, Any])
     Recipe or None
         None for a scan or a phase that comes from no file.
     """
-    from napari_diffmap.crystal.phases import bundled_name
     from napari_diffmap.scan.calibration_file import to_record
 
     if scan.source is None:
         return None
-    phases = []
-    for phase in method.phases:
-        bundled = bundled_name(phase)
-        if bundled is not None:
-            phases.append(RecipePhase(source=bundled))
-        elif phase.source is None:
-            return None
-        else:
-            cif = Path(phase.source).resolve()
-            phases.append(RecipePhase(source=str(cif), sha256=_digest(cif)))
+    phases = phases_of(method.phases)
+    if phases is None:
+        return None
     parameters = method.parameters.model_dump(mode="json", exclude={"phases"})
     return Recipe(
         file=str(Path(scan.source).resolve()),
@@ -94,16 +97,66 @@ def recipe_of(scan: Scan, method: OrientationMethod, options: Mapping[str, Any])
     )
 
 
+def phases_of(phases: Sequence[CrystalPhase]) -> list[RecipePhase] | None:
+    """Phases by name or CIF; None where one comes from no file."""
+    from napari_diffmap.crystal.phases import bundled_name
+
+    found = []
+    for phase in phases:
+        bundled = bundled_name(phase)
+        if bundled is not None:
+            found.append(RecipePhase(source=bundled))
+        elif phase.source is None:
+            return None
+        else:
+            cif = Path(phase.source).resolve()
+            found.append(RecipePhase(source=str(cif), sha256=_digest(cif)))
+    return found
+
+
+def with_edits(recipe: Recipe, record: Path) -> Recipe:
+    """The recipe with corrections on top, by their record (``edits.jsonl``)."""
+    edits = RecipeEdits(file=str(record.resolve()), sha256=_digest(record))
+    return recipe.model_copy(update={"edits": edits})
+
+
+def edits_file(recipe: Recipe, beside: Path | None = None) -> Path | None:
+    """The record of a recipe's corrections; None without any.
+
+    Raises
+    ------
+    BadInputError
+        If it is not there, or has changed.
+    """
+    if recipe.edits is None:
+        return None
+    path = _found(recipe.edits.file, beside)
+    if not path.is_file():
+        raise BadInputError(f"{path}: the corrections of the recipe are not there")
+    if _digest(path) != recipe.edits.sha256:
+        raise BadInputError(
+            f"{path} is not what it was when the recipe was written: write the recipe anew"
+        )
+    return path
+
+
 def save_recipe(recipe: Recipe, path: Path) -> Path:
     """Write a recipe as YAML."""
-    import yaml
-
     from napari_diffmap.maps.atomic import atomic_path
 
     with atomic_path(path) as temporary:
-        text = yaml.safe_dump(recipe.model_dump(by_alias=True), sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(recipe_text(recipe), encoding="utf-8")
     return path
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as YAML."""
+    import yaml
+
+    record = recipe.model_dump(by_alias=True)
+    if recipe.edits is None:
+        del record["edits"]
+    return str(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -160,14 +213,21 @@ def prepared(recipe: Recipe, beside: Path | None = None) -> tuple[Scan, Orientat
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BadInputError(f"the recipe's parameters: {where}: {first['msg'].lower()}") from error
-    return scan, make_method(_sources(recipe.phases, beside), parameters)
+    return scan, make_method(sources_of(recipe.phases, beside), parameters)
 
 
 def _as_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
 
-def _sources(phases: Sequence[RecipePhase], beside: Path | None) -> list[str]:
+def sources_of(phases: Sequence[RecipePhase], beside: Path | None) -> list[str]:
+    """What `load_phases` takes.
+
+    Raises
+    ------
+    BadInputError
+        If a CIF has changed.
+    """
     sources = []
     for phase in phases:
         if phase.sha256 is None:

@@ -120,7 +120,8 @@ class Corrections:
         self._listeners.append(listener)
 
     def _tell(self, step: str, what: Any) -> None:
-        for listener in self._listeners:
+        # Who begins to listen because of this step has recorded it already.
+        for listener in tuple(self._listeners):
             listener(step, what)
 
     # ---------------------------------------------------------------- edits

@@ -220,7 +220,6 @@ def _header(answer: OrientationMap) -> dict[str, Any]:
         "shape": list(answer.shape),
         "phases": [phase.name for phase in answer.phases],
         "answer": answer_digest(answer),
-        "when": now(),
     }
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
 from napari_diffmap.maps.counts import crystal_count, place_word, resolved
+from napari_diffmap.maps.edited import EDITED_NAMES
+from napari_diffmap.maps.edits import EDITED
 from napari_diffmap.maps.quaternions import bunge
 
 if TYPE_CHECKING:
@@ -228,6 +230,9 @@ def doubt_line(found: OrientationMap, y: int, x: int) -> str:
     sure = "" if np.isnan(reliability) else f"reliability {100 * reliability:.0f} %"
     chosen = resolved(found)
     told = "chosen by its neighbours" if chosen is not None and chosen[y, x] else ""
+    by_hand = int(found.extra[EDITED][y, x]) if EDITED in found.extra else 0
+    if by_hand:
+        told = f"by hand: {EDITED_NAMES[by_hand]}"
     cause = "" if code == 0 else f"in doubt: {AMBIGUITY[code]}"
     if code == Ambiguity.NO_DATA:
         cause = "no data: no pattern was recorded here, or the run ended before it"

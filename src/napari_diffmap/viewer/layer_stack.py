@@ -46,6 +46,10 @@ class LayerStack:
         """One of the layers, by name."""
         return self._layers.get(name)
 
+    def named(self) -> dict[str, Layer]:
+        """All layers that there are, by name."""
+        return dict(self._layers)
+
     def _remove(self, layer: Layer) -> None:
         viewer = self._viewer()
         self._leaving = [other for other in self._leaving if other is not layer]
@@ -116,9 +120,12 @@ class LayerStack:
         colormap = DirectLabelColormap(color_dict=table)
         layer = self._layers.get(name)
         if layer is None:
+            active = viewer.layers.selection.active
             layer = viewer.add_labels(
                 data, colormap=colormap, features=features, **options, **self._common(name)
             )
+            if active is not None and active in viewer.layers:
+                viewer.layers.selection.active = active  # what the user has in hand stays there
             # Corrections have their own way; a stray brush stroke must not look like one.
             layer.editable = False
             self._insert(name, layer)

@@ -202,7 +202,7 @@ class MapLayers(LayerStack):
             return
         if layer is None or layer.data.shape != mask.shape:
             names = {"index": [0, 1], "pixels": ["", MARK_LAYER]}
-            self._labels(MARK_LAYER, mask.astype(np.uint8), {1: MARK_COLOR}, names, opacity=0.45)
+            self._labels(MARK_LAYER, mask.astype(np.uint8), {1: MARK_COLOR}, names, opacity=0.6)
         else:
             np.copyto(layer.data, mask)
             layer.refresh(extent=False)

@@ -25,7 +25,8 @@ from qtpy.QtWidgets import (
 from napari_diffmap.maps.ambiguity import AMBIGUITY
 from napari_diffmap.maps.edits import EditKind
 from napari_diffmap.maps.zones import DOUBTFUL
-from napari_diffmap.viewer.correcting import SCOPES, Offer
+from napari_diffmap.viewer.correcting import SCOPES
+from napari_diffmap.widgets.doubt_bars import OfferBar, SavingButtons, UnsavedBar
 from napari_diffmap.widgets.history import HistoryModel
 from napari_diffmap.widgets.parts import Links, one_line_label, spin_width, swatch, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
@@ -65,7 +66,9 @@ class DoubtDock(QWidget):
         layout.addLayout(self._make_queue())
         layout.addLayout(self._make_scope())
         layout.addLayout(self._make_answers())
-        layout.addWidget(self._make_offer())
+        self.offer, self.unsaved = OfferBar(self.doubting), UnsavedBar(self.bench)
+        layout.addWidget(self.offer)
+        layout.addWidget(self.unsaved)
         layout.addWidget(self._make_history(), 1)
         layout.addLayout(self._make_undo())
         self._connect()
@@ -181,21 +184,6 @@ class DoubtDock(QWidget):
         row.addStretch()
         return row
 
-    def _make_offer(self) -> QWidget:
-        self.offer = QWidget()
-        row = QHBoxLayout(self.offer)
-        row.setContentsMargins(0, 0, 0, 0)
-        self.offer_line = one_line_label("The same two answers compete in these pixels")
-        self.take = tool_button("Accept there too", "Accept the same answer in these pixels (Y)")
-        self.take.clicked.connect(self._act(self.correcting.accept_offer))
-        self.refuse = tool_button("Leave", "Leave these pixels as they are (Shift + Y)")
-        self.refuse.clicked.connect(lambda: self.correcting.refuse_offer())
-        row.addWidget(self.offer_line, 1)
-        row.addWidget(self.take)
-        row.addWidget(self.refuse)
-        self.offer.hide()
-        return self.offer
-
     def _make_history(self) -> QTableView:
         self.model = HistoryModel(self.correcting)
         self.history = QTableView()
@@ -239,7 +227,9 @@ class DoubtDock(QWidget):
         for widget in (self.undo, self.redo, self.corrected, self.where):
             row.addWidget(widget)
         row.addWidget(self.state, 1)
+        self.saving = SavingButtons(self.bench)
         row.addWidget(self.stop)
+        row.addWidget(self.saving)
         return row
 
     def _connect(self) -> None:
@@ -253,7 +243,6 @@ class DoubtDock(QWidget):
                 (session.edited, self._on_changed),
                 (c.changed, self._on_changed),
                 (c.working, self._on_working),
-                (c.offered, self._on_offered),
                 (self.queue.changed, self._on_queue),
                 (self.painting.changed, self._on_painting),
             ],
@@ -279,7 +268,7 @@ class DoubtDock(QWidget):
         for widget in (
             *(self.back, self.next, self.cause, self.phase, self.least, self.scope),
             *(self.refine, self.show_pixels, self.paint, self.by_phase, self.turn, self.again),
-            *(self.invalid, self.unknown, self.corrected, self.where, self.history),
+            *(self.invalid, self.unknown, self.corrected, self.where, self.history, self.saving),
         ):
             widget.setEnabled(found is not None)
         self._on_scope()
@@ -342,13 +331,6 @@ class DoubtDock(QWidget):
     def _on_working(self, line: str) -> None:
         self.state.setText(line)
         self.stop.setVisible(bool(line))
-
-    def _on_offered(self, offer: Offer | None) -> None:
-        self.offer.setVisible(offer is not None)
-        if offer is not None:
-            self.offer_line.setText(
-                f"The same two answers compete in {len(offer.pixels)} more pixels (marked)"
-            )
 
     def _mark(self, *_: object) -> None:
         """Mark what the next correction is for, if that is wanted and nothing is offered."""

@@ -57,13 +57,14 @@ def check_before_opening(
     BadInputError
         If a file or a map is not there, a file is clearly no scan, or there is no display.
     """
+    from napari_diffmap.jobs.session_file import is_session
     from napari_diffmap.scan.open.sniff import family
 
     given = options or {}
     raw = given.get("shape") is not None and given.get("dtype") is not None
     for file in files:
         path = Path(file).expanduser().absolute()
-        if not (raw and path.is_file()):
+        if not (raw and path.is_file()) and not is_session(path):
             family(path)
     if results is not None:
         _map_file(Path(results))

@@ -270,21 +270,25 @@ class MapRun:
         BadInputError
             If there is no map.
         """
-        run, found = self.last, self.session.map
-        if found is None:
+        run, corrections = self.last, self.session.corrections
+        if corrections is None:
             raise BadInputError("map the scan first: there is no map to save")
         target = Path(folder)
         low, high = self.layers.low, self.layers.high  # the picture shows what the window does
 
         def work(_worker: JobWorker) -> list[Path]:
+            from napari_diffmap.jobs.corrected import write_corrected
             from napari_diffmap.jobs.orient import output_folder
             from napari_diffmap.jobs.results import save_map, write_results
 
             output_folder(target)
-            lines = boundary_lines(found, low, high).boundaries
-            if run is not None and run.map is found:
-                return write_results(run, target, boundaries=lines)
-            return save_map(found, target, boundaries=lines)
+            lines = boundary_lines(corrections.map, low, high).boundaries
+            made = run if run is not None and run.map is corrections.answer else None
+            if corrections.done:
+                return write_corrected(corrections, target, run=made, boundaries=lines)
+            if made is not None:
+                return write_results(made, target, boundaries=lines)
+            return save_map(corrections.answer, target, boundaries=lines)
 
         def done(files: list[Path]) -> None:
             report(f"saved {len(files)} files in {target}")

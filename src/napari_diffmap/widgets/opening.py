@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, ChooseDatasetError, NeedsShapeError
+from napari_diffmap.jobs.session_file import is_session
 from napari_diffmap.viewer.desk import Desk
 from napari_diffmap.widgets.bridge import one_line, report_error
 
@@ -74,11 +75,14 @@ class Opening:
         A scan was opened and is shown.
     failed(error)
         A file could not be opened as it was asked for.
+    session_asked(path)
+        The folder is that of a saved session.
     """
 
     busy = Signal(object)
     opened = Signal(object)
     failed = Signal(object)
+    session_asked = Signal(object)
 
     def __init__(self, desk: Desk, asker: Asker | None = None) -> None:
         self.desk = desk
@@ -86,7 +90,10 @@ class Opening:
         self.last: OpenRequest | None = None
 
     def open(self, path: str | Path, *, adopt: Image | None = None, **options: Any) -> None:
-        """Open a file or folder; everything else follows by itself."""
+        """Open a file, a folder or a saved session; everything else follows by itself."""
+        if is_session(Path(path)):
+            self.session_asked.emit(Path(path))
+            return
         self._open(OpenRequest(Path(path), options, adopt))
 
     def reopen(self, **options: Any) -> None:

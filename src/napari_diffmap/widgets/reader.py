@@ -53,11 +53,22 @@ def read(path: str) -> list[Any]:
     With a window, the layer is a placeholder for the virtual image that the
     workspace takes over at once; without one, it is the virtual image.
     """
-    from napari_diffmap.errors import ChooseDatasetError, DiffmapError, NeedsShapeError
+    from napari_diffmap.errors import (
+        BadInputError,
+        ChooseDatasetError,
+        DiffmapError,
+        NeedsShapeError,
+    )
+    from napari_diffmap.jobs.session_file import is_session
     from napari_diffmap.scan.open import open_scan
     from napari_diffmap.widgets.bridge import report_error
 
     has_window = _current_window() is not None
+    if is_session(Path(path)):
+        if not has_window:
+            raise BadInputError(f"{path} is a session: open it in the window")
+        _soon(lambda bench: bench.opening.open(path))
+        return NOTHING
     try:
         scan = open_scan(path)
     except (ChooseDatasetError, NeedsShapeError):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import DiffmapError
+from napari_diffmap.maps.edits import MAP
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.answers import (
     Answer,
@@ -28,6 +29,7 @@ from napari_diffmap.viewer.session import Session
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps.corrections import Change
     from napari_diffmap.methods.orientation import OrientationMethod
 
 #: Finds the spots of a position: places on the detector, and a line about them.
@@ -92,9 +94,17 @@ class SpotOverlay:
         session.position_changed.connect(self.update)
         session.region_changed.connect(self.update)
         session.map_changed.connect(self.update)
+        session.edited.connect(self._on_edited)
         session.phases_changed.connect(self.update)
         session.calibration_changed.connect(self.update)
         pattern.loaded.connect(self.update)
+
+    def _on_edited(self, change: Change) -> None:
+        """Another answer may come first here; what was looked at may be none any more."""
+        y, x = self.session.position
+        if change.target == MAP and y * self.session.grid[1] + x in change.pixels:
+            self.rank = 0
+            self.update()
 
     def show_answer(self, rank: int) -> None:
         """Draw the spots of another of the answers at this position."""

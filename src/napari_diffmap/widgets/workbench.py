@@ -10,11 +10,14 @@ from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.doubting import Doubting
 from napari_diffmap.viewer.following import Following
+from napari_diffmap.viewer.label_layers import LabelLayers
+from napari_diffmap.viewer.labelling import Labelling
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.peak_layers import PeakLayers
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import LatestRunner, report
 from napari_diffmap.widgets.convert_run import ConvertRun
+from napari_diffmap.widgets.keeping import SessionKeeper
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
 from napari_diffmap.widgets.peak_run import PeakRun
@@ -53,6 +56,14 @@ class Workbench:
         )
         self.peaks = PeakRun(self.session, PeakLayers(self.session, viewer), self.spots)
         self.doubting = Doubting(self.desk, self.maps, self.runner, viewer, lambda: self.run.method)
+        correcting = self.doubting.correcting
+        self.label_layers = LabelLayers(
+            self.session, viewer, undo=correcting.undo, redo=correcting.redo
+        )
+        self.labelling = Labelling(self.session, self.label_layers, self.runner)
+        self.keeper = SessionKeeper(
+            self.session, self.maps, self.opening, self.runner, viewer, lambda: self.run.method
+        )
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)
         sys.setswitchinterval(_SWITCH)
@@ -85,6 +96,7 @@ class Workbench:
         self.calibrating.stop()
         self.following.stop()
         self.converting.stop()
+        self.keeper.close()
         self.runner.close()
         self.session.message.disconnect(report)
         self.docks.clear()

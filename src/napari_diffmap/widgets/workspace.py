@@ -15,6 +15,7 @@ from napari_diffmap.widgets.bridge import spare_the_collector
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.doubt_dock import DoubtDock
 from napari_diffmap.widgets.key_view import KeyView
+from napari_diffmap.widgets.labels_dock import LabelsDock
 from napari_diffmap.widgets.map_dock import MapDock
 from napari_diffmap.widgets.pattern_dock import PatternDock
 from napari_diffmap.widgets.peaks_dock import PeaksDock
@@ -28,6 +29,7 @@ TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Peaks", PeaksDock),
     ("Map", MapDock),
     ("Doubt", DoubtDock),
+    ("Labels", LabelsDock),
     ("Key", KeyView),
 )
 #: The name napari gives a dock opened from the menu, so that the menu finds ours.
@@ -79,7 +81,7 @@ def docks_of(viewer: Any) -> dict[str, QDockWidget]:
     return found
 
 
-_OURS = (PatternDock, ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, KeyView)
+_OURS = (PatternDock, ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, LabelsDock, KeyView)
 _NAMES = {
     PatternDock: "Pattern",
     ScanDock: "Scan",
@@ -87,6 +89,7 @@ _NAMES = {
     PeaksDock: "Peaks",
     MapDock: "Map",
     DoubtDock: "Doubt",
+    LabelsDock: "Labels",
     KeyView: "Key",
 }
 

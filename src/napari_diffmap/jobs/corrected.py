@@ -1,0 +1,75 @@
+"""What a map that was corrected by hand leaves in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_diffmap.errors import ResourceError
+from napari_diffmap.jobs.record import json_text
+from napari_diffmap.jobs.results import save_map
+from napari_diffmap.jobs.session_file import ANSWER
+from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
+from napari_diffmap.maps.edit_log import save_log
+from napari_diffmap.maps.edited import edited_counts
+from napari_diffmap.maps.edits import snapshot
+from napari_diffmap.maps.save_h5 import save_orientation_h5
+
+if TYPE_CHECKING:
+    from napari_diffmap.jobs.orient import OrientationRun
+    from napari_diffmap.maps import Boundaries
+    from napari_diffmap.maps.corrections import Corrections
+
+
+def write_corrected(
+    corrections: Corrections,
+    folder: Path,
+    *,
+    run: OrientationRun | None = None,
+    boundaries: Boundaries | None = None,
+) -> list[Path]:
+    """Write a corrected map as `save_map` does, the answer beside it, and what was corrected.
+
+    ``orientation.h5`` and the pictures hold the corrections, ``answer.h5`` the map as it was
+    found, ``edits.jsonl`` every edit.
+
+    Parameters
+    ----------
+    corrections
+        The map with its edits.
+    folder, boundaries
+        As for `save_map`.
+    run
+        That made the map: its summary is written too, with what was corrected.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    ResourceError
+        If the folder cannot be written or the disk is full.
+    """
+    found, edits = snapshot(corrections.map), corrections.in_force()
+    written = save_map(found, folder, boundaries=boundaries, answer=corrections.answer, edits=edits)
+    try:
+        written.append(save_orientation_h5(corrections.answer, folder / ANSWER))
+        written.append(save_log(corrections, folder / EDITS))
+        if run is not None:
+            path = folder / "summary.json"
+            record: dict[str, Any] = {**run.summary, "corrected": correction_summary(corrections)}
+            path.write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
+            written.append(path)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write to {folder} ({error.strerror or error}): free some space there or choose"
+            " another folder"
+        ) from error
+    return written
+
+
+def correction_summary(corrections: Corrections) -> dict[str, Any]:
+    """How many edits are in force, and pixels by kind."""
+    return {"edits": len(corrections.in_force()), "pixels": edited_counts(corrections.map)}
