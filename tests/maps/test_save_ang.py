@@ -247,3 +247,16 @@ def test_bunge_angles_of_any_rotation(values):
 def test_suffix_must_fit(make_map, tmp_path):
     with pytest.raises(BadInputError, match="must end in"):
         save_ang(make_map((2, 2), 1).map, tmp_path / "o.txt")
+
+
+def test_the_unit_that_the_header_names_is_that_of_the_positions(make_map, tmp_path):
+    """Files of earlier versions name nm, with steps in µm all the same."""
+    found = make_map((4, 5), 2).map
+    path = save_ang(found, tmp_path / "o.ang")
+    text = path.read_text()
+    assert "# napari-diffmap unit: um\n" in text
+    assert "# XSTEP: 0.0015\n" in text
+    path.write_text(text.replace("unit: um", "unit: nm"))
+    again = load_map(path)
+    assert again.step == pytest.approx(found.step)
+    assert again.step_unit == "nm"

@@ -156,7 +156,7 @@ class DoubtDock(QWidget):
         row.addWidget(QLabel("accept"))
         self.answers = []
         for rank in range(_BUTTONS):
-            button = tool_button(str(rank + 1), "")
+            button = tool_button(str(rank + 1), f"Accept answer {rank + 1} (key {rank + 1})")
             button.setMinimumWidth(30)
             button.clicked.connect(self._act(partial(self.correcting.accept, rank)))
             self.answers.append(button)

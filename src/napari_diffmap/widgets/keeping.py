@@ -136,12 +136,12 @@ class SessionKeeper:
             return None
 
     def _on_opened(self, *_: object) -> None:
-        """Show what belongs to an opened session; else look for unsaved corrections."""
+        """Show what belongs to an opened session, and look for corrections that were not saved."""
         coming, self._coming = self._coming, None
         scan = self.session.scan
         if coming is not None:
             self._show(coming)
-        elif scan is not None and scan.source is not None:
+        if scan is not None and scan.source is not None:
             waiting = unsaved(Path(scan.source))
             if waiting:
                 self._unsaved = waiting[0]
