@@ -9,6 +9,7 @@ from benchmarks import (
     accuracy,
     bundled_sample,
     cluster,
+    corrections,
     dynamical_sets,
     grains,
     large_files,
@@ -27,6 +28,7 @@ MODULES = (
     accuracy,
     dynamical_sets,
     grains,
+    corrections,
 )
 
 

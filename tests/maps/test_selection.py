@@ -96,7 +96,8 @@ def test_the_same_confusion_is_found_in_every_orientation(make_phase: Any, relat
 def test_alike_is_the_same_pair_of_orientations(make_phase: Any) -> None:
     found = confused(make_phase, "twin")
     expected = [y * 12 + x for y in range(1, 6) for x in range(4)]
-    assert alike(found, 3, 2, 2).tolist() == expected
+    pair = (found.rotations[3, 2, 0], 0), (found.rotations[3, 2, 2], 0)
+    assert alike(found, *pair).tolist() == expected
 
 
 def test_kept_answers(make_phase: Any) -> None:

@@ -157,6 +157,21 @@ def test_a_whole_grain_takes_what_is_accepted(desk: Desk, scope: Any) -> None:
     assert desk.off().max() < 0.1
 
 
+def test_a_zone_over_two_grains_is_corrected_in_one_of_them(
+    patterns: Scan, matcher: OrientationMethod
+) -> None:
+    found = wrong_map()
+    cause = found.ambiguity.copy()
+    cause[:, 2:8] = Ambiguity.TWIN  # over the left grain too, which is right
+    desk = Desk(patterns, found.replaced(ambiguity=cause), matcher)
+    desk.session.set_position(2, 6)
+    desk.correcting.scope = "zone"
+    assert len(desk.correcting.pixels()) == 36
+    desk.correcting.accept(1)
+    assert desk.off().max() < 0.1
+    assert int((desk.map.extra[EDITED] > 0).sum()) == 12
+
+
 def test_a_disk_and_a_region(desk: Desk) -> None:
     desk.session.set_position(2, 6)
     desk.correcting.scope, desk.correcting.radius = "disk", 1.0

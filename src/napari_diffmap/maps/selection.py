@@ -135,29 +135,29 @@ def best_of_phase(found: OrientationMap, pixels: Pixels, phase: int) -> NDArray[
     return np.asarray(first, dtype=np.int64)
 
 
-def alike(found: OrientationMap, y: int, x: int, rank: int, within: float = 8.0) -> Pixels:
-    """Pixels in doubt that have the first answer of one and, among the others, its `rank`-th.
+def alike(
+    found: OrientationMap,
+    first: tuple[NDArray[np.floating[Any]], int],
+    other: tuple[NDArray[np.floating[Any]], int],
+    within: float = 8.0,
+) -> Pixels:
+    """Pixels in doubt whose first answer is one, with another among those kept.
 
-    What a correction there says about the rest of the map: the same two orientations compete.
+    What a correction says about the rest of the map: the same two orientations compete there.
 
     Parameters
     ----------
     found
-        The map as it was before the correction.
-    y, x, rank
-        The pixel, and which of its answers (from 0) is right.
+        The map.
+    first, other
+        Orientation ``(4,)`` and phase of the answer that was first, and of the one that is right.
     within
         Degrees.
     """
-    candidates = flat_pixels(found.ambiguous & (found.best_phase_ids == found.phase_ids[y, x, 0]))
-    first = nearest_kept(
-        found, candidates, found.rotations[y, x, 0], int(found.phase_ids[y, x, 0]), within
-    )
-    candidates = candidates[first == 0]
-    other = nearest_kept(
-        found, candidates, found.rotations[y, x, rank], int(found.phase_ids[y, x, rank]), within
-    )
-    return np.asarray(candidates[other > 0], dtype=np.int64)
+    candidates = flat_pixels(found.ambiguous & (found.best_phase_ids == first[1]))
+    candidates = candidates[nearest_kept(found, candidates, *first, within) == 0]
+    kept = nearest_kept(found, candidates, *other, within) > 0
+    return np.asarray(candidates[kept], dtype=np.int64)
 
 
 def same_confusion(

@@ -34,6 +34,8 @@ _PATIENCE = 0.03
 _WORTH_OFFERING = 3
 
 Values = dict[str, NDArray[Any]]
+#: Quaternion ``(4,)`` and number of the phase.
+Orientation = tuple[NDArray[np.float32], int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,8 @@ class _Made:
     pixels: Pixels
     values: Values | None
     note: str
-    offer: Offer | None = None
+    #: The answer that was first and the one that was accepted: they may compete elsewhere.
+    pair: tuple[Orientation, Orientation] | None = None
     told: str = ""
 
 
@@ -172,7 +175,8 @@ class Correcting:
         """Take one of the answers at the position, from 0; the first confirms what is there.
 
         In the other pixels of the scope the kept answer that is nearest to it is taken; where
-        none is near, that orientation itself, refined on the pattern.
+        none is near, that orientation itself, refined on the pattern.  A zone may reach over
+        several grains: its pixels without such an answer are left as they are.
 
         Raises
         ------
@@ -184,6 +188,7 @@ class Correcting:
             raise BadInputError(f"there is no answer {rank + 1} at this position")
         scope, radius, region = self.scope, self.radius, self.session.region
         rotation, phase = found.rotations[y, x, rank].copy(), int(found.phase_ids[y, x, rank])
+        first = found.rotations[y, x, 0].copy(), int(found.phase_ids[y, x, 0])
         note = f"answer {rank + 1} of row {y}, column {x}; {scope}"
 
         def work(token: Token) -> _Made:
@@ -191,11 +196,11 @@ class Correcting:
                 pixels, places = selection.same_confusion(found, y, x, rank)
                 return _Made(EditKind.ACCEPTED, pixels, _ranked(found, pixels, places), note)
             pixels = self._chosen(found, y, x, scope, radius, region)
-            alike = selection.alike(found, y, x, rank) if rank else np.zeros(0, np.int64)
+            if scope == "zone":
+                pixels = pixels[selection.nearest_kept(found, pixels, rotation, phase) >= 0]
             values, told = self._nearest(token, found, pixels, rotation, phase)
-            left = np.setdiff1d(alike, pixels)
-            offer = Offer(left, rotation, phase) if len(left) >= _WORTH_OFFERING else None
-            return _Made(EditKind.ACCEPTED, pixels, values, note, offer, told)
+            pair = (first, (rotation, phase)) if rank else None
+            return _Made(EditKind.ACCEPTED, pixels, values, note, pair, told)
 
         self._queue(work)
 
@@ -345,10 +350,29 @@ class Correcting:
                 self.session.message.emit(made.told)
             if len(made.pixels):
                 change = corrections.edit(made.kind, made.pixels, made.values, note=made.note)
+                self._offer(None)
                 self.session.edited.emit(change)
-                self._offer(made.offer)
+                if made.pair is not None:
+                    self._look_for_more(corrections, *made.pair)
             self.changed.emit()
         self._next()
+
+    def _look_for_more(
+        self, corrections: Corrections, first: Orientation, right: Orientation
+    ) -> None:
+        """Offer the correction where the same two answers compete."""
+        found = corrections.map
+        steps = len(corrections.done)
+
+        def work(_token: object) -> Pixels:
+            return selection.alike(found, first, right)
+
+        def done(pixels: Pixels) -> None:
+            same = corrections is self.session.corrections and len(corrections.done) == steps
+            if same and len(pixels) >= _WORTH_OFFERING:
+                self._offer(Offer(pixels, *right))
+
+        self.runner.latest("offer", work, done)
 
     def _failed(self, error: Exception) -> None:
         self._running = False
