@@ -13,7 +13,7 @@ from orix import io as orix_io
 from orix.crystal_map import Phase
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.jobs.results import DEFAULT_FORMATS, FORMATS, export_map, save_map
+from napari_diffmap.jobs.results import DEFAULT_FORMATS, FORMATS, export_map
 from napari_diffmap.maps import MapPhase, OrientationMap, load_map
 from napari_diffmap.maps.edited import EDITED_NAMES
 from napari_diffmap.maps.export import NamedLabels, load_labels, load_orientation_h5
@@ -53,7 +53,7 @@ def found():
 
 
 def test_what_is_written_without_being_asked(found, tmp_path):
-    names = {path.name for path in save_map(found, tmp_path)}
+    names = {path.name for path in export_map(found, tmp_path)}
     assert names == {path.name for path in tmp_path.iterdir()}
     assert names == {
         *("orientation.h5", "orientation.ang", "report.html"),

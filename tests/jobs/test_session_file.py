@@ -290,3 +290,22 @@ def test_a_recipe_repeats_the_corrections_bit_for_bit(
     record.unlink()
     assert command("run", path, "--out", tmp_path / "third") == 2
     assert "not there" in capsys.readouterr().err
+
+
+def test_a_session_is_exported_without_its_scan(
+    scan: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine.diffmap"
+    save_session(folder, record_of(scan, {}, load_phases(["Si"]), {}), corrected())
+    (tmp_path / "scan.npy").unlink()
+    assert command("export", folder, "--out", tmp_path / "out", "--format", "ctf,ome-tiff,svg") == 0
+    assert "1 corrections by hand" not in capsys.readouterr().err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"orientation.ctf", "mine.ome.tif", "phases.ome.tif", "ipf-z.svg"} <= names
+    from orix import io
+
+    read = io.load(tmp_path / "out" / "orientation.ctf")
+    assert read.size == 20
+    assert command("export", folder, "--out", tmp_path / "no", "--format", "xls") == 2
+    assert "xls" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_diffmap.errors import ResourceError
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS
 from napari_diffmap.jobs.record import json_text
-from napari_diffmap.jobs.results import save_map
+from napari_diffmap.jobs.results import export_map
 from napari_diffmap.jobs.session_file import ANSWER
 from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
 from napari_diffmap.maps.edit_log import save_log
 from napari_diffmap.maps.edited import edited_counts
 from napari_diffmap.maps.edits import snapshot
+from napari_diffmap.maps.named_labels import NamedLabels
 from napari_diffmap.maps.save_h5 import save_orientation_h5
 
 if TYPE_CHECKING:
@@ -27,8 +30,9 @@ def write_corrected(
     *,
     run: OrientationRun | None = None,
     boundaries: Boundaries | None = None,
+    formats: Collection[str] = DEFAULT_FORMATS,
 ) -> list[Path]:
-    """Write a corrected map as `save_map` does, the answer beside it, and what was corrected.
+    """Write a corrected map, the answer beside it, and what was corrected.
 
     ``orientation.h5`` and the pictures hold the corrections, ``answer.h5`` the map as it was
     found, ``edits.jsonl`` every edit.
@@ -37,8 +41,8 @@ def write_corrected(
     ----------
     corrections
         The map with its edits.
-    folder, boundaries
-        As for `save_map`.
+    folder, boundaries, formats
+        As for `export_map`.
     run
         That made the map: its summary is written too, with what was corrected.
 
@@ -52,8 +56,7 @@ def write_corrected(
     ResourceError
         If the folder cannot be written or the disk is full.
     """
-    found, edits = snapshot(corrections.map), corrections.in_force()
-    written = save_map(found, folder, boundaries=boundaries, answer=corrections.answer, edits=edits)
+    written = export_corrected(corrections, folder, boundaries=boundaries, formats=formats)
     try:
         written.append(save_orientation_h5(corrections.answer, folder / ANSWER))
         written.append(save_log(corrections, folder / EDITS))
@@ -68,6 +71,30 @@ def write_corrected(
             " another folder"
         ) from error
     return written
+
+
+def export_corrected(
+    corrections: Corrections,
+    folder: Path,
+    *,
+    boundaries: Boundaries | None = None,
+    formats: Collection[str] = DEFAULT_FORMATS,
+) -> list[Path]:
+    """Write a corrected map and its label maps in chosen formats; see `export_map`."""
+    found = snapshot(corrections.map)
+    labels = {
+        name: NamedLabels(mine.values, mine.names, mine.colors, found.step, found.step_unit)
+        for name, mine in corrections.labels.items()
+    }
+    return export_map(
+        found,
+        folder,
+        formats=formats,
+        boundaries=boundaries,
+        labels=labels,
+        answer=corrections.answer,
+        edits=corrections.in_force(),
+    )
 
 
 def correction_summary(corrections: Corrections) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_diffmap.errors import BadInputError, ResourceError
 from napari_diffmap.jobs.checkpoint import discard
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS
 from napari_diffmap.jobs.record import json_text
 from napari_diffmap.maps.boundaries import find_boundaries
 from napari_diffmap.maps.colors import DIRECTIONS
@@ -41,38 +42,11 @@ if TYPE_CHECKING:
     from napari_diffmap.maps.named_labels import NamedLabels
 
 
-#: Formats that `export_map` writes, and those of `save_map`.
-FORMATS = ("h5", "tiff", "ang", "ctf", "ome-tiff", "ome-zarr", "png", "svg", "pdf", "html")
-DEFAULT_FORMATS = ("h5", "tiff", "ang", "png", "html")
-
-
-def save_map(
-    found: OrientationMap,
-    folder: Path,
-    *,
-    boundaries: Boundaries | None = None,
-    answer: OrientationMap | None = None,
-    edits: Sequence[Mapping[str, Any] | Edit] | None = None,
-) -> list[Path]:
-    """Write orix HDF5, .ang, TIFF maps, pictures with scale bar and key, and a report.
-
-    See `export_map`; the formats are `DEFAULT_FORMATS`.
-    """
-    return export_map(
-        found,
-        folder,
-        formats=DEFAULT_FORMATS,
-        boundaries=boundaries,
-        answer=answer,
-        edits=edits,
-    )
-
-
 def export_map(
     found: OrientationMap,
     folder: Path,
     *,
-    formats: Collection[str],
+    formats: Collection[str] = DEFAULT_FORMATS,
     boundaries: Boundaries | None = None,
     labels: Mapping[str, NamedLabels] | None = None,
     answer: OrientationMap | None = None,
@@ -197,9 +171,13 @@ def _save_labels(
 
 
 def write_results(
-    run: OrientationRun, folder: Path, *, boundaries: Boundaries | None = None
+    run: OrientationRun,
+    folder: Path,
+    *,
+    boundaries: Boundaries | None = None,
+    formats: Collection[str] = DEFAULT_FORMATS,
 ) -> list[Path]:
-    """Write a run's maps and pictures as `save_map` does, and ``summary.json``.
+    """Write a run's maps and pictures as `export_map` does, and ``summary.json``.
 
     What a complete run kept there to be resumed is deleted then.
 
@@ -207,7 +185,7 @@ def write_results(
     ----------
     run
         The run; one that was stopped writes what it has.
-    folder, boundaries
+    folder, boundaries, formats
         As for `export_map`.
 
     Returns
@@ -220,7 +198,7 @@ def write_results(
     ResourceError
         If the folder cannot be written or the disk is full.
     """
-    written = save_map(run.map, folder, boundaries=boundaries)
+    written = export_map(run.map, folder, boundaries=boundaries, formats=formats)
     try:
         written.append(write_summary(run, folder))
     except OSError as error:

@@ -219,7 +219,6 @@ def load_session(folder: Path) -> SavedSession:
     """
     from napari_diffmap.crystal.phases import load_phases
     from napari_diffmap.maps.provenance import content_signature
-    from napari_diffmap.maps.save_h5 import load_orientation_h5
     from napari_diffmap.scan.calibration_file import from_record
 
     record = load_record(folder)
@@ -243,16 +242,29 @@ def load_session(folder: Path) -> SavedSession:
             warnings.append(f"the phases are not loaded: {error}")
     corrections = None
     if (folder / ANSWER).is_file():
-        answer = load_orientation_h5(folder / ANSWER)
-        if (folder / EDITS).is_file():
-            corrections, more = load_log(folder / EDITS, answer)
-            warnings += more
-        else:
-            from napari_diffmap.maps.corrections import Corrections
-
-            corrections = Corrections(answer)
+        corrections, more = load_corrections(folder)
+        warnings += more
     calibration = from_record(record.calibration, "the session's calibration")
     return SavedSession(folder, record, file, calibration, phases, corrections, tuple(warnings))
+
+
+def load_corrections(folder: Path) -> tuple[Corrections, tuple[str, ...]]:
+    """The map of a session with its corrections, and what the user must know; no scan is needed.
+
+    Raises
+    ------
+    BadInputError
+        If it holds no map, or a file in it is damaged.
+    """
+    from napari_diffmap.maps.corrections import Corrections
+    from napari_diffmap.maps.save_h5 import load_orientation_h5
+
+    if not (folder / ANSWER).is_file():
+        raise BadInputError(f"{folder.name} holds no map: map its scan first")
+    answer = load_orientation_h5(folder / ANSWER)
+    if (folder / EDITS).is_file():
+        return load_log(folder / EDITS, answer)
+    return Corrections(answer), ()
 
 
 def options_of(record: SessionRecord) -> dict[str, Any]:

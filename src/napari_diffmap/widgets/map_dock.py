@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffmap.errors import DiffmapError
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMAT_WORDS
 from napari_diffmap.viewer.map_layers import BASES
 from napari_diffmap.widgets.bridge import report, report_error
 from napari_diffmap.widgets.parameter_form import ParameterForm
@@ -126,10 +127,21 @@ class MapDock(QWidget):
         self._show_share(0.0)
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(
-            "Save the map to a folder: orix HDF5, .ang, TIFF maps, PNG pictures with scale bar"
-            " and colour key"
+            "Save the map to a folder: orix HDF5, .ang, TIFF maps, pictures with scale bar and"
+            " colour key, a report; more formats under *as*"
         )
         self.save_button.clicked.connect(self.ask_folder)
+        self.formats = tool_button("as", "What is written when the map is saved")
+        self.formats.setMinimumWidth(40)
+        menu = QMenu(self.formats)
+        menu.setToolTipsVisible(True)
+        for name, tip in FORMAT_WORDS.items():
+            action = menu.addAction(name)
+            assert action is not None
+            action.setCheckable(True)
+            action.setChecked(name in DEFAULT_FORMATS)
+            action.setToolTip(tip)
+        self.formats.setMenu(menu)
         self.where = QComboBox()
         self.where.setEditable(True)
         self.where.addItems([HERE, "local:2", "local:4"])
@@ -143,6 +155,7 @@ class MapDock(QWidget):
         row.addWidget(self.progress, 1)
         row.addWidget(self.where)
         row.addWidget(self.save_button)
+        row.addWidget(self.formats)
         return row
 
     def _make_show(self) -> QHBoxLayout:
@@ -330,9 +343,12 @@ class MapDock(QWidget):
         dialog.open()
 
     def save(self, folder: str | Path) -> None:
-        """Save the map to a folder."""
+        """Save the map to a folder, in the formats that are ticked."""
+        menu = self.formats.menu()
+        assert menu is not None
+        chosen = [action.text() for action in menu.actions() if action.isChecked()]
         try:
-            self.run.save(folder)
+            self.run.save(folder, chosen)
         except DiffmapError as error:
             report_error(error)
 
@@ -358,6 +374,7 @@ class MapDock(QWidget):
         self.where.setEnabled(idle)
         mapped = self.session.map is not None
         self.save_button.setEnabled(mapped and idle)
+        self.formats.setEnabled(mapped and idle)
         for widget in (self.base, self.boundaries, self.ambiguity, self.low, self.high):
             widget.setEnabled(mapped)
 

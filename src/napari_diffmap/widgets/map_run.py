@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, CancelledError
 from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.map_pictures import TilePicture, boundary_lines, tile_picture
 from napari_diffmap.viewer.session import Session
@@ -262,8 +263,15 @@ class MapRun:
         self.finished.emit(self.last)
 
     # --------------------------------------------------------------- saving
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, formats: Collection[str] = DEFAULT_FORMATS) -> None:
         """Write the map, its pictures and its summary to a folder, beside the window.
+
+        Parameters
+        ----------
+        folder
+            Made where it is not there.
+        formats
+            Of `jobs.results.FORMATS`.
 
         Raises
         ------
@@ -279,16 +287,18 @@ class MapRun:
         def work(_worker: JobWorker) -> list[Path]:
             from napari_diffmap.jobs.corrected import write_corrected
             from napari_diffmap.jobs.orient import output_folder
-            from napari_diffmap.jobs.results import save_map, write_results
+            from napari_diffmap.jobs.results import export_map, write_results
 
             output_folder(target)
             lines = boundary_lines(corrections.map, low, high).boundaries
             made = run if run is not None and run.map is corrections.answer else None
             if corrections.done:
-                return write_corrected(corrections, target, run=made, boundaries=lines)
+                return write_corrected(
+                    corrections, target, run=made, boundaries=lines, formats=formats
+                )
             if made is not None:
-                return write_results(made, target, boundaries=lines)
-            return save_map(corrections.answer, target, boundaries=lines)
+                return write_results(made, target, boundaries=lines, formats=formats)
+            return export_map(corrections.answer, target, boundaries=lines, formats=formats)
 
         def done(files: list[Path]) -> None:
             report(f"saved {len(files)} files in {target}")
