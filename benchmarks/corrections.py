@@ -77,7 +77,9 @@ class _Expert:
             if right.any():
                 self.correcting.accept(int(right.argmax()))
             else:
-                self.correcting.scope = "pixel"
+                # Without a crystal there is nothing to find in the whole zone.
+                nothing = self.truth.phase_ids[y, x] < 0 or self.truth.bad[y, x]
+                self.correcting.scope = "zone" if nothing else "pixel"
                 self.correcting.empty(EditKind.UNKNOWN)
         except BadInputError:
             pass  # nothing was found here at all

@@ -17,6 +17,7 @@ from napari_diffmap.maps.selection import (
     grain_at,
     half_turned,
     nearest_kept,
+    of_one_doubt,
     same_confusion,
     zone_at,
 )
@@ -98,6 +99,20 @@ def test_alike_is_the_same_pair_of_orientations(make_phase: Any) -> None:
     expected = [y * 12 + x for y in range(1, 6) for x in range(4)]
     pair = (found.rotations[3, 2, 0], 0), (found.rotations[3, 2, 2], 0)
     assert alike(found, *pair).tolist() == expected
+
+
+def test_a_zone_over_several_grains(make_phase: Any) -> None:
+    """Twins flip in one stripe; where crystals overlap each side keeps its own."""
+    found = confused(make_phase, "twin")
+    every = np.arange(72)
+    stripe = [y * 12 + x for y in range(6) for x in range(4)]
+    assert of_one_doubt(found, every, 3, 2, 2).tolist() == stripe
+    flipped = found.rotations.copy()
+    flipped[4:, :4, [0, 2]] = flipped[4:, :4, [2, 0]]
+    assert of_one_doubt(found.replaced(rotations=flipped), every, 3, 2, 0).tolist() == stripe
+    overlap = found.replaced(rotations=flipped, ambiguity=np.full((6, 12), Ambiguity.OVERLAP))
+    upper = [pixel for pixel in stripe if pixel < 48]
+    assert of_one_doubt(overlap, every, 3, 2, 0).tolist() == upper
 
 
 def test_kept_answers(make_phase: Any) -> None:

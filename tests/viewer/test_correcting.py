@@ -329,14 +329,29 @@ def test_the_queue_goes_by_weight_and_comes_round(patterns: Scan) -> None:
         sizes.append(zone.size)
     assert sizes == [4, 3, 1, 4]
     assert desk.queue.line().startswith("zone 1 of 3 zones left · 8 pixels in doubt")
-    assert desk.queue.next(-1).size == 1  # type: ignore[union-attr]
+    before = desk.session.position
+    desk.queue.next()
+    desk.queue.back()
+    assert desk.session.position == before
     desk.queue.go(0)
     desk.correcting.scope = "zone"
     desk.correcting.accept(0)
     assert desk.queue.place is None
     assert [zone.size for zone in desk.queue.zones] == [3, 1]
-    assert desk.queue.next().size == 3  # type: ignore[union-attr]
+    assert desk.queue.next().size == 1  # type: ignore[union-attr]
     assert "4 settled" in desk.queue.line()
+
+
+def test_what_is_left_of_a_visited_zone_waits_for_the_others(patterns: Scan) -> None:
+    found = wrong_map()
+    cause = np.zeros(GRID, np.uint8)
+    cause[1:4, 1:5], cause[5, 7:10] = 1, 5
+    desk = Desk(patterns, found.replaced(ambiguity=cause, reliability=np.full(GRID, 0.5)))
+    assert desk.queue.next().size == 12  # type: ignore[union-attr]
+    desk.correcting.empty(EditKind.UNKNOWN)
+    assert max(zone.size for zone in desk.queue.zones) >= 8
+    assert desk.queue.next().size == 3  # type: ignore[union-attr]
+    assert desk.queue.next().size >= 8  # type: ignore[union-attr]
 
 
 def test_the_queue_can_be_narrowed(patterns: Scan) -> None:

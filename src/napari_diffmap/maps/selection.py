@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_diffmap.maps.ambiguity import Ambiguity
 from napari_diffmap.maps.edits import flat_pixels
 from napari_diffmap.maps.quaternions import (
     HALF_TURN,
@@ -126,6 +127,33 @@ def nearest_kept(
     best = angle.argmin(axis=1)
     near = angle[np.arange(len(best)), best] <= within
     return np.asarray(np.where(near, best, -1), dtype=np.int64)
+
+
+def of_one_doubt(found: OrientationMap, pixels: Pixels, y: int, x: int, rank: int) -> Pixels:
+    """Pixels of a zone for which an answer accepted at one of them is an answer too.
+
+    A zone may reach over several grains.  Those pixels keep that answer, and their first one is
+    among the answers that compete at the pixel; where crystals overlap it is that pixel's first
+    one or the accepted one: the other crystal is the right answer on its own side.
+
+    Parameters
+    ----------
+    found
+        The map.
+    pixels
+        The zone, flat.
+    y, x, rank
+        Where which answer was accepted.
+    """
+    here = found.rotations[y, x], found.phase_ids[y, x]
+    kept = nearest_kept(found, pixels, here[0][rank], int(here[1][rank])) >= 0
+    overlap = found.ambiguity[y, x] == Ambiguity.OVERLAP
+    competing = {0, rank} if overlap else range(found.n_best)
+    alike = np.zeros(len(pixels), dtype=bool)
+    for place in competing:
+        if here[1][place] >= 0:
+            alike |= nearest_kept(found, pixels, here[0][place], int(here[1][place])) == 0
+    return np.asarray(pixels[kept & alike], dtype=np.int64)
 
 
 def best_of_phase(found: OrientationMap, pixels: Pixels, phase: int) -> NDArray[np.int64]:

@@ -197,7 +197,7 @@ class Correcting:
                 return _Made(EditKind.ACCEPTED, pixels, _ranked(found, pixels, places), note)
             pixels = self._chosen(found, y, x, scope, radius, region)
             if scope == "zone":
-                pixels = pixels[selection.nearest_kept(found, pixels, rotation, phase) >= 0]
+                pixels = selection.of_one_doubt(found, pixels, y, x, rank)
             values, told = self._nearest(token, found, pixels, rotation, phase)
             pair = (first, (rotation, phase)) if rank else None
             return _Made(EditKind.ACCEPTED, pixels, values, note, pair, told)

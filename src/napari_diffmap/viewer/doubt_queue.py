@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.maps.ambiguity import Ambiguity
@@ -43,12 +45,15 @@ class DoubtQueue:
         self.current: Zone | None = None
         #: Pixels in doubt now and when the map came.
         self.left = self.first = 0
-        self._after: tuple[float, tuple[int, int]] | None = None
+        self._labels: NDArray[np.int32] | None = None
+        self._seen: NDArray[np.bool_] | None = None
+        self._path: list[tuple[int, int]] = []
         session.map_changed.connect(self._on_map)
         session.edited.connect(self._on_edited)
 
     def _on_map(self, found: OrientationMap | None) -> None:
-        self.zones, self.current, self._after = (), None, None
+        self.zones, self.current, self._labels, self._seen = (), None, None, None
+        self._path.clear()
         answer = self.session.answer
         self.first = 0 if answer is None else int(answer.ambiguous.sum())
         self.left = 0 if found is None else int(found.ambiguous.sum())
@@ -78,7 +83,7 @@ class DoubtQueue:
             Pixels at least.
         """
         self.causes, self.phase, self.min_size = causes, phase, max(1, min_size)
-        self._after = None
+        self._seen = None
         self.update()
 
     def update(self) -> None:
@@ -97,6 +102,7 @@ class DoubtQueue:
             if self.session.map is not found:
                 return
             zones, self.left = result
+            self._labels = zones.labels
             ids = found.best_phase_ids
             self.zones = tuple(
                 zone for zone in zones.zones if phase is None or ids[zone.center] == phase
@@ -106,37 +112,58 @@ class DoubtQueue:
         self.runner.latest(SLOT, work, done)
 
     # -------------------------------------------------------------- visiting
-    def next(self, step: int = 1) -> Zone | None:
-        """Go to the next zone (or back with -1); begins again after the last. None without one."""
+    def next(self) -> Zone | None:
+        """Go to the weightiest zone that was not visited; all are visited again after the last.
+
+        What is left of a zone in which something was corrected counts as visited.
+        """
         if not self.zones:
             return None
-        keys = [_key(zone) for zone in self.zones]
-        if self._after is None:
-            number = 0 if step > 0 else len(keys) - 1
-        elif step > 0:
-            number = next((i for i, key in enumerate(keys) if key > self._after), 0)
-        else:
-            before = [i for i, key in enumerate(keys) if key < self._after]
-            number = before[-1] if before else len(keys) - 1
+        seen = self._seen
+        number = None
+        if seen is not None:
+            number = next((i for i, zone in enumerate(self.zones) if not seen[zone.center]), None)
+        if number is None:
+            self._seen, number = None, 0
         return self.go(number)
+
+    def back(self) -> None:
+        """Go to where the user was before."""
+        if len(self._path) > 1:
+            self._path.pop()
+            y, x = self._path[-1]
+            self.session.set_position(y, x)
+            zone = self._at((y, x))
+            if zone is not None:
+                self.current = zone
+                self.visited.emit(zone)
+            self.changed.emit()
 
     def go(self, number: int) -> Zone | None:
         """Go to a zone by its place in `zones`."""
-        if not 0 <= number < len(self.zones):
+        if not 0 <= number < len(self.zones) or self._labels is None:
             return None
         zone = self.zones[number]
-        self.current, self._after = zone, _key(zone)
+        mask = self._labels == zone.label
+        self._seen = mask if self._seen is None else self._seen | mask
+        self._path.append(zone.center)
+        self.current = zone
         self.session.set_position(*zone.center)
         self.visited.emit(zone)
         self.changed.emit()
         return zone
 
+    def _at(self, place: tuple[int, int]) -> Zone | None:
+        number = 0 if self._labels is None else int(self._labels[place])
+        return next((zone for zone in self.zones if zone.label == number), None) if number else None
+
     @property
     def place(self) -> int | None:
         """Place of the zone that is visited, from 0; None when it is settled or none is."""
-        if self._after is None:
+        if not self._path:
             return None
-        return next((i for i, zone in enumerate(self.zones) if _key(zone) == self._after), None)
+        zone = self._at(self._path[-1])
+        return None if zone is None else self.zones.index(zone)
 
     def line(self) -> str:
         """What is left, in words."""
@@ -154,7 +181,3 @@ class DoubtQueue:
             f"{here}{len(self.zones)} zone{plural} left · {self.left} pixels in doubt"
             f" ({share:.1f} %) · {settled} settled"
         )
-
-
-def _key(zone: Zone) -> tuple[float, tuple[int, int]]:
-    return -zone.weight, zone.center

@@ -99,7 +99,7 @@ class Doubting:
         c, q = self.correcting, self.queue
         acts: dict[str, tuple[Callable[[], object], str]] = {
             keys.NEXT_KEY: (q.next, "Go to the next zone in doubt"),
-            keys.BACK_KEY: (partial(q.next, -1), "Go to the zone in doubt before"),
+            keys.BACK_KEY: (q.back, "Go to the zone in doubt before"),
             keys.INVALID_KEY: (partial(c.empty, EditKind.INVALID), "Mark the answer invalid"),
             keys.UNKNOWN_KEY: (partial(c.empty, EditKind.UNKNOWN), "Mark the answer unknown"),
             keys.TURN_KEY: (c.turn, "Turn the crystal by 180° about the beam"),

@@ -81,7 +81,7 @@ class DoubtDock(QWidget):
         column.addWidget(self.line)
         row = QHBoxLayout()
         self.back = tool_button("Back", "The zone before (Shift + N)")
-        self.back.clicked.connect(lambda: self.queue.next(-1))
+        self.back.clicked.connect(lambda: self.queue.back())
         self.next = tool_button("Next zone", "The next zone in doubt, by area times doubt (N)")
         self.next.clicked.connect(lambda: self.queue.next())
         self.cause = QComboBox()
