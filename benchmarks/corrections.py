@@ -169,7 +169,7 @@ def picture(path: Path, table_of: Path | None) -> None:
     shares = 100 * np.array(guided(found, scan, truth))
     axes.plot(np.arange(len(shares)), shares, "o-", color="#0072B2", label="along the queue")
     axes.set(xlabel="corrections", ylabel="right pixels (%)", xticks=x[::4])
-    axes.legend(frameon=False)
+    axes.legend(loc="center right", framealpha=1)
     figure.savefig(path, dpi=150)
 
 

@@ -154,13 +154,25 @@ class Corrections:
             self._last + 1, kind, pixels, dict(values or {}), target, user_name(), now(), note=note
         )
         self._check(edit)
-        before = self._words(edit)
-        edit = replace(edit, before=before)
+        edit, before = replace(edit, before=self._words(edit)), self._first(edit)
         self._do(edit)
-        edit = replace(edit, after=self._words(edit))
+        edit = replace(edit, after=self._words(edit) + self._changed(edit, before))
         self._keep(edit)
         self._tell("edit", edit)
         return Change(target, edit.pixels, edit)
+
+    def _first(self, edit: Edit) -> NDArray[np.float32]:
+        """First orientations of the pixels of an edit, ``(n, 4)``; none for label maps."""
+        if edit.target != MAP:
+            return np.zeros((0, 4), np.float32)
+        return self.map.best_rotations.reshape(-1, 4)[edit.pixels]
+
+    def _changed(self, edit: Edit, before: NDArray[np.float32]) -> str:
+        """How many of several pixels have another orientation now."""
+        if len(before) < 2:
+            return ""
+        same = np.abs((before * self._first(edit)).sum(axis=1)) > 1 - 1e-6
+        return f"; {int((~same).sum())} turned"
 
     def _words(self, edit: Edit) -> str:
         if edit.target == MAP:
