@@ -17,6 +17,7 @@ from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import Ambiguity, OrientationMap
 from napari_diffmap.maps.edits import EDITED, EditKind
 from napari_diffmap.maps.quaternions import HALF_TURN, disorientation, multiply
+from napari_diffmap.maps.twin_laws import csl_laws, distinct_turns
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
@@ -252,6 +253,25 @@ def test_invalid_and_unknown_take_the_answer_away(desk: Desk) -> None:
         desk.correcting.accept(0)
     desk.correcting.turn()
     assert "no answer here" in desk.said[-1]
+
+
+def test_a_twin_law_finds_its_variant(patterns: Scan, matcher: OrientationMethod) -> None:
+    """The right grain mapped as a Σ3 twin of the truth comes back, whichever variant it was."""
+    law = csl_laws(3)[0]
+    found = wrong_map()
+    truth = grains()[(np.arange(GRID[1]) >= 6).astype(int)][None].repeat(GRID[0], 0)
+    turns = distinct_turns(law, found.phases[0])
+    assert len(turns) == 4
+    wrong = found.rotations.copy()
+    wrong[:, 6:, 0] = multiply(turns[2], truth[:, 6:])
+    desk = Desk(patterns, found.replaced(rotations=wrong), matcher)
+    assert desk.off()[:, 6:].min() > 30
+    desk.session.set_position(3, 8)
+    desk.correcting.scope = "grain"
+    assert len(desk.correcting.pixels()) == 24
+    desk.correcting.twin(law)
+    assert desk.off().max() < 0.6
+    assert "Σ3" in desk.session.corrections.done[0].note  # type: ignore[union-attr]
 
 
 def test_a_phase_is_matched_where_it_was_not_kept(

@@ -123,6 +123,20 @@ class TwinLaw:
         return variants
 
 
+def distinct_turns(law: TwinLaw, phase: PhaseLike) -> NDArray[np.float64]:
+    """The different crystals that a law makes of one: ``(v, 4)`` turns D, so that O becomes D O.
+
+    Turns that differ by a symmetry of the crystal make the same one; Σ3 makes four.
+    """
+    operators = laue_operators(phase)
+    kept: list[NDArray[np.float64]] = []
+    for turn in law.variants(phase):
+        same = multiply(operators, turn)
+        if all(np.abs(same @ other).max() < 1 - 1e-6 for other in kept):
+            kept.append(turn)
+    return np.array(kept)
+
+
 def smallest_angle(rotation: NDArray[np.float64], operators: NDArray[np.float64]) -> float:
     """Disorientation angle (degrees) of one rotation of a crystal."""
     cosine = float(np.abs(operators @ rotation).max())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from psygnal import Signal
 from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
 from napari_diffmap.maps import selection
 from napari_diffmap.maps.edits import EditKind, flat_pixels
-from napari_diffmap.viewer.answers import matcher_of
+from napari_diffmap.viewer.rematching import Rematching, Values, ranked
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
     from napari_diffmap.maps.corrections import Change, Corrections
     from napari_diffmap.maps.selection import Pixels
+    from napari_diffmap.maps.twin_laws import TwinLaw
     from napari_diffmap.methods.orientation import OrientationMethod
 
 #: What a correction is for, as the window says it.
@@ -33,7 +34,6 @@ _PATIENCE = 0.03
 #: Fewer pixels of the same kind are not worth a question.
 _WORTH_OFFERING = 3
 
-Values = dict[str, NDArray[Any]]
 #: Quaternion ``(4,)`` and number of the phase.
 Orientation = tuple[NDArray[np.float32], int]
 
@@ -98,12 +98,10 @@ class Correcting:
     ) -> None:
         self.session = session
         self.runner = runner
-        self._matcher = matcher
+        self.matching = Rematching(session, matcher)
         self.scope: Scope = "pixel"
         #: Radius of a disk, pixels.
         self.radius = 3.0
-        #: Whether an orientation that the matcher had not kept is refined on the pattern.
-        self.refining = True
         self.offer: Offer | None = None
         self._waiting: deque[Callable[[Token], _Made | None]] = deque()
         self._running = False
@@ -116,6 +114,15 @@ class Correcting:
         self._offer(None)
         self.working.emit("")
         self.changed.emit()
+
+    @property
+    def refining(self) -> bool:
+        """Whether an orientation that the matcher had not kept is refined on the pattern."""
+        return self.matching.refining
+
+    @refining.setter
+    def refining(self, on: bool) -> None:
+        self.matching.refining = on
 
     # --------------------------------------------------------------- asking
     def missing(self) -> str:
@@ -194,11 +201,11 @@ class Correcting:
         def work(token: Token) -> _Made:
             if scope == "same confusion" and rank and found.ambiguous[y, x]:
                 pixels, places = selection.same_confusion(found, y, x, rank)
-                return _Made(EditKind.ACCEPTED, pixels, _ranked(found, pixels, places), note)
+                return _Made(EditKind.ACCEPTED, pixels, ranked(found, pixels, places), note)
             pixels = self._chosen(found, y, x, scope, radius, region)
             if scope == "zone":
                 pixels = selection.of_one_doubt(found, pixels, y, x, rank)
-            values, told = self._nearest(token, found, pixels, rotation, phase)
+            values, told = self.matching.nearest(token, found, pixels, rotation, phase)
             pair = (first, (rotation, phase)) if rank else None
             return _Made(EditKind.ACCEPTED, pixels, values, note, pair, told)
 
@@ -213,7 +220,9 @@ class Correcting:
         self._offer(None)
 
         def work(token: Token) -> _Made:
-            values, told = self._nearest(token, found, offer.pixels, offer.rotation, offer.phase)
+            values, told = self.matching.nearest(
+                token, found, offer.pixels, offer.rotation, offer.phase
+            )
             return _Made(EditKind.ACCEPTED, offer.pixels, values, "offered", told=told)
 
         self._queue(work)
@@ -255,9 +264,39 @@ class Correcting:
 
         self._queue(work)
 
+    def _of_phase(
+        self,
+        token: Token,
+        found: OrientationMap,
+        pixels: Pixels,
+        phase: int,
+        kind: EditKind,
+        note: str,
+    ) -> _Made:
+        pixels, values, told = self.matching.of_phase(token, found, pixels, phase)
+        return _Made(kind, pixels, values, f"{found.phases[phase].name}; {note}", told=told)
+
     def turn(self) -> None:
         """Turn the crystal by 180° about the beam, and refine it there."""
         self._restart(EditKind.TURNED, selection.half_turned)
+
+    def twin(self, law: TwinLaw) -> None:
+        """Turn the crystal by a twin law: that of its variants which fits the pattern here best.
+
+        The other pixels of the scope take the same variant, each refined on its own pattern.
+        """
+        _, found, y, x = self._map()
+        if found.phase_ids[y, x, 0] < 0:
+            raise BadInputError("there is no answer here to turn")
+        scope, radius, region = self.scope, self.radius, self.session.region
+
+        def work(token: Token) -> _Made:
+            pixels = self._chosen(found, y, x, scope, radius, region)
+            pixels = pixels[found.best_phase_ids.reshape(-1)[pixels] == found.phase_ids[y, x, 0]]
+            values = self.matching.twinned(token, found, pixels, y * found.shape[1] + x, law)
+            return _Made(EditKind.TURNED, pixels, values, f"{law.name}; {scope}")
+
+        self._queue(work)
 
     def refine(self) -> None:
         """Refine the first answer on the pattern once more.
@@ -280,10 +319,10 @@ class Correcting:
             pixels = pixels[found.best_phase_ids.reshape(-1)[pixels] >= 0]
             if not len(pixels):
                 raise BadInputError("there is no answer here to turn or refine")
-            values = _ranked(found, pixels, np.zeros(len(pixels), np.int64))
+            values = ranked(found, pixels, np.zeros(len(pixels), np.int64))
             values["rotations"] = start(values["rotations"])
             values["scores"] = np.full(len(pixels), np.nan, np.float32)
-            told = self._refined(token, pixels, values, np.arange(len(pixels)))
+            told = self.matching.refined(token, pixels, values, np.arange(len(pixels)))
             if told and kind == EditKind.REFINED:
                 raise BadInputError(told)
             return _Made(kind, pixels, values, scope, told=told)
@@ -389,130 +428,3 @@ class Correcting:
         if offer is not None or self.offer is not None:
             self.offer = offer
             self.offered.emit(offer)
-
-    # ------------------------------------------------------------- matching
-    def _nearest(
-        self,
-        token: Token,
-        found: OrientationMap,
-        pixels: Pixels,
-        rotation: NDArray[np.float32],
-        phase: int,
-    ) -> tuple[Values, str]:
-        """At each pixel the kept answer nearest to one, or that one refined."""
-        places = selection.nearest_kept(found, pixels, rotation, phase)
-        values = _ranked(found, pixels, np.maximum(places, 0))
-        new = np.flatnonzero(places < 0)
-        values["rotations"][new], values["phase_ids"][new] = rotation, phase
-        values["scores"][new] = np.nan
-        return values, self._refined(token, pixels, values, new)
-
-    def _refined(self, token: Token, pixels: Pixels, values: Values, rows: NDArray[Any]) -> str:
-        """Refine some rows of values in place; says why where that cannot be."""
-        if not len(rows) or not self.refining:
-            return ""
-        try:
-            method = self._prepared(token)
-        except DiffmapError as error:
-            return f"orientations are not refined: {error}"
-        from napari_diffmap.methods.orientation.again import refine_at
-
-        scan = self.session.patterns
-        assert scan is not None
-        again = self._on_device(
-            lambda: refine_at(
-                scan, method, pixels[rows], values["rotations"][rows], values["phase_ids"][rows],
-                cancelled=token.cancelled, progress=_progress(token, "refining"),
-            )
-        )  # fmt: skip
-        for name in values:
-            values[name][rows] = getattr(again, name)
-        return ""
-
-    def _of_phase(
-        self,
-        token: Token,
-        found: OrientationMap,
-        pixels: Pixels,
-        phase: int,
-        kind: EditKind,
-        note: str,
-    ) -> _Made:
-        places = selection.best_of_phase(found, pixels, phase)
-        values = _ranked(found, pixels, np.maximum(places, 0))
-        name = found.phases[phase].name
-        note = f"{name}; {note}"
-        new, told = np.flatnonzero(places < 0), ""
-        if len(new):
-            from napari_diffmap.methods.orientation.again import match_at
-
-            try:
-                method = self._prepared(token)
-            except DiffmapError as error:
-                told = f"{name} was not matched at {len(new)} pixels, left as they were: {error}"
-            else:
-                scan = self.session.patterns
-                assert scan is not None
-                again = self._on_device(
-                    lambda: match_at(
-                        scan, method, pixels[new], phase,
-                        cancelled=token.cancelled, progress=_progress(token, f"matching {name}"),
-                    )
-                )  # fmt: skip
-                for key in values:
-                    values[key][new] = getattr(again, key)
-                places[new[again.phase_ids >= 0]] = 0
-                none = int((again.phase_ids < 0).sum())
-                told = f"{none} pixels show nothing of {name}: left as they were" if none else ""
-        kept = places >= 0
-        return _Made(kind, pixels[kept], {k: v[kept] for k, v in values.items()}, note, None, told)
-
-    def _prepared(self, token: Token) -> OrientationMethod:
-        """The matcher of the map, made ready on its scan.
-
-        Raises
-        ------
-        DiffmapError
-            If its phases' atoms or the scan's calibration are not known.
-        """
-        session = self.session
-        scan, found = session.patterns, session.map
-        if scan is None or found is None:
-            raise BadInputError("open the scan that was mapped")
-        method = self._matcher() or matcher_of(found, tuple(session.phases))
-        if method is None:
-            raise BadInputError("add the phases of the map in the Map dock")
-        if method.geometry is None:
-            from napari_diffmap.jobs.orient import calibrated
-            from napari_diffmap.models.device import resolve_device
-
-            token.report("preparing the matcher …")
-            device = resolve_device("auto")
-            self._on_device(lambda: method.prepare(calibrated(scan), device))
-        return method
-
-    @staticmethod
-    def _on_device(work: Callable[[], Any]) -> Any:
-        """One job a device: a running map goes first."""
-        from napari_diffmap.jobs.queue import submit
-        from napari_diffmap.models.device import resolve_device
-
-        return submit(resolve_device("auto"), work).result()
-
-
-def _progress(token: Token, what: str) -> Callable[[int, int], None]:
-    def tell(done: int, total: int) -> None:
-        if total > 1:
-            token.report(f"{what}: {done} of {total} pixels")
-
-    return tell
-
-
-def _ranked(found: OrientationMap, pixels: Pixels, places: NDArray[np.integer]) -> Values:
-    """Copies of one kept answer of each pixel."""
-    n = found.n_best
-    return {
-        "rotations": found.rotations.reshape(-1, n, 4)[pixels, places],
-        "phase_ids": found.phase_ids.reshape(-1, n)[pixels, places],
-        "scores": found.scores.reshape(-1, n)[pixels, places],
-    }

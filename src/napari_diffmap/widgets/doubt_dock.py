@@ -39,6 +39,8 @@ _SCOPE_TIPS = {
     "zone": "the connected pixels in doubt for the same cause",
     "same confusion": "all pixels whose answers compete in the same way, wherever they are",
 }
+#: Twin laws of a phase in the menu: Σ3 to Σ11.
+_LAWS = 5
 #: Answers that have a button.
 _BUTTONS = 5
 
@@ -167,13 +169,17 @@ class DoubtDock(QWidget):
         menu = QMenu(self.by_phase)
         menu.aboutToShow.connect(self._fill_phases)
         self.by_phase.setMenu(menu)
-        self.turn = tool_button("Turn 180°", "Turn the crystal half about the beam (T)")
+        self.turn = tool_button(
+            "Turn", "Turn the crystal half about the beam (T), or by a twin law of its phase"
+        )
+        turns = QMenu(self.turn)
+        turns.aboutToShow.connect(self._fill_turns)
+        self.turn.setMenu(turns)
         self.again = tool_button("Refine", "Refine the first answer on the pattern again (R)")
         self.invalid = tool_button("Invalid", "The answer is wrong: take it away (X)")
         self.unknown = tool_button("Unknown", "Nobody can tell: take the answer away (U)")
         c = self.correcting
         for button, act in (
-            (self.turn, c.turn),
             (self.again, c.refine),
             (self.invalid, partial(c.empty, EditKind.INVALID)),
             (self.unknown, partial(c.empty, EditKind.UNKNOWN)),
@@ -360,6 +366,24 @@ class DoubtDock(QWidget):
             action = menu.addAction(swatch(phase.color), phase.name)
             assert action is not None
             action.triggered.connect(self._act(partial(self.correcting.set_phase, i)))
+
+    def _fill_turns(self) -> None:
+        from napari_diffmap.maps.twin_laws import standard_laws
+
+        menu, found = self.turn.menu(), self.session.map
+        assert menu is not None
+        menu.clear()
+        half = menu.addAction("180° about the beam (T)")
+        assert half is not None
+        half.triggered.connect(self._act(self.correcting.turn))
+        number = -1 if found is None else int(found.best_phase_ids[self.session.position])
+        if found is None or number < 0:
+            return
+        phase = found.phases[number]
+        for law in standard_laws(phase)[:_LAWS]:
+            action = menu.addAction(f"{law.name} of {phase.name}, {law.angle(phase):.1f}°")
+            assert action is not None
+            action.triggered.connect(self._act(partial(self.correcting.twin, law)))
 
     def _go_to(self, row: int) -> None:
         found = self.session.map
