@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QCheckBox, QComboB
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.doubt_dock import DoubtDock
+from napari_diffmap.widgets.grains_dock import GrainsDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.labels_dock import LabelsDock
 from napari_diffmap.widgets.map_dock import MapDock
@@ -46,7 +47,8 @@ def map_dock(qtbot: Any, model: ViewerModel, bench: Workbench) -> MapDock:
 
 
 @pytest.mark.parametrize(
-    "make", [ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, LabelsDock, KeyView]
+    "make",
+    [ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, GrainsDock, LabelsDock, KeyView],
 )
 def test_every_control_says_what_it_does(
     qtbot: Any, model: ViewerModel, shown: Workbench, make: Callable[[Any], QWidget]
@@ -58,7 +60,8 @@ def test_every_control_says_what_it_does(
         for kind in (QAbstractButton, QAbstractSpinBox, QComboBox)
         for control in dock.findChildren(kind)
         if not control.objectName().startswith("qt_")
-        and type(control.parent()).__name__ not in ("QTableView", "QTableWidget", "QMenu")
+        and type(control.parent()).__name__
+        not in ("QTableView", "QTableWidget", "QMenu", "QTabBar")
     ]
     silent = [control for control in controls if not control.toolTip()]
     assert controls or make is KeyView
@@ -406,7 +409,8 @@ def test_many_phases_have_their_keys_beside_the_legend(
 
 
 @pytest.mark.parametrize(
-    "make", [ScanDock, MapDock, PeaksDock, DoubtDock, LabelsDock, KeyView, CalibrateDock]
+    "make",
+    [ScanDock, MapDock, PeaksDock, DoubtDock, GrainsDock, LabelsDock, KeyView, CalibrateDock],
 )
 def test_what_is_told_to_a_dock_that_is_gone_is_not_heard(
     qtbot: Any, bench: Workbench, model: ViewerModel, scan: Scan, make: Callable[[Any], QWidget]

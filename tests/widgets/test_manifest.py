@@ -11,7 +11,18 @@ from npe2 import PluginManifest
 from napari_diffmap.scan.open import supported_extensions
 from napari_diffmap.widgets import reader, samples
 
-DOCKS = ["Workspace", "Scan", "Pattern", "Calibrate", "Peaks", "Map", "Doubt", "Labels", "Key"]
+DOCKS = [
+    "Workspace",
+    "Scan",
+    "Pattern",
+    "Calibrate",
+    "Peaks",
+    "Map",
+    "Doubt",
+    "Grains",
+    "Labels",
+    "Key",
+]
 
 
 @pytest.fixture(scope="module")

@@ -139,17 +139,14 @@ class Rematching:
         assert scan is not None
         one = ranked(found, np.array([here]), np.zeros(1, np.int64))
         phase = found.phases[int(one["phase_ids"][0])]
-        turns, scores = distinct_turns(law, phase), []
-        for turn in turns:
-            start = multiply(turn, one["rotations"])
-            ids = one["phase_ids"]
-            scores.append(
-                self.on_device(
-                    lambda start=start: refine_at(
-                        scan, method, np.array([here]), start, ids, cancelled=token.cancelled
-                    ).scores[0]
-                )
-            )
+        turns = distinct_turns(law, phase)
+
+        def tried(turn: NDArray[np.float64]) -> float:
+            start, ids = multiply(turn, one["rotations"]), one["phase_ids"]
+            again = refine_at(scan, method, np.array([here]), start, ids, cancelled=token.cancelled)
+            return float(again.scores[0])
+
+        scores = self.on_device(lambda: [tried(turn) for turn in turns])
         values = ranked(found, pixels, np.zeros(len(pixels), np.int64))
         same = np.broadcast_to(one["rotations"], (len(pixels), 4))
         near = nearest_variant(values["rotations"], same, laue_operators(phase))

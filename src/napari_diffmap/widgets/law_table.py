@@ -163,7 +163,9 @@ class LawModel(QAbstractTableModel):
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         share = "–" if not np.isfinite(line.share) else f"{100 * line.share:.1f} %"
-        return (line.name, line.phase, f"{line.length * self._per:.5g}", share)[column]
+        length = line.length * self._per
+        told = f"{length:.0f}" if length >= 1000 else f"{length:.4g}"
+        return (line.name, line.phase, told, share)[column]
 
     def setData(self, index: Index, value: Any, role: int = 0) -> bool:
         """A tick."""

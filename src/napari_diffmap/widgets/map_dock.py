@@ -167,9 +167,9 @@ class MapDock(QWidget):
             "Map shown on the sample; IPF colours tell the crystal direction along X (right),"
             " Y (down) or Z (the beam)"
         )
-        self.base.currentTextChanged.connect(
-            lambda name: self.bench.maps.show_base(None if name == "none" else name)
-        )
+        # Chosen again too: another dock may show its own picture meanwhile.
+        for chosen in (self.base.currentTextChanged, self.base.textActivated):
+            chosen.connect(lambda name: self.bench.maps.show_base(None if name == "none" else name))
         self.boundaries = QCheckBox("boundaries")
         self.boundaries.setChecked(True)
         self.boundaries.setToolTip("Grain boundaries by class; see the Key dock")

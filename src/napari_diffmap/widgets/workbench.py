@@ -10,6 +10,8 @@ from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.doubting import Doubting
 from napari_diffmap.viewer.following import Following
+from napari_diffmap.viewer.grain_layers import GrainLayers
+from napari_diffmap.viewer.grain_study import GrainStudy
 from napari_diffmap.viewer.label_layers import LabelLayers
 from napari_diffmap.viewer.labelling import Labelling
 from napari_diffmap.viewer.map_layers import MapLayers
@@ -61,6 +63,8 @@ class Workbench:
             self.session, viewer, undo=correcting.undo, redo=correcting.redo
         )
         self.labelling = Labelling(self.session, self.label_layers, self.runner)
+        self.grain_study = GrainStudy(self.session, self.runner)
+        self.grain_layers = GrainLayers(self.grain_study, viewer, self.runner, self.maps)
         self.keeper = SessionKeeper(
             self.session, self.maps, self.opening, self.runner, viewer, lambda: self.run.method
         )

@@ -14,6 +14,7 @@ from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import spare_the_collector
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
 from napari_diffmap.widgets.doubt_dock import DoubtDock
+from napari_diffmap.widgets.grains_dock import GrainsDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.labels_dock import LabelsDock
 from napari_diffmap.widgets.map_dock import MapDock
@@ -29,6 +30,7 @@ TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Peaks", PeaksDock),
     ("Map", MapDock),
     ("Doubt", DoubtDock),
+    ("Grains", GrainsDock),
     ("Labels", LabelsDock),
     ("Key", KeyView),
 )
@@ -81,7 +83,17 @@ def docks_of(viewer: Any) -> dict[str, QDockWidget]:
     return found
 
 
-_OURS = (PatternDock, ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, LabelsDock, KeyView)
+_OURS = (
+    PatternDock,
+    ScanDock,
+    CalibrateDock,
+    PeaksDock,
+    MapDock,
+    DoubtDock,
+    GrainsDock,
+    LabelsDock,
+    KeyView,
+)
 _NAMES = {
     PatternDock: "Pattern",
     ScanDock: "Scan",
@@ -89,6 +101,7 @@ _NAMES = {
     PeaksDock: "Peaks",
     MapDock: "Map",
     DoubtDock: "Doubt",
+    GrainsDock: "Grains",
     LabelsDock: "Labels",
     KeyView: "Key",
 }
