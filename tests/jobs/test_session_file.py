@@ -298,7 +298,9 @@ def test_a_session_is_exported_without_its_scan(
     folder = tmp_path / "mine.diffmap"
     save_session(folder, record_of(scan, {}, load_phases(["Si"]), {}), corrected())
     (tmp_path / "scan.npy").unlink()
-    assert command("export", folder, "--out", tmp_path / "out", "--format", "ctf,ome-tiff,svg") == 0
+    words = ("--format", "ctf,ome-tiff,svg", "--caption", "Silicon, corrected")
+    assert command("export", folder, "--out", tmp_path / "out", *words) == 0
+    assert "Silicon, corrected" in (tmp_path / "out" / "ipf-z.svg").read_text("utf-8")
     assert "1 corrections by hand" not in capsys.readouterr().err
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"orientation.ctf", "mine.ome.tif", "phases.ome.tif", "ipf-z.svg"} <= names

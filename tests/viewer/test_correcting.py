@@ -300,6 +300,7 @@ def test_no_map_no_correction(patterns: Scan) -> None:
 # ------------------------------------------------------------------- layers
 def test_the_layers_follow_each_edit(desk: Desk) -> None:
     maps, found = desk.maps, desk.map
+    maps.show_edited(True)
     from napari_diffmap.maps.colors import ipf_colors
 
     desk.session.set_position(2, 6)

@@ -330,7 +330,9 @@ def test_saving_writes_what_others_open(
     drawn: list[Any] = []
     draw = results.save_boundaries_png
     monkeypatch.setattr(
-        results, "save_boundaries_png", lambda m, p, b: (drawn.append(b), draw(m, p, b))[1]
+        results,
+        "save_boundaries_png",
+        lambda m, p, b, **more: (drawn.append(b), draw(m, p, b, **more))[1],
     )
     saved: list[Any] = []
     ready.run.saved.connect(saved.append)

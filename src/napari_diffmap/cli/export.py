@@ -21,8 +21,9 @@ from napari_diffmap.errors import BadInputError
     show_default=True,
     help="Of h5, tiff, ang, ctf, ome-tiff, ome-zarr, png, svg, pdf and html, with commas.",
 )
+@click.option("--caption", default="", help="Text below every picture.")
 @json_option
-def export(file: str, out: str, formats: str, as_json: bool) -> None:
+def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> None:
     """Write MAP for other tools.
 
     MAP is an orientation map (.ang, .ctf or .h5) or a saved session (NAME.diffmap), whose
@@ -53,9 +54,9 @@ def export(file: str, out: str, formats: str, as_json: bool) -> None:
         click.echo(f"warning: {path.name}: {on_the_command_line(warning)}", err=True)
     with NewFolder(out) as folder:
         if corrections is None:
-            written = export_map(found, folder, formats=chosen)
+            written = export_map(found, folder, formats=chosen, caption=caption)
         else:
-            written = export_corrected(corrections, folder, formats=chosen)
+            written = export_corrected(corrections, folder, formats=chosen, caption=caption)
     record["files"] = [item.name for item in written]
     by_hand = f", {record['edits']} corrections by hand" if corrections is not None else ""
     finish(f"{len(written)} files of {path.name}{by_hand}; {folder}", record, as_json)

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.errors import ResourceError
 from napari_diffmap.jobs.formats import DEFAULT_FORMATS
 from napari_diffmap.jobs.record import json_text
-from napari_diffmap.jobs.results import export_map
+from napari_diffmap.jobs.results import export_map, unwritable
 from napari_diffmap.jobs.session_file import ANSWER
 from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
 from napari_diffmap.maps.edit_log import save_log
@@ -66,10 +65,7 @@ def write_corrected(
             path.write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
             written.append(path)
     except OSError as error:
-        raise ResourceError(
-            f"cannot write to {folder} ({error.strerror or error}): free some space there or choose"
-            " another folder"
-        ) from error
+        raise unwritable(folder, error) from error
     return written
 
 
@@ -79,6 +75,7 @@ def export_corrected(
     *,
     boundaries: Boundaries | None = None,
     formats: Collection[str] = DEFAULT_FORMATS,
+    caption: str = "",
 ) -> list[Path]:
     """Write a corrected map and its label maps in chosen formats; see `export_map`."""
     found = snapshot(corrections.map)
@@ -94,6 +91,7 @@ def export_corrected(
         labels=labels,
         answer=corrections.answer,
         edits=corrections.in_force(),
+        caption=caption,
     )
 
 

@@ -51,6 +51,7 @@ def export_map(
     labels: Mapping[str, NamedLabels] | None = None,
     answer: OrientationMap | None = None,
     edits: Sequence[Mapping[str, Any] | Edit] | None = None,
+    caption: str = "",
 ) -> list[Path]:
     """Write a map in chosen formats.
 
@@ -71,6 +72,8 @@ def export_map(
         Label maps to be written beside those of `label_layers`; the same name replaces.
     answer, edits
         For the report: the map before corrections, and what was corrected.
+    caption
+        Stands below every picture.
 
     Returns
     -------
@@ -103,19 +106,19 @@ def export_map(
         written += _save_labels(found, folder, formats, boundaries, labels or {})
         for kind in ("png", "svg", "pdf"):
             if kind in formats:
-                written += _save_pictures(found, folder, kind, boundaries)
+                written += _save_pictures(found, folder, kind, boundaries, caption)
         if "html" in formats:
             report = folder / "report.html"
             written.append(
                 write_report(found, report, answer=answer, edits=edits, boundaries=boundaries)
             )
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     return written
 
 
 def _save_pictures(
-    found: OrientationMap, folder: Path, kind: str, boundaries: Boundaries | None
+    found: OrientationMap, folder: Path, kind: str, boundaries: Boundaries | None, caption: str
 ) -> list[Path]:
     def path(name: str) -> Path:
         return folder / f"{name}.{kind}"
@@ -123,16 +126,18 @@ def _save_pictures(
     written = []
     if found.indexed.any():
         for direction in DIRECTIONS:
-            written.append(save_ipf_png(found, path(f"ipf-{direction}"), direction))
-        written.append(save_phase_png(found, path("phases")))
-        written.append(save_boundaries_png(found, path("boundaries"), boundaries))
+            written.append(
+                save_ipf_png(found, path(f"ipf-{direction}"), direction, caption=caption)
+            )
+        written.append(save_phase_png(found, path("phases"), caption=caption))
+        written.append(save_boundaries_png(found, path("boundaries"), boundaries, caption=caption))
         if crystal_count(found) is not None:
-            written.append(save_crystals_png(found, path("crystals")))
-        written.append(save_scalar_png(found, path("score"), "score"))
-        written.append(save_scalar_png(found, path("reliability"), "reliability"))
-    written.append(save_ambiguity_png(found, path("ambiguity")))
+            written.append(save_crystals_png(found, path("crystals"), caption=caption))
+        written.append(save_scalar_png(found, path("score"), "score", caption=caption))
+        written.append(save_scalar_png(found, path("reliability"), "reliability", caption=caption))
+    written.append(save_ambiguity_png(found, path("ambiguity"), caption=caption))
     if EDITED in found.extra:
-        written.append(save_edited_png(found, path(EDITED)))
+        written.append(save_edited_png(found, path(EDITED), caption=caption))
     return written
 
 
@@ -202,13 +207,14 @@ def write_results(
     try:
         written.append(write_summary(run, folder))
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     if run.result.complete:
         discard(folder)
     return written
 
 
-def _unwritable(folder: Path, error: OSError) -> ResourceError:
+def unwritable(folder: Path, error: OSError) -> ResourceError:
+    """What is told when a folder cannot be written."""
     return ResourceError(
         f"cannot write to {folder} ({error.strerror or error}): free some space there or choose"
         " another folder"

@@ -34,9 +34,9 @@ _LEVEL = 1
 
 
 def answer_digest(answer: OrientationMap) -> str:
-    """SHA-256 of the orientations and phases that were corrected."""
+    """SHA-256 of the first orientations and phases: what a record tells another run by."""
     digest = hashlib.sha256()
-    for values in (answer.rotations, answer.phase_ids):
+    for values in (answer.best_rotations, answer.best_phase_ids):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 

@@ -54,9 +54,7 @@ class DoubtQueue:
     def _on_map(self, found: OrientationMap | None) -> None:
         self.zones, self.current, self._labels, self._seen = (), None, None, None
         self._path.clear()
-        answer = self.session.answer
-        self.first = 0 if answer is None else int(answer.ambiguous.sum())
-        self.left = 0 if found is None else int(found.ambiguous.sum())
+        self.first = self.left = 0
         self.changed.emit()
         self.update()
 
@@ -88,20 +86,21 @@ class DoubtQueue:
 
     def update(self) -> None:
         """Find the zones again, beside the window."""
-        found = self.session.map
-        if found is None:
+        found, answer = self.session.map, self.session.answer
+        if found is None or answer is None:
             return
         causes, size, phase = self.causes, self.min_size, self.phase
 
-        def work(_token: object) -> tuple[AmbiguityZones, int]:
+        def work(_token: object) -> tuple[AmbiguityZones, int, int]:
             # The map may be corrected meanwhile; zones need one state of it.
             now = snapshot(found)
-            return find_zones(now, causes=causes, min_size=size), int(now.ambiguous.sum())
+            zones = find_zones(now, causes=causes, min_size=size)
+            return zones, int(now.ambiguous.sum()), int(answer.ambiguous.sum())
 
-        def done(result: tuple[AmbiguityZones, int]) -> None:
+        def done(result: tuple[AmbiguityZones, int, int]) -> None:
             if self.session.map is not found:
                 return
-            zones, self.left = result
+            zones, self.left, self.first = result
             self._labels = zones.labels
             ids = found.best_phase_ids
             self.zones = tuple(

@@ -17,6 +17,7 @@ from napari_diffmap.maps.label_ops import difference
 from napari_diffmap.viewer.sample_layers import METADATA_KEY
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.views import geometry, place_layer, sample_grid, show_layer
+from napari_diffmap.viewer.zooming import look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,6 @@ PREVIEW_LAYER = "labels preview"
 PREVIEW_OPACITY, OPACITY = 0.9, 0.7
 #: Colour of pixels that a preview leaves without a label.
 ERASED_COLOR = (1.0, 1.0, 1.0, 1.0)
-#: What the canvas shows of a label: in its own size, and at least (pixels of the map).
-_AROUND, _LEAST = 2.0, 8
 #: Lengths of colour tables: a longer one is made when a number does not fit.
 _TABLES = (254, 1023, 4095, MOST_COLORS)
 
@@ -109,16 +108,9 @@ class LabelLayers:
 
     def look_at(self, box: tuple[int, int, int, int]) -> None:
         """See some rows and columns ``y0, x0, y1, x1`` in the middle of the canvas."""
-        viewer, scan = self._viewer(), self.session.scan
-        if viewer is None or scan is None:
-            return
-        axes = sample_grid(scan)
-        ends = list(zip(axes, box[:2], box[2:], strict=True))
-        middle = [axis.offset + axis.scale * (low + high - 1) / 2 for axis, low, high in ends]
-        extent = [max(_AROUND * (high - low), _LEAST) * axis.scale for axis, low, high in ends]
-        camera = viewer.scene.camera
-        camera.center = (camera.center[0], *middle)
-        camera.zoom = min(n / size for n, size in zip(viewer.canvas.size, extent, strict=True))
+        viewer = self._viewer()
+        if viewer is not None:
+            look_at(self.session, viewer, box, always=True)
 
     def _map(self, name: str) -> LabelMap | None:
         corrections = self.session.corrections

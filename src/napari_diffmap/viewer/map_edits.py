@@ -46,7 +46,6 @@ class MapEdits:
             AMBIGUITY_LAYER: lambda: np.where(part.ambiguous, part.ambiguity, 0)[0],
             EDITED_LAYER: lambda: part.extra[EDITED][0],
         }
-        self.maps.ensure_edited(found)
         for name, values in new.items():
             self.maps.put(name, (y, x), values())
         self.maps.draw_lines()

@@ -185,10 +185,9 @@ class MapLayers(LayerStack):
 
     def show_edited(self, visible: bool) -> None:
         """Open or close the eye of what was corrected."""
-        layer = self._ensure(EDITED_LAYER) if visible else self._layers.get(EDITED_LAYER)
-        found = self.session.map
-        if layer is None and visible and found is not None:
-            self.ensure_edited(found)
+        found, layer = self.session.map, self._layers.get(EDITED_LAYER)
+        if visible and found is not None and (layer is None or layer.data.shape != found.shape):
+            self._show_edited(found)
             layer = self._layers.get(EDITED_LAYER)
         if layer is not None:
             show_layer(layer, visible)
@@ -337,12 +336,6 @@ class MapLayers(LayerStack):
             visible=False,
             opacity=0.75,
         )
-
-    def ensure_edited(self, found: OrientationMap) -> None:
-        """Make the layer that tells how pixels were corrected, if there is none yet."""
-        layer = self._layers.get(EDITED_LAYER)
-        if layer is None or layer.data.shape != found.shape:
-            self._show_edited(found)
 
     # ---------------------------------------------------------- boundaries
     def set_thresholds(self, low: float, high: float) -> None:

@@ -12,10 +12,12 @@ from napari_diffmap.viewer.views import sample_grid
 _LEAST, _FILL = 24, 0.6
 
 
-def look_at(session: Session, viewer: Any, bbox: tuple[int, int, int, int]) -> None:
+def look_at(
+    session: Session, viewer: Any, bbox: tuple[int, int, int, int], *, always: bool = False
+) -> None:
     """Move and zoom the sample so that rows and columns ``(y0, x0, y1, x1)`` fill the view.
 
-    What is in view and large enough stays where it is: jumping makes blind.
+    What is in view and large enough stays where it is, unless `always`: jumping makes blind.
     """
     if session.scan is None:
         return
@@ -28,7 +30,7 @@ def look_at(session: Session, viewer: Any, bbox: tuple[int, int, int, int]) -> N
     half = [canvas[i] / camera.zoom / 2 for i in (0, 1)]
     center = camera.center[-2:]
     seen = all(center[i] - half[i] < begin[i] and end[i] < center[i] + half[i] for i in (0, 1))
-    if seen and zoom / 4 < camera.zoom < 2 * zoom:
+    if not always and seen and zoom / 4 < camera.zoom < 2 * zoom:
         return
     camera.center = (0.0, *((begin[i] + end[i]) / 2 for i in (0, 1)))
     camera.zoom = zoom

@@ -26,6 +26,7 @@ from napari_diffmap.widgets.bridge import (
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
     from napari_diffmap.jobs.pipeline import RunResult
+    from napari_diffmap.maps.corrections import Corrections
     from napari_diffmap.methods.orientation import OrientationParameters
     from napari_diffmap.scan.open.follow import Follower
 
@@ -63,6 +64,7 @@ class MapRun:
         self._coming: Any = None
         self._used: tuple[Any, ...] = ()
         self._mapping = False
+        self._ready: Corrections | None = None
         session.scan_changed.connect(self._on_scan)
 
     # --------------------------------------------------------------- asking
@@ -130,6 +132,7 @@ class MapRun:
             from napari_diffmap.jobs.cluster import on_cluster
             from napari_diffmap.jobs.orient import calibrated, map_orientations
             from napari_diffmap.jobs.queue import submit
+            from napari_diffmap.maps.corrections import Corrections
             from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
             from napari_diffmap.models.device import resolve_device
 
@@ -145,7 +148,7 @@ class MapRun:
             if follower is not None:
                 follower.scan = follower.scan.with_calibration(ready.calibration)
             with on_cluster(scheduler) as executor:
-                return submit(
+                run: OrientationRun = submit(
                     device,
                     lambda: map_orientations(
                         ready,
@@ -160,6 +163,9 @@ class MapRun:
                         follower=follower,
                     ),
                 ).result()
+            # The copy that is corrected is made here: a large map takes a moment.
+            self._ready = Corrections(run.map)
+            return run
 
         self.layers.begin()
         self._set("running")
@@ -238,7 +244,9 @@ class MapRun:
             report_error(error)
         if any_done:
             self.last, self.method = run, self._coming
-            self.session.set_map(run.map)
+            ready, self._ready = self._ready, None
+            assert ready is not None
+            self.session.set_map(ready)
         else:
             self._keep_earlier()
 
@@ -258,7 +266,7 @@ class MapRun:
             self._keep_earlier()
 
     def _on_finished(self) -> None:
-        self._control = self._worker = self._coming = None
+        self._control = self._worker = self._coming = self._ready = None
         self._set("idle")
         self.finished.emit(self.last)
 
