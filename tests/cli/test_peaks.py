@@ -130,7 +130,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 def test_a_stopped_run_writes_what_it_found(crystal, tmp_path, monkeypatch, capsys):
     import signal
 
-    from napari_diffmap.cli.orient import ProgressLine
+    from napari_diffmap.cli.terminal import ProgressLine
 
     def press(_self, progress):
         if progress.message == "registering":

@@ -132,7 +132,7 @@ def test_a_stopped_run_with_json_says_what_it_wrote(sample_file, tmp_path, monke
     """Ctrl-C after the first positions."""
     import signal
 
-    from napari_diffmap.cli.orient import ProgressLine
+    from napari_diffmap.cli.terminal import ProgressLine
 
     def press(_self, progress):
         if progress.message == "mapping" and progress.done:

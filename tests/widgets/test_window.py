@@ -19,7 +19,7 @@ from napari_diffmap.widgets.workspace import arrange, docks_of
 
 pytestmark = pytest.mark.viewer
 
-DOCKS = {"Pattern", "Scan", "Calibrate", "Peaks", "Map", "Key"}
+DOCKS = {"Pattern", "Scan", "Calibrate", "Peaks", "Map", "Doubt", "Grains", "Labels", "Key"}
 Settle = Callable[[Workbench], None]
 
 
@@ -60,7 +60,7 @@ def test_the_standard_arrangement_fits(viewer: Any, qtbot: Any, settle: Settle, 
     right = Qt.DockWidgetArea.RightDockWidgetArea
     assert all(window.dockWidgetArea(dock) == right for dock in docks.values())
     qtbot.waitUntil(lambda: docks["Pattern"].height() > 300)
-    for name in ("Scan", "Calibrate", "Peaks", "Map", "Key"):
+    for name in ("Scan", "Calibrate", "Peaks", "Map", "Doubt", "Grains", "Labels", "Key"):
         docks[name].raise_()
         qtbot.waitUntil(lambda n=name: docks[n].widget().isVisible())
         widget = docks[name].widget()
@@ -105,7 +105,7 @@ def test_the_menu_opens_the_workspace(viewer: Any, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: set(docks_of(viewer)) == DOCKS)
 
 
-@pytest.mark.parametrize("name", ["Scan", "Pattern", "Calibrate", "Peaks", "Map", "Key"])
+@pytest.mark.parametrize("name", sorted(DOCKS))
 def test_each_dock_opens_alone(viewer: Any, name: str) -> None:
     viewer.window.add_plugin_dock_widget("napari-diffmap", name)
     assert set(docks_of(viewer)) == {name}

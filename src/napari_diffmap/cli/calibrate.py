@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from napari_diffmap.cli.options import json_option, scan_options
-from napari_diffmap.cli.orient import ProgressLine, StopOnInterrupt
 from napari_diffmap.cli.scans import open_from_options, warn
 from napari_diffmap.cli.settings import CALIBRATE, parse_model
+from napari_diffmap.cli.terminal import ProgressLine, StopOnInterrupt
 from napari_diffmap.cli.words import on_the_command_line
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
@@ -50,7 +50,7 @@ def calibrate(
     Each value is shown with what it was and what its fit leaves; one that the
     patterns do not decide is refused with the reason and not written.
     """
-    from napari_diffmap.cli.main import finish
+    from napari_diffmap.cli.terminal import finish
     from napari_diffmap.jobs.calibrate import calibrate_scan, calibration_summary
     from napari_diffmap.scan.calibration_file import save_calibration
 

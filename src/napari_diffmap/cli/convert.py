@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from napari_diffmap.cli.options import json_option, scan_options
-from napari_diffmap.cli.orient import ProgressLine, StopOnInterrupt
 from napari_diffmap.cli.scans import open_from_options, warn
+from napari_diffmap.cli.terminal import ProgressLine, StopOnInterrupt
 from napari_diffmap.errors import BadInputError, ScanFileError
 from napari_diffmap.jobs.control import JobControl
 
@@ -27,7 +27,7 @@ def convert(file: str, out: str | None, check: bool, as_json: bool, **options: A
 
     A conversion that was stopped goes on where it ended.
     """
-    from napari_diffmap.cli.main import finish
+    from napari_diffmap.cli.terminal import finish
     from napari_diffmap.jobs import convert as jobs
 
     if check:

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from napari_diffmap.cli.options import json_option
-from napari_diffmap.cli.orient import NewFolder, ProgressLine, StopOnInterrupt, one_line
+from napari_diffmap.cli.orient import one_line
+from napari_diffmap.cli.terminal import NewFolder, ProgressLine, StopOnInterrupt
 from napari_diffmap.jobs.control import JobControl
 
 _XVFB = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24 +extension GLX")
@@ -30,7 +31,7 @@ def demo(obj: dict[str, Any], headless: bool, out: str, device: str, as_json: bo
     Opens the scan, makes a virtual image, maps orientations and phases, draws
     the overlays and compares with the known truth.
     """
-    from napari_diffmap.cli.main import finish
+    from napari_diffmap.cli.terminal import finish
     from napari_diffmap.jobs.demo import run_demo
 
     control = JobControl()

@@ -29,8 +29,7 @@ def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> No
     MAP is an orientation map (.ang, .ctf or .h5) or a saved session (NAME.diffmap), whose
     corrections are then in what is written.
     """
-    from napari_diffmap.cli.main import finish
-    from napari_diffmap.cli.orient import NewFolder
+    from napari_diffmap.cli.terminal import NewFolder, finish
     from napari_diffmap.cli.words import on_the_command_line
     from napari_diffmap.jobs.corrected import export_corrected
     from napari_diffmap.jobs.formats import FORMATS

@@ -50,8 +50,7 @@ def grains(
 
     MAP is an orientation map: .ang, .ctf or .h5.
     """
-    from napari_diffmap.cli.main import finish
-    from napari_diffmap.cli.orient import NewFolder
+    from napari_diffmap.cli.terminal import NewFolder, finish
     from napari_diffmap.cli.words import on_the_command_line
     from napari_diffmap.jobs.grains import GrainSettings, measure_grains, save_grains
     from napari_diffmap.maps.load import load_map

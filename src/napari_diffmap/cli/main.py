@@ -13,7 +13,6 @@ from napari_diffmap.cli import scans
 from napari_diffmap.cli.options import as_keywords, scan_options
 from napari_diffmap.cli.words import on_the_command_line
 from napari_diffmap.errors import ChooseDatasetError, DiffmapError
-from napari_diffmap.jobs.record import json_text
 
 OpenWindow = Callable[..., Any]
 
@@ -80,11 +79,6 @@ def add_commands() -> None:
     )  # fmt: skip
     for command in commands:
         cli.add_command(command)
-
-
-def finish(line: str, record: Mapping[str, Any], as_json: bool) -> None:
-    """Print the one line of summary, or the record as JSON."""
-    click.echo(json_text(dict(record)) if as_json else line)
 
 
 def run(arguments: Sequence[str], open_window: OpenWindow) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from napari_diffmap.cli.options import Numbers, json_option, scan_options, scheduler_option
-from napari_diffmap.cli.orient import ProgressLine, StopOnInterrupt
 from napari_diffmap.cli.scans import open_from_options, warn
 from napari_diffmap.cli.settings import REGISTER, parse_model
+from napari_diffmap.cli.terminal import ProgressLine, StopOnInterrupt
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
 
@@ -59,7 +59,7 @@ def peaks(
     **options: Any,
 ) -> None:
     """Peak table of FILE: every diffraction spot of every pattern, sub-pixel."""
-    from napari_diffmap.cli.main import finish
+    from napari_diffmap.cli.terminal import finish
     from napari_diffmap.jobs.cluster import on_cluster
     from napari_diffmap.jobs.register import register, save_maps
     from napari_diffmap.models.device import resolve_device

@@ -92,7 +92,7 @@ def warn(scan: Scan) -> None:
 @json_option
 def info(file: str, as_json: bool, **options: Any) -> None:
     """Format, kind, shape, dtype and axes of FILE."""
-    from napari_diffmap.cli.main import finish
+    from napari_diffmap.cli.terminal import finish
 
     import_dask_quickly()
     scan = open_from_options(file, options)
@@ -139,7 +139,7 @@ def virtual(
     """One virtual image of FILE."""
     import numpy as np
 
-    from napari_diffmap.cli.main import finish
+    from napari_diffmap.cli.terminal import finish
     from napari_diffmap.maps.export import save_tiff
     from napari_diffmap.maps.provenance import InputFile, Provenance
     from napari_diffmap.scan.detectors import Annulus, Detector, virtual_images

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -140,7 +141,10 @@ class LabelsDock(QWidget):
         self.scope.setToolTip(
             "Where Grow, Clean small, Majority and Fill holes may change something"
         )
-        row.addWidget(self.scope)
+        # Its words are shortened rather than the dock made wider.
+        self.scope.setMinimumWidth(80)
+        self.scope.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        row.addWidget(self.scope, 1)
         return row
 
     def _make_end(self) -> QHBoxLayout:
