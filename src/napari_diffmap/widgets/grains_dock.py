@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QPushButton,
     QSpinBox,
     QSplitter,
     QTabWidget,
@@ -92,7 +91,7 @@ class GrainsDock(QWidget):
         self.order.setValue(settings.kam_order)
         for box, widest in (
             (self.threshold, "≤ 90.0°"),
-            (self.least, "≥ 999 pixels"),
+            (self.least, "≥ 99 pixels"),
             (self.order, "KAM 10"),
         ):
             box.setKeyboardTracking(False)
@@ -107,10 +106,10 @@ class GrainsDock(QWidget):
         self.auto.setToolTip("Measure again after each correction of the map")
         self.auto.setChecked(self.study.auto)
         self.auto.toggled.connect(self._on_auto)
-        self.measure = QPushButton("Measure")
-        self.measure.setToolTip(
+        self.measure = tool_button(
+            "Measure",
             "Find the grains of the map with its corrections, measure sizes, shapes, gradients and"
-            " boundary laws"
+            " boundary laws",
         )
         self.measure.clicked.connect(lambda: self._try(self.study.measure))
         row.addWidget(self.merge)

@@ -145,7 +145,7 @@ class MapDock(QWidget):
         self.where = QComboBox()
         self.where.setEditable(True)
         self.where.addItems([HERE, "local:2", "local:4"])
-        self.where.setFixedWidth(156)
+        self.where.setFixedWidth(140)
         self.where.setToolTip(
             "Where the map is made: this computer, the workers of a Dask scheduler (type its"
             " address, tcp://host:8786), or local:N for N processes here"
