@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 _CRASHED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several test processes a display of its own: they would move one pointer."""
+    if not hasattr(config, "workerinput") or not shutil.which("Xvfb"):
+        return
+    read, write = os.pipe()
+    screen = ("-screen", "0", "1600x1000x24", "+extension", "GLX", "-nolisten", "tcp")
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), *screen],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as told:
+        number = told.readline().strip()
+    if not number:  # it could not start: the display there is serves as well as it can
+        return
+    os.environ["DISPLAY"] = f":{number}"
+
+    def end() -> None:
+        server.terminate()
+        server.wait()
+
+    config.add_cleanup(end)
 
 
 @pytest.hookimpl(optionalhook=True)
