@@ -24,8 +24,8 @@ from napari_diffmap.crystal.sample import SampleTruth, sample_scan
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
 from napari_diffmap.maps import OrientationMap
-from napari_diffmap.maps.edits import EditKind
-from napari_diffmap.maps.export import load_orientation_h5
+from napari_diffmap.maps.edits.edit import EditKind
+from napari_diffmap.maps.files.export import load_orientation_h5
 from napari_diffmap.maps.quaternions import disorientation, laue_operators
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.scan import Scan
@@ -102,7 +102,7 @@ class _Expert:
             self.correcting.refuse_offer()
 
     def _pixel(self, y: int, x: int) -> OrientationMap:
-        from napari_diffmap.maps.edits import part_of
+        from napari_diffmap.maps.edits.edit import part_of
 
         return part_of(self.map, np.array([y * self.map.shape[1] + x]))
 
@@ -214,7 +214,7 @@ def latencies(size: int = SIZE) -> dict[str, float]:
     import dask.array as da
     from napari.components import ViewerModel
 
-    from napari_diffmap.maps.corrections import LabelMap
+    from napari_diffmap.maps.edits.corrections import LabelMap
     from napari_diffmap.viewer.label_layers import LabelLayers
     from napari_diffmap.viewer.map_edits import MapEdits
     from napari_diffmap.viewer.map_layers import MapLayers

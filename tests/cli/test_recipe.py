@@ -14,7 +14,7 @@ import yaml
 from napari_diffmap.cli import run
 from napari_diffmap.crystal import sample
 from napari_diffmap.crystal.phases import load_phase
-from napari_diffmap.maps.export import load_orientation_h5
+from napari_diffmap.maps.files.export import load_orientation_h5
 
 ARRAYS = ("rotations", "scores", "phase_ids", "reliability", "ambiguity")
 

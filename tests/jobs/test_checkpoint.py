@@ -22,7 +22,7 @@ from napari_diffmap.jobs.checkpoint import FOLDER, Checkpoint, identity_of
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
 from napari_diffmap.jobs.results import write_results
-from napari_diffmap.maps.export import load_orientation_h5
+from napari_diffmap.maps.files.export import load_orientation_h5
 from napari_diffmap.scan.scan import Scan
 
 ROWS, COLUMNS = slice(44, 58), slice(10, 26)

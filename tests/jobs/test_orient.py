@@ -16,7 +16,7 @@ from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.demo import compare_with_truth
 from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations, output_folder
 from napari_diffmap.jobs.results import write_results
-from napari_diffmap.maps.export import load_orientation_h5
+from napari_diffmap.maps.files.export import load_orientation_h5
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
 

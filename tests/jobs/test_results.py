@@ -15,8 +15,8 @@ from orix.crystal_map import Phase
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.results import DEFAULT_FORMATS, FORMATS, export_map
 from napari_diffmap.maps import MapPhase, OrientationMap, load_map
-from napari_diffmap.maps.edited import EDITED_NAMES
-from napari_diffmap.maps.export import NamedLabels, load_labels, load_orientation_h5
+from napari_diffmap.maps.edits.edited import EDITED_NAMES
+from napari_diffmap.maps.files.export import NamedLabels, load_labels, load_orientation_h5
 
 PICTURES = {
     *("ipf-x", "ipf-y", "ipf-z", "phases", "boundaries", "score", "reliability"),

@@ -28,10 +28,10 @@ from napari_diffmap.jobs.session_file import (
     save_session,
 )
 from napari_diffmap.maps import OrientationMap
-from napari_diffmap.maps.corrections import Corrections, LabelMap
-from napari_diffmap.maps.edit_log import save_log
-from napari_diffmap.maps.edits import EDITED, EditKind
-from napari_diffmap.maps.export import load_orientation_h5
+from napari_diffmap.maps.edits.corrections import Corrections, LabelMap
+from napari_diffmap.maps.edits.edit import EDITED, EditKind
+from napari_diffmap.maps.edits.log import save_log
+from napari_diffmap.maps.files.export import load_orientation_h5
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.open import open_scan
 from napari_diffmap.scan.scan import Scan
@@ -172,8 +172,8 @@ sys.path.insert(0, {tests!r})
 from test_session_file import a_map, second
 from napari_diffmap.jobs.autosave import Autosave
 from napari_diffmap.jobs.session_file import record_of
-from napari_diffmap.maps.corrections import Corrections
-from napari_diffmap.maps.edits import EditKind
+from napari_diffmap.maps.edits.corrections import Corrections
+from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.scan.open import open_scan
 
 mine = Corrections(a_map())

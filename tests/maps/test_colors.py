@@ -21,7 +21,7 @@ from napari_diffmap.maps import (
 )
 from napari_diffmap.maps.color_key import color_key
 from napari_diffmap.maps.colors import DIRECTIONS
-from napari_diffmap.maps.ipf_key import corner_labels
+from napari_diffmap.maps.figures.ipf_key import corner_labels
 
 LAUE = ["-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m", "6/m", "6/mmm", "m-3", "m-3m"]
 

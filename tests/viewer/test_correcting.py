@@ -15,9 +15,9 @@ from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import Spots, render, spots
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import Ambiguity, OrientationMap
-from napari_diffmap.maps.edits import EDITED, EditKind
+from napari_diffmap.maps.boundaries.twin_laws import csl_laws, distinct_turns
+from napari_diffmap.maps.edits.edit import EDITED, EditKind
 from napari_diffmap.maps.quaternions import HALF_TURN, disorientation, multiply
-from napari_diffmap.maps.twin_laws import csl_laws, distinct_turns
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration

@@ -14,10 +14,10 @@ from orix.crystal_map import Phase
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import OrientationMap
-from napari_diffmap.maps.edits import EditKind
+from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.maps.phases import MapPhase
-from napari_diffmap.maps.poles import Circle
 from napari_diffmap.maps.quaternions import multiply
+from napari_diffmap.maps.texture.poles import Circle
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.grain_layers import (

@@ -14,9 +14,9 @@ from napari.components import ViewerModel
 from napari_diffmap.crystal.phases import load_phases
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import OrientationMap
-from napari_diffmap.maps.corrections import Corrections, LabelMap
-from napari_diffmap.maps.edits import EditKind
-from napari_diffmap.maps.label_maps import MOST_COLORS, color_of, grain_labels
+from napari_diffmap.maps.edits.corrections import Corrections, LabelMap
+from napari_diffmap.maps.edits.edit import EditKind
+from napari_diffmap.maps.labels.label_maps import MOST_COLORS, color_of, grain_labels
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.label_changes import SCOPES
 from napari_diffmap.viewer.label_layers import PREVIEW_LAYER, LabelLayers
@@ -505,7 +505,7 @@ def test_zoom_goes_to_the_label(
 def test_saving(
     session: Session, labelling: Labelling, grains: LabelMap, tmp_path: Path, ending: str
 ) -> None:
-    from napari_diffmap.maps.save_labels import load_labels
+    from napari_diffmap.maps.labels.save import load_labels
 
     labelling.select("grains")
     labelling.rename(2, "twin")

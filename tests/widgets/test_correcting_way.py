@@ -19,7 +19,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_diffmap.maps.edits import EDITED, EditKind
+from napari_diffmap.maps.edits.edit import EDITED, EditKind
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
@@ -265,7 +265,7 @@ def test_a_session_is_corrected_killed_opened_exported_and_repeated(
 
     # --------------------------------------------------- the same, no window
     from napari_diffmap.cli import run
-    from napari_diffmap.maps.export import load_orientation_h5
+    from napari_diffmap.maps.files.export import load_orientation_h5
 
     def no_window(*_files: object, **_options: object) -> None:
         raise AssertionError("no window is asked for")

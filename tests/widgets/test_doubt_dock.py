@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_diffmap.crystal.phases import load_phases
 from napari_diffmap.maps import Ambiguity, OrientationMap
-from napari_diffmap.maps.edits import EDITED, EditKind
+from napari_diffmap.maps.edits.edit import EDITED, EditKind
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.doubt_dock import DoubtDock
 from napari_diffmap.widgets.workbench import Workbench

@@ -14,7 +14,7 @@ from qtpy.QtCore import QPoint, Qt
 from napari_diffmap.maps import OrientationMap
 from napari_diffmap.maps.columns import Column
 from napari_diffmap.maps.phases import MapPhase
-from napari_diffmap.maps.poles import Circle, Lasso
+from napari_diffmap.maps.texture.poles import Circle, Lasso
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.grain_table import GrainTable, head

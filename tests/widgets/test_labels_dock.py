@@ -299,7 +299,7 @@ def test_other_label_maps(
 
 
 def test_saving(qtbot: Any, grains: LabelsDock, settle: Settle, tmp_path: Path) -> None:
-    from napari_diffmap.maps.save_labels import load_labels
+    from napari_diffmap.maps.labels.save import load_labels
 
     press(qtbot, grains, "Save…")
     assert grains.file_dialog.selectedFiles()[0].endswith("grains.ome.tif")
@@ -312,7 +312,7 @@ def test_saving(qtbot: Any, grains: LabelsDock, settle: Settle, tmp_path: Path) 
 def test_thousands_of_labels_sort_at_once(qtbot: Any, dock: LabelsDock) -> None:
     import time
 
-    from napari_diffmap.maps.label_maps import counts
+    from napari_diffmap.maps.labels.label_maps import counts
 
     blocks = np.arange(1, 16385, dtype=np.int32).reshape(128, 128).repeat(4, 0).repeat(4, 1)
     dock.table.show_table(counts(blocks))

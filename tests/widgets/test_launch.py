@@ -16,7 +16,7 @@ import pytest
 from napari_diffmap.crystal.phases import load_phases
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import InputFile, OrientationMap, Provenance
-from napari_diffmap.maps.export import save_orientation_h5
+from napari_diffmap.maps.files.export import save_orientation_h5
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.open import save_scan

@@ -35,7 +35,7 @@ def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> No
     from napari_diffmap.jobs.formats import FORMATS
     from napari_diffmap.jobs.results import export_map
     from napari_diffmap.jobs.session_file import is_session, load_corrections
-    from napari_diffmap.maps.load import load_map
+    from napari_diffmap.maps.files.load import load_map
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in FORMATS]

@@ -53,7 +53,7 @@ def grains(
     from napari_diffmap.cli.terminal import NewFolder, finish
     from napari_diffmap.cli.words import on_the_command_line
     from napari_diffmap.jobs.grains import GrainSettings, measure_grains, save_grains
-    from napari_diffmap.maps.load import load_map
+    from napari_diffmap.maps.files.load import load_map
 
     found = load_map(file)
     for warning in found.warnings:

@@ -140,7 +140,7 @@ def virtual(
     import numpy as np
 
     from napari_diffmap.cli.terminal import finish
-    from napari_diffmap.maps.export import save_tiff
+    from napari_diffmap.maps.files.export import save_tiff
     from napari_diffmap.maps.provenance import InputFile, Provenance
     from napari_diffmap.scan.detectors import Annulus, Detector, virtual_images
 

@@ -20,11 +20,11 @@ from napari_diffmap.jobs.session_file import (
     load_session,
     save_record,
 )
-from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
-from napari_diffmap.maps.edit_log import EditLog
+from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
+from napari_diffmap.maps.edits.log import EditLog
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.corrections import Corrections
+    from napari_diffmap.maps.edits.corrections import Corrections
 
 #: Where unsaved corrections are kept, instead of the user's own place.
 STATE_VARIABLE = "DIFFMAP_STATE"
@@ -101,7 +101,7 @@ class Autosave:
         DiffmapError
             If it cannot be written.
         """
-        from napari_diffmap.maps.save_h5 import save_orientation_h5
+        from napari_diffmap.maps.files.save_h5 import save_orientation_h5
 
         if self.folder is not None and not (self.folder / ANSWER).exists():
             save_orientation_h5(self.corrections.answer, self.folder / ANSWER)

@@ -10,17 +10,17 @@ from napari_diffmap.jobs.formats import DEFAULT_FORMATS
 from napari_diffmap.jobs.record import json_text
 from napari_diffmap.jobs.results import export_map, unwritable
 from napari_diffmap.jobs.session_file import ANSWER
-from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
-from napari_diffmap.maps.edit_log import save_log
-from napari_diffmap.maps.edited import edited_counts
-from napari_diffmap.maps.edits import snapshot
-from napari_diffmap.maps.named_labels import NamedLabels
-from napari_diffmap.maps.save_h5 import save_orientation_h5
+from napari_diffmap.maps.edits.edit import snapshot
+from napari_diffmap.maps.edits.edited import edited_counts
+from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
+from napari_diffmap.maps.edits.log import save_log
+from napari_diffmap.maps.files.save_h5 import save_orientation_h5
+from napari_diffmap.maps.labels.named import NamedLabels
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
     from napari_diffmap.maps import Boundaries
-    from napari_diffmap.maps.corrections import Corrections
+    from napari_diffmap.maps.edits.corrections import Corrections
 
 
 def write_corrected(

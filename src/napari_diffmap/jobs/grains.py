@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps import misorientation
-from napari_diffmap.maps.boundaries import Boundaries, find_boundaries
-from napari_diffmap.maps.boundary_properties import BoundaryProperties, boundary_properties
+from napari_diffmap.maps.boundaries.find import Boundaries, find_boundaries
+from napari_diffmap.maps.boundaries.twins import BoundaryLaws, LawsByPhase, classify_laws
 from napari_diffmap.maps.columns import Column
-from napari_diffmap.maps.grain_pairs import find_pairs
-from napari_diffmap.maps.grain_properties import GrainProperties, grain_properties
-from napari_diffmap.maps.grain_tables import save_table
-from napari_diffmap.maps.grains import Grains, find_grains
+from napari_diffmap.maps.files.save_tiff import save_tiff
+from napari_diffmap.maps.grains import misorientation
+from napari_diffmap.maps.grains.boundary_properties import BoundaryProperties, boundary_properties
+from napari_diffmap.maps.grains.find import Grains, find_grains
+from napari_diffmap.maps.grains.pairs import find_pairs
+from napari_diffmap.maps.grains.properties import GrainProperties, grain_properties
+from napari_diffmap.maps.grains.tables import save_table
+from napari_diffmap.maps.grains.twin_merging import MergedGrains, merge_by_laws
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.provenance import Provenance
-from napari_diffmap.maps.save_tiff import save_tiff
-from napari_diffmap.maps.twin_merging import MergedGrains, merge_by_laws
-from napari_diffmap.maps.twins import BoundaryLaws, LawsByPhase, classify_laws
 
 
 class GrainSettings(BaseModel):

@@ -11,19 +11,11 @@ from napari_diffmap.errors import BadInputError, ResourceError
 from napari_diffmap.jobs.checkpoint import discard
 from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS
 from napari_diffmap.jobs.record import json_text
-from napari_diffmap.maps.boundaries import find_boundaries
+from napari_diffmap.maps.boundaries.find import find_boundaries
 from napari_diffmap.maps.colors import DIRECTIONS
 from napari_diffmap.maps.counts import crystal_count
-from napari_diffmap.maps.edits import EDITED
-from napari_diffmap.maps.export import (
-    save_ang,
-    save_ctf,
-    save_label_groups,
-    save_labels_tiff,
-    save_maps_tiff,
-    save_orientation_h5,
-)
-from napari_diffmap.maps.figures import (
+from napari_diffmap.maps.edits.edit import EDITED
+from napari_diffmap.maps.figures.pictures import (
     save_ambiguity_png,
     save_boundaries_png,
     save_crystals_png,
@@ -32,14 +24,22 @@ from napari_diffmap.maps.figures import (
     save_phase_png,
     save_scalar_png,
 )
-from napari_diffmap.maps.label_layers import label_layers
-from napari_diffmap.maps.report import write_report
+from napari_diffmap.maps.figures.report import write_report
+from napari_diffmap.maps.files.export import (
+    save_ang,
+    save_ctf,
+    save_label_groups,
+    save_labels_tiff,
+    save_maps_tiff,
+    save_orientation_h5,
+)
+from napari_diffmap.maps.labels.layers import label_layers
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
     from napari_diffmap.maps import Boundaries, OrientationMap
-    from napari_diffmap.maps.edits import Edit
-    from napari_diffmap.maps.named_labels import NamedLabels
+    from napari_diffmap.maps.edits.edit import Edit
+    from napari_diffmap.maps.labels.named import NamedLabels
 
 
 def export_map(

@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_diffmap.errors import BadInputError, DiffmapError, ResourceError
 from napari_diffmap.jobs.recipe import RecipePhase, phases_of, sources_of
-from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
-from napari_diffmap.maps.edit_log import load_log, save_log
+from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
+from napari_diffmap.maps.edits.log import load_log, save_log
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.jobs.recipe import Recipe
-    from napari_diffmap.maps.corrections import Corrections
+    from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.scan.calibration import Calibration
     from napari_diffmap.scan.scan import Scan
 
@@ -166,7 +166,7 @@ def save_session(
         If it cannot be written.
     """
     from napari_diffmap.jobs.recipe import FILE_NAME, save_recipe, with_edits
-    from napari_diffmap.maps.save_h5 import save_orientation_h5
+    from napari_diffmap.maps.files.save_h5 import save_orientation_h5
 
     if folder.exists() and not is_session(folder) and (folder.is_file() or any(folder.iterdir())):
         raise BadInputError(f"{folder} is there and no session: choose another name")
@@ -256,8 +256,8 @@ def load_corrections(folder: Path) -> tuple[Corrections, tuple[str, ...]]:
     BadInputError
         If it holds no map, or a file in it is damaged.
     """
-    from napari_diffmap.maps.corrections import Corrections
-    from napari_diffmap.maps.save_h5 import load_orientation_h5
+    from napari_diffmap.maps.edits.corrections import Corrections
+    from napari_diffmap.maps.files.save_h5 import load_orientation_h5
 
     if not (folder / ANSWER).is_file():
         raise BadInputError(f"{folder.name} holds no map: map its scan first")

@@ -12,42 +12,13 @@ from napari_diffmap.maps.ambiguity import (
     Ambiguity,
     AmbiguityCause,
 )
-from napari_diffmap.maps.boundaries import (
+from napari_diffmap.maps.boundaries.find import (
     BOUNDARY_TABLE,
     Boundaries,
     BoundaryClass,
     find_boundaries,
 )
-from napari_diffmap.maps.boundary_properties import BoundaryProperties, boundary_properties
-from napari_diffmap.maps.colors import ambiguity_colors, ipf_colors, phase_colors
-from napari_diffmap.maps.columns import Column
-from napari_diffmap.maps.counts import crystal_count, resolved
-from napari_diffmap.maps.export import (
-    load_orientation_h5,
-    save_ang,
-    save_maps_tiff,
-    save_orientation_h5,
-    save_tiff,
-)
-from napari_diffmap.maps.figures import (
-    save_ambiguity_png,
-    save_boundaries_png,
-    save_crystals_png,
-    save_ipf_png,
-    save_phase_png,
-    save_scalar_png,
-)
-from napari_diffmap.maps.grain_pairs import GrainPairs, find_pairs
-from napari_diffmap.maps.grain_properties import GrainProperties, grain_properties
-from napari_diffmap.maps.grain_tables import save_table
-from napari_diffmap.maps.grains import Grains, find_grains
-from napari_diffmap.maps.ipf_key import ipf_key
-from napari_diffmap.maps.load import load_map
-from napari_diffmap.maps.misorientation import gos, grain_means, grod, kam
-from napari_diffmap.maps.orientation_map import OrientationMap
-from napari_diffmap.maps.phases import MapPhase, PhaseLike
-from napari_diffmap.maps.provenance import InputFile, Provenance
-from napari_diffmap.maps.twin_laws import (
+from napari_diffmap.maps.boundaries.twin_laws import (
     TwinLaw,
     csl_laws,
     hexagonal_twins,
@@ -55,8 +26,37 @@ from napari_diffmap.maps.twin_laws import (
     twin_law,
     twin_law_axis,
 )
-from napari_diffmap.maps.twin_merging import MergedGrains, merge_by_laws
-from napari_diffmap.maps.twins import BoundaryLaws, LawEntry, classify_laws
+from napari_diffmap.maps.boundaries.twins import BoundaryLaws, LawEntry, classify_laws
+from napari_diffmap.maps.colors import ambiguity_colors, ipf_colors, phase_colors
+from napari_diffmap.maps.columns import Column
+from napari_diffmap.maps.counts import crystal_count, resolved
+from napari_diffmap.maps.figures.ipf_key import ipf_key
+from napari_diffmap.maps.figures.pictures import (
+    save_ambiguity_png,
+    save_boundaries_png,
+    save_crystals_png,
+    save_ipf_png,
+    save_phase_png,
+    save_scalar_png,
+)
+from napari_diffmap.maps.files.export import (
+    load_orientation_h5,
+    save_ang,
+    save_maps_tiff,
+    save_orientation_h5,
+    save_tiff,
+)
+from napari_diffmap.maps.files.load import load_map
+from napari_diffmap.maps.grains.boundary_properties import BoundaryProperties, boundary_properties
+from napari_diffmap.maps.grains.find import Grains, find_grains
+from napari_diffmap.maps.grains.misorientation import gos, grain_means, grod, kam
+from napari_diffmap.maps.grains.pairs import GrainPairs, find_pairs
+from napari_diffmap.maps.grains.properties import GrainProperties, grain_properties
+from napari_diffmap.maps.grains.tables import save_table
+from napari_diffmap.maps.grains.twin_merging import MergedGrains, merge_by_laws
+from napari_diffmap.maps.orientation_map import OrientationMap
+from napari_diffmap.maps.phases import MapPhase, PhaseLike
+from napari_diffmap.maps.provenance import InputFile, Provenance
 from napari_diffmap.maps.zones import AmbiguityZones, Zone, find_zones
 
 __all__ = [

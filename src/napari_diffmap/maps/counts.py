@@ -1,7 +1,8 @@
-"""Maps of small numbers: crystals per pattern, and where the neighbourhood chose."""
+"""Maps of small numbers: crystals per pattern, where the neighbourhood chose, who agrees."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 CRYSTALS = "crystals"
 #: Name of the extra map that is 1 where the neighbourhood chose among the answers.
 RESOLVED = "resolved"
+#: Name of the extra map of what the templates say of a network's answers; 0 is not judged.
+JUDGED = "judged"
 
 #: Okabe–Ito colours by count; more are shown as the last.
 CRYSTAL_COLORS: dict[int, str] = {
@@ -27,6 +30,37 @@ CRYSTAL_COLORS: dict[int, str] = {
 RESOLVED_COLOR = "#CC79A7"
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the templates say of an answer of a network.
+
+    Attributes
+    ----------
+    code
+        Value in the map.
+    name
+        As in legends.
+    symbol, mark
+        Its shape on the map, as napari calls it, and the same as a letter of a legend.
+    color
+        Okabe–Ito colour, ``#RRGGBB``.
+    """
+
+    code: int
+    name: str
+    symbol: str
+    mark: str
+    color: str
+
+
+#: Told apart by shape as well as by colour.
+VERDICTS: tuple[Verdict, ...] = (
+    Verdict(1, "templates agree", "disc", "●", "#009E73"),
+    Verdict(2, "agree up to half a turn", "diamond", "◆", "#56B4E9"),
+    Verdict(3, "templates differ", "x", "✕", "#D55E00"),
+)
+
+
 def crystal_count(found: OrientationMap) -> NDArray[np.uint8] | None:
     """Crystals of every pattern ``(Y, X)``, 0 without an answer; None where nobody counted."""
     return _small(found, CRYSTALS)
@@ -36,6 +70,11 @@ def resolved(found: OrientationMap) -> NDArray[np.bool_] | None:
     """Where the neighbourhood chose ``(Y, X)``; None where it was not asked."""
     values = _small(found, RESOLVED)
     return None if values is None else values > 0
+
+
+def judged(found: OrientationMap) -> NDArray[np.uint8] | None:
+    """What the templates say ``(Y, X)``, codes of `VERDICTS`; None where they were not asked."""
+    return _small(found, JUDGED)
 
 
 def _small(found: OrientationMap, name: str) -> NDArray[np.uint8] | None:

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
-from napari_diffmap.maps import selection
-from napari_diffmap.maps.edits import EditKind, flat_pixels
+from napari_diffmap.maps.edits import selection
+from napari_diffmap.maps.edits.edit import EditKind, flat_pixels
 from napari_diffmap.viewer.rematching import Rematching, Values, ranked
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.maps.corrections import Change, Corrections
-    from napari_diffmap.maps.selection import Pixels
-    from napari_diffmap.maps.twin_laws import TwinLaw
+    from napari_diffmap.maps.boundaries.twin_laws import TwinLaw
+    from napari_diffmap.maps.edits.corrections import Change, Corrections
+    from napari_diffmap.maps.edits.selection import Pixels
     from napari_diffmap.methods.orientation import OrientationMethod
 
 #: What a correction is for, as the window says it.

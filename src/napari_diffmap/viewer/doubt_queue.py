@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.maps.ambiguity import Ambiguity
-from napari_diffmap.maps.edits import MAP, snapshot
+from napari_diffmap.maps.edits.edit import MAP, snapshot
 from napari_diffmap.maps.zones import DOUBTFUL, AmbiguityZones, Zone, find_zones
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.maps.corrections import Change
+    from napari_diffmap.maps.edits.corrections import Change
 
 SLOT = "doubtful zones"
 

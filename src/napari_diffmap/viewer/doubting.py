@@ -10,7 +10,7 @@ from weakref import ref
 import numpy as np
 
 from napari_diffmap.errors import DiffmapError
-from napari_diffmap.maps.edits import EditKind
+from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.viewer import keys
 from napari_diffmap.viewer.correcting import Correcting, Offer
 from napari_diffmap.viewer.desk import Desk
@@ -22,7 +22,7 @@ from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.zooming import look_at
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.selection import Pixels
+    from napari_diffmap.maps.edits.selection import Pixels
     from napari_diffmap.maps.zones import Zone
     from napari_diffmap.methods.orientation import OrientationMethod
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_diffmap.jobs.grains import GrainRun
-    from napari_diffmap.maps.twins import BoundaryLaws
+    from napari_diffmap.maps.boundaries.twins import BoundaryLaws
 
 Base = Literal["grains", "KAM", "GROD"]
 BASES: tuple[Base, ...] = get_args(Base)

@@ -13,13 +13,13 @@ from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, DiffmapError
 from napari_diffmap.jobs.grains import GrainRun, GrainSettings, measure_grains, save_grains
-from napari_diffmap.maps.corrections import LabelMap
-from napari_diffmap.maps.edits import MAP, snapshot
+from napari_diffmap.maps.edits.corrections import LabelMap
+from napari_diffmap.maps.edits.edit import MAP, snapshot
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.edits import Edit
+    from napari_diffmap.maps.edits.edit import Edit
     from napari_diffmap.maps.orientation_map import OrientationMap
 
 #: Name of the label map that `GrainStudy.add_labels` makes.

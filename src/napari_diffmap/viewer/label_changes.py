@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_diffmap.maps import label_cleaning as cleaning
-from napari_diffmap.maps import label_ops as ops
+from napari_diffmap.maps.labels import cleaning, ops
 
 if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.maps.label_maps import LabelTable
+    from napari_diffmap.maps.labels.label_maps import LabelTable
 
 Operation = Literal["merge", "split", "grow", "clean small", "majority", "fill holes", "delete"]
 Scope = Literal["all labels", "chosen labels", "drawn region"]

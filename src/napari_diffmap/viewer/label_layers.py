@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_diffmap.maps.edits import LABELS, EditKind
-from napari_diffmap.maps.label_maps import MOST_COLORS, color_table
-from napari_diffmap.maps.label_ops import difference
+from napari_diffmap.maps.edits.edit import LABELS, EditKind
+from napari_diffmap.maps.labels.label_maps import MOST_COLORS, color_table
+from napari_diffmap.maps.labels.ops import difference
 from napari_diffmap.viewer.sample_layers import METADATA_KEY
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.views import geometry, place_layer, sample_grid, show_layer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from napari_diffmap.maps.corrections import Change, LabelMap
+    from napari_diffmap.maps.edits.corrections import Change, LabelMap
 
 PREVIEW_LAYER = "labels preview"
 PREVIEW_OPACITY, OPACITY = 0.9, 0.7

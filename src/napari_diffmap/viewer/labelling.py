@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
-from napari_diffmap.maps import label_maps, label_ops
-from napari_diffmap.maps.edits import LABELS, EditKind
-from napari_diffmap.maps.label_maps import LabelTable, Quantity
+from napari_diffmap.maps.edits.edit import LABELS, EditKind
+from napari_diffmap.maps.labels import label_maps
+from napari_diffmap.maps.labels import ops as label_ops
+from napari_diffmap.maps.labels.label_maps import LabelTable, Quantity
 from napari_diffmap.viewer.label_changes import (
     NEEDS,
     SCOPES,
@@ -29,7 +30,7 @@ from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.maps.corrections import Change, Corrections, LabelMap
+    from napari_diffmap.maps.edits.corrections import Change, Corrections, LabelMap
 
 
 class Labelling:
@@ -371,7 +372,7 @@ class Labelling:
 
     def save(self, path: str | Path) -> None:
         """Write the label map in hand as ``.ome.tif`` or ``.ome.zarr``, beside the window."""
-        from napari_diffmap.maps.save_labels import save_labels
+        from napari_diffmap.maps.labels.save import save_labels
 
         labels, answer = self._labels(), self._corrections().answer
         self.layers.record(labels.name)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffmap.maps.colors import ipf_colors
-from napari_diffmap.maps.edits import EDITED, MAP, part_of
+from napari_diffmap.maps.edits.edit import EDITED, MAP, part_of
 from napari_diffmap.viewer.map_layers import AMBIGUITY_LAYER, EDITED_LAYER, MapLayers
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.corrections import Change
+    from napari_diffmap.maps.edits.corrections import Change
 
 
 class MapEdits:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries, find_boundaries
+from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE, Boundaries, find_boundaries
 from napari_diffmap.maps.colors import ipf_colors
 
 if TYPE_CHECKING:

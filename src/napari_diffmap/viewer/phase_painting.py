@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_diffmap.maps.edits import flat_pixels
+from napari_diffmap.maps.edits.edit import flat_pixels
 from napari_diffmap.viewer.correcting import Correcting
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.session import Session

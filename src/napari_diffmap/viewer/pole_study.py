@@ -13,15 +13,15 @@ from psygnal import Signal
 from napari_diffmap.errors import BadInputError, DiffmapError
 from napari_diffmap.maps.color_key import color_key
 from napari_diffmap.maps.colors import DIRECTIONS, Direction
-from napari_diffmap.maps.ipf_key import corner_labels
-from napari_diffmap.maps.pole_figure import (
+from napari_diffmap.maps.figures.ipf_key import corner_labels
+from napari_diffmap.maps.texture.pole_figure import (
     Density,
     inverse_pole_figure,
     pole_figure,
     sector_border,
     sector_box,
 )
-from napari_diffmap.maps.poles import (
+from napari_diffmap.maps.texture.poles import (
     Projection,
     Region,
     crystal_directions,
@@ -56,12 +56,12 @@ class PoleSettings:
     phase
         Index into the map's phases; None: the one that most pixels of what is drawn have.
     poles
-        Planes or directions of a pole figure, see `maps.poles.read_indices`; empty: the
+        Planes or directions of a pole figure, see `maps.texture.poles.read_indices`; empty: the
         first of the usual ones.
     direction
         Laboratory direction of an inverse pole figure.
     projection
-        See `maps.poles`.
+        See `maps.texture.poles`.
     half_width
         Of the smoothing, degrees.
     selection

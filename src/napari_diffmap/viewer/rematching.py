@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError, DiffmapError
-from napari_diffmap.maps import selection
+from napari_diffmap.maps.boundaries.twin_laws import TwinLaw, distinct_turns
+from napari_diffmap.maps.edits import selection
 from napari_diffmap.maps.quaternions import laue_operators, multiply, nearest_variant
-from napari_diffmap.maps.twin_laws import TwinLaw, distinct_turns
 from napari_diffmap.viewer.answers import matcher_of
 from napari_diffmap.viewer.runner import Token
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.maps.selection import Pixels
+    from napari_diffmap.maps.edits.selection import Pixels
     from napari_diffmap.methods.orientation import OrientationMethod
 
-#: Rotations, phases and scores of some pixels, as `maps.edits.Edit.values`.
+#: Rotations, phases and scores of some pixels, as `maps.edits.edit.Edit.values`.
 Values = dict[str, NDArray[Any]]
 
 

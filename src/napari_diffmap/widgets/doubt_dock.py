@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffmap.maps.ambiguity import AMBIGUITY
-from napari_diffmap.maps.edits import EditKind
+from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.maps.zones import DOUBTFUL
 from napari_diffmap.viewer.correcting import SCOPES
 from napari_diffmap.widgets.doubt_bars import OfferBar, SavingButtons, UnsavedBar
@@ -368,7 +368,7 @@ class DoubtDock(QWidget):
             action.triggered.connect(self._act(partial(self.correcting.set_phase, i)))
 
     def _fill_turns(self) -> None:
-        from napari_diffmap.maps.twin_laws import standard_laws
+        from napari_diffmap.maps.boundaries.twin_laws import standard_laws
 
         menu, found = self.turn.menu(), self.session.map
         assert menu is not None

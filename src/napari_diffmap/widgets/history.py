@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 
-from napari_diffmap.maps.edited import EDITED_NAMES
+from napari_diffmap.maps.edits.edited import EDITED_NAMES
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.edits import Edit
+    from napari_diffmap.maps.edits.edit import Edit
     from napari_diffmap.viewer.correcting import Correcting
 
 Index = QModelIndex | QPersistentModelIndex

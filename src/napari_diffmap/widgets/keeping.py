@@ -20,7 +20,7 @@ from napari_diffmap.jobs.session_file import (
     record_of,
     save_session,
 )
-from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
+from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
 from napari_diffmap.viewer.answers import matcher_of
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.runner import Runner
@@ -31,7 +31,7 @@ from napari_diffmap.widgets.opening import Opening
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.recipe import Recipe
-    from napari_diffmap.maps.corrections import Corrections
+    from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.methods.orientation import OrientationMethod
 
 

@@ -12,8 +12,15 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
-from napari_diffmap.maps.boundaries import BOUNDARY_TABLE
-from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
+from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE
+from napari_diffmap.maps.counts import (
+    CRYSTAL_COLORS,
+    RESOLVED_COLOR,
+    VERDICTS,
+    crystal_count,
+    judged,
+    resolved,
+)
 from napari_diffmap.widgets.parts import Links, one_line_label, plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
@@ -93,7 +100,7 @@ class KeyView(QWidget):
         size = _KEY_PIXELS if len(phases) <= 2 else _SMALL_PIXELS
 
         def work(_token: object) -> list[NDArray[np.uint8]]:
-            from napari_diffmap.maps.ipf_key import ipf_key
+            from napari_diffmap.maps.figures.ipf_key import ipf_key
 
             return [ipf_key(phase, size, background="white") for phase in phases]
 
@@ -146,8 +153,8 @@ def _qimage(rgba: NDArray[np.uint8]) -> QImage:
     return QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
 
 
-def _line(color: str, text: str) -> str:
-    return f'<span style="color:{color}">■</span> {escape(text)}<br>'
+def _line(color: str, text: str, mark: str = "■") -> str:
+    return f'<span style="color:{color}">{mark}</span> {escape(text)}<br>'
 
 
 def _counts_legend(found: OrientationMap) -> str:
@@ -162,6 +169,19 @@ def _counts_legend(found: OrientationMap) -> str:
     if chosen is not None and chosen.any():
         share = 100 * float(chosen.sum()) / max(1, int(found.indexed.sum()))
         text += _line(RESOLVED_COLOR, f"resolved by neighbours {share:.1f} %")
+    return text + _judged_legend(found)
+
+
+def _judged_legend(found: OrientationMap) -> str:
+    """What the templates say of a sample of answers; empty where they were not asked."""
+    codes = judged(found)
+    if codes is None or not codes.any():
+        return ""
+    n = int((codes > 0).sum())
+    text = f"<b>Sample of {n} judged</b><br>"
+    for verdict in VERDICTS:
+        share = 100 * float((codes == verdict.code).sum()) / n
+        text += _line(verdict.color, f"{verdict.name} {share:.0f} %", verdict.mark)
     return text
 
 

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.maps.label_maps import QUANTITIES
+from napari_diffmap.maps.labels.label_maps import QUANTITIES
 from napari_diffmap.viewer.labelling import Labelling
 
 KINDS = {

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffmap.errors import DiffmapError
-from napari_diffmap.maps.label_maps import color_of
+from napari_diffmap.maps.labels.label_maps import color_of
 from napari_diffmap.viewer.label_changes import SCOPES, Operation, Proposal
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.labels_add import AddLabels
@@ -31,7 +31,7 @@ from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.label_maps import LabelTable
+    from napari_diffmap.maps.labels.label_maps import LabelTable
 
 #: Operations and what they do: on chosen labels, then where the scope says.
 _CHOSEN: dict[Operation, tuple[str, str]] = {

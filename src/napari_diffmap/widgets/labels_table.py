@@ -19,7 +19,7 @@ from qtpy.QtCore import (
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from napari_diffmap.maps.label_maps import LabelTable
+from napari_diffmap.maps.labels.label_maps import LabelTable
 from napari_diffmap.widgets.parts import swatch
 
 COLUMNS = ("", "Number", "Name", "Pixels", "Area", "Share")

@@ -202,7 +202,7 @@ def load_results(folder: Path) -> tuple[OrientationMap, tuple[CrystalPhase, ...]
         If there is no map.
     """
     from napari_diffmap.crystal.phases import load_phases
-    from napari_diffmap.maps.export import load_orientation_h5
+    from napari_diffmap.maps.files.export import load_orientation_h5
 
     found = load_orientation_h5(_map_file(folder))
     files = [Path(item.path) for item in found.provenance.inputs if item.format == "CIF"]

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.maps.boundaries import BOUNDARY_TABLE
+from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE
 from napari_diffmap.viewer.grain_layers import MOST_LAWS, GrainLayers
 from napari_diffmap.viewer.map_layers import boundary_layer
 from napari_diffmap.viewer.views import show_layer

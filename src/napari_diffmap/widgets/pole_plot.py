@@ -11,7 +11,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_diffmap.maps.poles import Circle, Lasso, Projection, Region, unproject, upwards
+from napari_diffmap.maps.texture.poles import Circle, Lasso, Projection, Region, unproject, upwards
 from napari_diffmap.viewer.pole_study import PolePicture
 
 #: Room around the figure for X, Y or the indices of corners, and for the scale on the right.

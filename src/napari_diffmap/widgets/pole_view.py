@@ -6,8 +6,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_diffmap.maps.pole_figure import HALF_WIDTHS
-from napari_diffmap.maps.poles import PROJECTIONS, Region
+from napari_diffmap.maps.texture.pole_figure import HALF_WIDTHS
+from napari_diffmap.maps.texture.poles import PROJECTIONS, Region
 from napari_diffmap.viewer.pole_study import PolePicture, PoleStudy
 from napari_diffmap.widgets.parts import Links, one_line_label
 from napari_diffmap.widgets.pole_plot import CLICKED_RADIUS, PolePlot

@@ -13,7 +13,7 @@ from napari_diffmap.crystal.phases import load_phase, load_phases
 from napari_diffmap.crystal.simulate import rotation_matrices
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps import MapPhase
-from napari_diffmap.maps.landscape_picture import landscape_picture
+from napari_diffmap.maps.figures.landscape import landscape_picture
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.methods.orientation.landscape import score_landscape
 from napari_diffmap.methods.orientation.zones import zone_axes

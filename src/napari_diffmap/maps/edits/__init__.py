@@ -1,0 +1,1 @@
+"""Corrections of a map by hand: edits, their record, and the map with them."""

@@ -1,0 +1,1 @@
+"""Pictures of maps with keys, legends and captions; the report."""

@@ -1,0 +1,1 @@
+"""Files of maps: read and saved, each format in a module."""

@@ -1,0 +1,1 @@
+"""Grains: found, measured, joined across twins, written as tables."""

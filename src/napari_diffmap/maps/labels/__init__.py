@@ -1,0 +1,1 @@
+"""Label maps: made, changed, named, saved."""

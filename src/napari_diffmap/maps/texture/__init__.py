@@ -1,0 +1,1 @@
+"""Poles and the densities of orientations."""
