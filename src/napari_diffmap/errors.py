@@ -61,6 +61,10 @@ class CalibrationError(BadInputError):
     """A result needs a calibration that is missing or impossible."""
 
 
+class ModelError(BadInputError):
+    """A model is unknown, or its file is damaged or none at all."""
+
+
 class RunError(DiffmapError):
     """A run failed part way; what was done is kept."""
 

@@ -20,13 +20,26 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def resolve_device(name: str) -> str:
+@lru_cache(maxsize=1)
+def best_network_device() -> str:
+    """``cuda`` when torch sees such a GPU, ``mps`` when it sees one of Apple's, else ``cpu``."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_device(name: str, *, network: bool = False) -> str:
     """A device torch has.
 
     Parameters
     ----------
     name
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, for a network also ``mps``.
+    network
+        Whether only a network runs there.  Everything else here needs double precision, which
+        Apple's GPUs lack.
 
     Raises
     ------
@@ -36,17 +49,22 @@ def resolve_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        return best_device()
+        return best_network_device() if network else best_device()
+    choice = "auto, cpu, cuda, cuda:N or mps" if network else "auto, cpu, cuda or cuda:N"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise BadInputError(f"no device {name!r}: give auto, cpu, cuda or cuda:N") from error
+        raise BadInputError(f"no device {name!r}: give {choice}") from error
     if device.type == "cuda" and (
         not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
     ):
         raise BadInputError(f"no device {name!r} on this machine: give cpu or auto")
-    if device.type not in ("cpu", "cuda"):
-        raise BadInputError(f"device {name!r} is not supported: give auto, cpu, cuda or cuda:N")
+    if device.type == "mps" and not network:
+        raise BadInputError(f"device {name!r} is for networks only: give {choice}")
+    if device.type == "mps" and (device.index or not torch.backends.mps.is_available()):
+        raise BadInputError(f"no device {name!r} on this machine: give cpu or auto")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise BadInputError(f"device {name!r} is not supported: give {choice}")
     return name
 
 
@@ -54,6 +72,8 @@ def device_label(name: str) -> str:
     """The device in words, for a summary: ``cuda (NVIDIA H100)`` or ``cpu (2 threads)``."""
     import torch
 
+    if name.startswith("mps"):
+        return f"{name} (Apple GPU)"
     if name.startswith("cuda"):
         return f"{name} ({torch.cuda.get_device_name(torch.device(name))})"
     threads = torch.get_num_threads()
