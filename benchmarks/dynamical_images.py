@@ -20,6 +20,8 @@ from scipy.special import expit
 from napari_diffmap.crystal.phases import CrystalPhase, load_phase
 
 PHASES = ("LiNiO2", "NiO", "Au")
+#: Simulated beside them, for pairs of phases that are hard to tell apart; not in the table.
+OTHERS = ("LiMn2O4",)
 PATTERNS, SEED = 640, 99
 SHAPE, PIXEL = (128, 128), 1.5 / 63
 Q_MAX = 1.5
@@ -33,7 +35,7 @@ FULL = 65535
 SNR = 4.0
 #: Pixels from a disk's center beyond which it is nothing (1e-10 of its height).
 _REACH = 10
-_NUMBERS = {"Li": 3, "O": 8, "Ni": 28, "Au": 79}
+_NUMBERS = {"Li": 3, "O": 8, "Mn": 25, "Ni": 28, "Au": 79}
 _SCRIPT = Path(__file__).parent / "peers" / "py4dstem_patterns.py"
 
 
@@ -83,7 +85,7 @@ def simulate(name: str, folder: Path, python: str) -> Path:
 def draw(name: str, lists: Path, meaning: str = MEANINGS[0]) -> DynamicalSet:
     """Images as a camera would count them."""
     found = np.load(lists)
-    rng = np.random.default_rng([SEED, PHASES.index(name)])
+    rng = np.random.default_rng([SEED, (*PHASES, *OTHERS).index(name)])
     y, x = np.indices(SHAPE).astype(float)
     n = len(found["thickness"])
     images = np.empty((n, *SHAPE), dtype=np.uint16)

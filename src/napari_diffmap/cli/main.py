@@ -71,11 +71,23 @@ def open_files(
 
 def add_commands() -> None:
     """Register the commands of the other modules."""
-    from napari_diffmap.cli import calibrate, convert, demo, export, grains, orient, peaks, recipe
+    from napari_diffmap.cli import (
+        calibrate,
+        convert,
+        demo,
+        export,
+        grains,
+        models,
+        orient,
+        peaks,
+        recipe,
+        train,
+    )
 
     commands = (
         scans.info, scans.virtual, convert.convert, calibrate.calibrate, peaks.peaks, orient.orient,
-        grains.grains, export.export, recipe.run, demo.demo,
+        grains.grains, export.export, recipe.run, models.models, train.train,
+        demo.demo,
     )  # fmt: skip
     for command in commands:
         cli.add_command(command)

@@ -18,7 +18,6 @@ from napari_diffmap.cli.scans import open_from_options, warn
 from napari_diffmap.cli.settings import parse_settings
 from napari_diffmap.cli.terminal import NewFolder, ProgressLine, StopOnInterrupt, finish
 from napari_diffmap.cli.words import on_the_command_line
-from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
 
 if TYPE_CHECKING:
@@ -33,7 +32,12 @@ if TYPE_CHECKING:
     "--phase", "phases", multiple=True, required=True, help="CIF file or bundled phase; repeatable."
 )
 @click.option("--voltage", type=float, help="Accelerating voltage in kV.")
-@click.option("--engine", default="templates", show_default=True, help="How to match.")
+@click.option(
+    "--engine",
+    default="templates",
+    show_default=True,
+    help="What proposes orientations: templates, or a network (see models).",
+)
 @click.option("--pixel-size", type=float, help="Detector pixel in 1/Å.")
 @click.option("--center", type=Numbers("Y,X"), help="Direct beam in detector pixels.")
 @click.option("--calibration", "calibration_file", help="Calibration file that calibrate wrote.")
@@ -72,8 +76,6 @@ def orient(
     from napari_diffmap.jobs.orient import calibrated, make_method
     from napari_diffmap.scan.calibration_file import load_calibration, merged
 
-    if engine != "templates":
-        raise BadInputError(f"no engine {engine!r}: the one there is so far is 'templates'")
     follower = None
     if follow:
         from napari_diffmap.scan.open.follow import Follower
@@ -81,7 +83,7 @@ def orient(
         follower = Follower(file, **as_keywords(options))
     scan = open_from_options(file, options) if follower is None else follower.scan
     warn(scan)
-    method = make_method(phases, parse_settings(settings))
+    method = make_method(phases, parse_settings(settings, engine=engine))
     for phase in method.phases:
         for warning in phase.warnings:
             click.echo(f"warning: {phase.name}: {on_the_command_line(warning)}", err=True)
@@ -125,8 +127,8 @@ def carry_out(
     from napari_diffmap.jobs.orient import map_orientations
     from napari_diffmap.jobs.recipe import FILE_NAME, recipe_of, save_recipe, with_edits
     from napari_diffmap.jobs.results import write_results
-    from napari_diffmap.maps.edit_log import FILE_NAME as EDITS
-    from napari_diffmap.maps.edit_log import load_log
+    from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
+    from napari_diffmap.maps.edits.log import load_log
     from napari_diffmap.models.device import resolve_device
 
     if scheduler is None:
@@ -187,5 +189,11 @@ def one_line(summary: dict[str, Any], folder: Path) -> str:
     return (
         f"{summary['patterns']} patterns in {summary['seconds']:.1f} s"
         f" ({summary['patterns_per_second']:.0f}/s, {summary['device']}),"
-        f" {summary['indexed']} indexed, {100 * doubtful:.0f} % ambiguous; {folder}"
+        f" {summary['indexed']} indexed, {100 * doubtful:.0f} % ambiguous;"
+        f"{_judged(summary)} {folder}"
     )
+
+
+def _judged(summary: dict[str, Any]) -> str:
+    """What the templates said of a network's map."""
+    return f" {summary['judge']['line']};" if "judge" in summary else ""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: Options that give what `parameters.GIVEN_ELSEWHERE` lists.
 OWN_OPTIONS = {
     "phases": "--phase",
+    "engine": "--engine",
     "voltage_kv": "--voltage",
     "pixel_size": "--pixel-size",
     "center": "--center",
@@ -64,9 +65,9 @@ CALIBRATE = Settings(_calibration, {"phase": "--phase"})
 REGISTER = Settings(_registration, {"false_spots": "--false-spots", "preset": "--preset"})
 
 
-def parse_settings(settings: tuple[str, ...]) -> OrientationParameters:
+def parse_settings(settings: tuple[str, ...], **given: Any) -> OrientationParameters:
     """``NAME=VALUE`` pairs as the matcher's parameters; see `parse_model`."""
-    return parse_model(settings, ORIENT)  # type: ignore[no-any-return]
+    return parse_model(settings, ORIENT, **given)  # type: ignore[no-any-return]
 
 
 def parse_model(settings: tuple[str, ...], target: Settings, **given: Any) -> Any:

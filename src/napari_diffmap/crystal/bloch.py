@@ -191,7 +191,7 @@ def dynamical_spots(
     beams: int = 40,
     absorption: float = ABSORPTION,
 ) -> Spots:
-    """Spots of a batch of orientations, each behind a foil of its own thickness.
+    """Spots of a batch of orientations, each behind foils of its own thicknesses.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def dynamical_spots(
     rotations
         ``(n, 4)`` unit quaternions, laboratory → crystal.
     thickness
-        ``(n,)`` Å.
+        ``(n,)`` Å, or ``(n, t)``: further ones cost next to nothing.
     beams
         Diffracted beams that take part in each.
     absorption
@@ -209,7 +209,8 @@ def dynamical_spots(
     Returns
     -------
     Spots
-        ``(n, m)`` of the beams that take part; intensities relative to the incident beam.
+        ``(n, m)`` of the beams that take part; intensities relative to the incident beam,
+        ``(n, t, m)`` for several thicknesses.
     """
     g = torch.as_tensor(found.g, dtype=rotations.dtype, device=rotations.device)
     k = torch.matmul(g, rotation_matrices(rotations))
@@ -223,4 +224,6 @@ def dynamical_spots(
         between = between.to(torch.complex128 if between.is_complex() else s.dtype)
     waves = bloch_waves(between, s, of.wavelength, absorption)
     k = k.gather(1, chosen[..., None].expand(-1, -1, 3))
-    return Spots(k[..., 0], k[..., 1], s, waves.intensities(thickness[:, None])[:, 0])
+    several = thickness.dim() == 2
+    intensity = waves.intensities(thickness if several else thickness[:, None])
+    return Spots(k[..., 0], k[..., 1], s, intensity if several else intensity[:, 0])

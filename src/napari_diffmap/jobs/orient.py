@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_diffmap.errors import BadInputError, CalibrationError
+from napari_diffmap.errors import BadInputError, CalibrationError, CancelledError
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.pipeline import OnProgress, OnTile, RunResult, run_method
 from napari_diffmap.models.device import device_label, resolve_device
@@ -20,10 +21,9 @@ from napari_diffmap.scan.tiles import BlockReader
 if TYPE_CHECKING:
     from napari_diffmap.jobs.cluster import OnCluster
     from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.methods.networks.judge import Judgement
     from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
     from napari_diffmap.scan.open.follow import Follower
-
-ENGINE = "templates"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +168,33 @@ def map_orientations(
     arrays = result.maps
     if method.parameters.spatial:
         arrays = resolve(arrays, method.phases, method.parameters.reliability_threshold)
+    judgement = _judged(scan, method, arrays, result, options["control"])
+    if judgement is not None:
+        arrays = {**arrays, "judged": judgement.verdict}
     found = assemble(scan, arrays, method, device=where)
-    return OrientationRun(found, result, summarise(scan, found, result, where))
+    summary = summarise(scan, found, result, where)
+    if judgement is not None:
+        summary["judge"] = {**judgement.summary, "line": judgement.line()}
+    return OrientationRun(found, result, summary)
+
+
+def _judged(
+    scan: Scan,
+    method: OrientationMethod,
+    arrays: Mapping[str, NDArray[Any]],
+    result: RunResult,
+    control: JobControl,
+) -> Judgement | None:
+    """What the templates say of a sample of a network's map; None without a whole one."""
+    from napari_diffmap.methods.networks.judge import judge
+    from napari_diffmap.methods.networks.method import NetworkMethod
+
+    if not isinstance(method, NetworkMethod) or not result.complete:
+        return None
+    try:
+        return judge(scan, method, arrays, check=control.check)
+    except CancelledError:
+        return None
 
 
 def make_method(
@@ -182,17 +207,18 @@ def make_method(
     PhaseError
         If a CIF cannot be read or cannot exist.
     BadInputError
-        If no phase is given.
+        If no phase is given, or the engine does not know one.
     """
     from napari_diffmap.crystal.phases import load_phases
-    from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+    from napari_diffmap.methods.networks.method import orientation_method
+    from napari_diffmap.methods.orientation import OrientationParameters
 
     if not phases:
         raise BadInputError("add a phase first: a CIF file or the name of a bundled phase")
     parameters = (parameters or OrientationParameters()).model_copy(
         update={"phases": tuple(phases)}
     )
-    return OrientationMethod(parameters, load_phases(phases))
+    return orientation_method(parameters, load_phases(phases))
 
 
 def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str) -> dict[str, Any]:
@@ -215,7 +241,7 @@ def summarise(scan: Scan, found: OrientationMap, result: RunResult, device: str)
         "prepare_seconds": round(result.prepare_seconds, 3),
         "patterns_per_second": round(patterns / result.seconds, 2) if result.seconds else None,
         "device": device,
-        "engine": ENGINE,
+        "engine": (found.provenance.method or "").removeprefix("orientation/"),
         "calibration": scan.calibration.summary(),
         "used": (found.provenance.parameters or {}).get("used"),
         "mean_reliability": float(np.nanmean(reliability)) if reliability.size else None,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
 from napari_diffmap.maps.counts import crystal_count, place_word, resolved
-from napari_diffmap.maps.edited import EDITED_NAMES
-from napari_diffmap.maps.edits import EDITED
+from napari_diffmap.maps.edits.edit import EDITED
+from napari_diffmap.maps.edits.edited import EDITED_NAMES
 from napari_diffmap.maps.quaternions import bunge
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def _roles(found: OrientationMap, y: int, x: int) -> list[str]:
 @lru_cache(maxsize=2)
 def matcher_of(found: OrientationMap, phases: tuple[CrystalPhase, ...]) -> OrientationMethod | None:
     """A matcher with the parameters of a loaded map; None when a phase's atoms are not known."""
-    from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+    from napari_diffmap.methods.networks.method import orientation_method
+    from napari_diffmap.methods.orientation import OrientationParameters
 
     known = [with_structure(phase, phases) for phase in found.phases]
     chosen = [phase for phase in known if phase is not None]
@@ -213,7 +214,7 @@ def matcher_of(found: OrientationMap, phases: tuple[CrystalPhase, ...]) -> Orien
     used: dict[str, Any] = dict(found.provenance.parameters or {})
     names = OrientationParameters.model_fields.keys() - {"phases"}
     parameters = OrientationParameters(**{n: used[n] for n in names if n in used})
-    return OrientationMethod(parameters, chosen)
+    return orientation_method(parameters, chosen)
 
 
 def with_structure(phase: Any, known: Sequence[CrystalPhase]) -> CrystalPhase | None:
@@ -296,7 +297,7 @@ def landscapes(
     method
         The matcher that made the map, prepared; None for a map that was loaded.
     size_px, color
-        See `maps.landscape_picture`.
+        See `maps.figures.landscape`.
 
     Returns
     -------
@@ -306,7 +307,7 @@ def landscapes(
     note
         What is missing, empty when nothing.
     """
-    from napari_diffmap.maps.landscape_picture import landscape_picture
+    from napari_diffmap.maps.figures.landscape import landscape_picture
     from napari_diffmap.methods.orientation.landscape import score_landscape
 
     if method is None or method.geometry is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -273,6 +273,19 @@ class CandidateSearch:
             ``(b,)`` number of the phase of each.
         """
         _, spots = self._spot_map(peaks)
+        return self._climbed(self.starting(matrices[:, None], phase[:, None]), spots), spots
+
+    def starting(self, matrices: Tensor, phase: Tensor) -> Candidates:
+        """Candidates at given orientations, with the reflections that they follow.
+
+        Parameters
+        ----------
+        matrices, phase
+            ``(b, k, 3, 3)`` crystal → laboratory, any of the symmetric variants, and
+            ``(b, k)`` number of the phase of each.
+        """
+        shape = phase.shape
+        matrices, phase = matrices.reshape(-1, 3, 3), phase.reshape(-1)
         variants = torch.empty_like(matrices)
         source = torch.zeros_like(phase)
         lists: dict[int, Tensor] = {}
@@ -283,28 +296,26 @@ class CandidateSearch:
             lists[i] = torch.where(mirrored[:, None], held.partner[seen], seen)
             source[mine] = held.source + 2 * zone + mirrored.long()
         width = max(seen.shape[1] for seen in lists.values())
-        g = matrices.new_zeros((len(phase), 1, width, 3))
-        height = matrices.new_zeros((len(phase), 1, width))
+        g = matrices.new_zeros((len(phase), width, 3))
+        height = matrices.new_zeros((len(phase), width))
         sigma = torch.ones_like(height)
         number = torch.zeros(height.shape, dtype=torch.long, device=height.device)
         for i, seen in lists.items():
             mine, model, n = phase == i, self.phases[i].model, seen.shape[1]
-            g[mine, 0, :n], height[mine, 0, :n] = model.g[seen], model.height[seen]
-            sigma[mine, 0, :n], number[mine, 0, :n] = model.sigma[seen], seen
-        pool = Candidates(
-            variants[:, None],
-            phase[:, None],
-            g,
-            height,
-            sigma,
-            number,
-            torch.zeros_like(height[..., 0]),
-            source[:, None],
+            g[mine, :n], height[mine, :n] = model.g[seen], model.height[seen]
+            sigma[mine, :n], number[mine, :n] = model.sigma[seen], seen
+        flat = Candidates(
+            variants, phase, g, height, sigma, number, torch.zeros_like(height[:, 0]), source
         )
-        if self.settings.refine:
-            pool = climb(self.optics, pool, spots, self.widths[1], _STEPS[0])
-            pool = climb(self.optics, pool, spots, self.widths[2], _STEPS[1])
-        return pool, spots
+        columns = (getattr(flat, field.name) for field in fields(Candidates))
+        return Candidates(*(values.reshape(*shape, *values.shape[1:]) for values in columns))
+
+    def _climbed(self, pool: Candidates, spots: SpotMap) -> Candidates:
+        """Candidates climbed to the spots, none left out."""
+        if not self.settings.refine:
+            return pool
+        pool = climb(self.optics, pool, spots, self.widths[1], _STEPS[0])
+        return climb(self.optics, pool, spots, self.widths[2], _STEPS[1])
 
     def _coarse(self, number: int, spectra: Tensor, norm: Tensor) -> Candidates:
         """Best zone axes of one phase, each with its half turn about the beam."""

@@ -26,7 +26,7 @@ from napari_diffmap.methods.orientation.frames import in_scan_frame, undistorted
 from napari_diffmap.methods.orientation.geometry import Geometry, find_geometry
 from napari_diffmap.methods.orientation.intensities import choose_intensities, models_for
 from napari_diffmap.methods.orientation.overlap import Crystals, further_crystals
-from napari_diffmap.methods.orientation.parameters import OrientationParameters
+from napari_diffmap.methods.orientation.parameters import TEMPLATES, OrientationParameters
 from napari_diffmap.methods.orientation.search import OrientationSearch
 from napari_diffmap.methods.patterns import as_float, no_data, single_threaded
 from napari_diffmap.methods.registration.signal import SpotSignal
@@ -135,10 +135,18 @@ class OrientationMethod:
             if progress is not None:
                 progress(done + 1, total + 1, what)
 
-        self._search = OrientationSearch(
-            self.phases, self._settings(self.geometry), self._device, templates
-        )
+        self._search = self._make_search(self._settings(self.geometry), templates)
         choose_intensities(self._search, self._sampled_spots(scan), progress)
+
+    def _make_search(
+        self, settings: SearchSettings, progress: Callable[[int, int, str], None]
+    ) -> OrientationSearch:
+        return OrientationSearch(self.phases, settings, self._device, progress)
+
+    def take_over(self, other: OrientationMethod) -> None:
+        """Find spots as another method that was prepared on the same scan."""
+        self.geometry, self._peaks, self._finder = other.geometry, other._peaks, other._finder
+        self._device = other._device
 
     def _sampled_spots(self, scan: Scan) -> PeakBatch:
         """Spots of the patterns spread over the scan that show most of them."""
@@ -202,6 +210,11 @@ class OrientationMethod:
         if self._search is None:
             raise BadInputError("prepare the method on a scan before it is run")
         return self._search
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """What proposes orientations, for the provenance."""
+        return {"name": TEMPLATES}
 
     @property
     def intensities(self) -> str | None:

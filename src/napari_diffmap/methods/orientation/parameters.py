@@ -14,7 +14,9 @@ from pydantic import (
 )
 
 #: Fields that the user gives with the phases and the calibration, not among the settings.
-GIVEN_ELSEWHERE = frozenset({"phases", "voltage_kv", "pixel_size", "center"})
+GIVEN_ELSEWHERE = frozenset({"phases", "engine", "voltage_kv", "pixel_size", "center"})
+#: The engine that is no network.
+TEMPLATES = "templates"
 
 
 class OrientationParameters(BaseModel):
@@ -30,6 +32,13 @@ class OrientationParameters(BaseModel):
         default=(),
         title="Phases",
         description="What the sample may be: CIF files or names of bundled phases.",
+    )
+    engine: str = Field(
+        default=TEMPLATES,
+        title="Engine",
+        description="What proposes orientations: the templates of all zone axes, or a network by"
+        " its name; the same refinement and ranking follow.",
+        min_length=1,
     )
     voltage_kv: float | None = Field(
         default=None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.orientation.method import OrientationMethod
     from napari_diffmap.scan.scan import Scan
 
-_EXTRA = ("spots", "explained", "found", "margin", "crystals", "resolved")
+_EXTRA = ("spots", "explained", "found", "margin", "crystals", "resolved", "judged")
 
 
 def assemble(
@@ -66,6 +66,7 @@ def assemble(
             "spot_sigma": used.spot_sigma,
             "bad_pixels": 0 if used.bad is None else int(used.bad.sum()),
             "intensities": method.intensities,
+            "engine": method.engine,
         }
     notes = [*scan.warnings]
     for phase in method.phases:
@@ -81,7 +82,7 @@ def assemble(
         step_unit=unit,
         provenance=Provenance.collect(
             inputs=inputs,
-            method="orientation/templates",
+            method=f"orientation/{method.engine['name']}",
             parameters=parameters,
             device=device,
             notes=notes,

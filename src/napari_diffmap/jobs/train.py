@@ -1,0 +1,249 @@
+"""Training of a model, from its recipe to the file: the same call in window and terminal."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_diffmap.errors import BadInputError, CancelledError
+from napari_diffmap.jobs.control import JobControl
+from napari_diffmap.models.device import device_label, resolve_device
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from napari_diffmap.crystal.phases import CrystalPhase
+    from napari_diffmap.methods.networks.recipe import TrainingRecipe
+    from napari_diffmap.methods.networks.tasks import OrientationTask
+    from napari_diffmap.models.card import ModelCard
+    from napari_diffmap.models.training import OnStep, Progress, Trained
+
+#: What a training leaves in its folder.
+RECIPE, PICTURE = "training.yaml", "training.png"
+LICENCE = "BSD-3-Clause"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training that ended or was stopped.
+
+    Attributes
+    ----------
+    model
+        The file; None when stopped before the end.
+    card
+        What it says of itself.
+    summary
+        What ``summary.json`` holds.
+    """
+
+    model: Path | None
+    card: ModelCard | None
+    summary: dict[str, Any]
+
+
+def train_model(
+    recipe: TrainingRecipe,
+    folder: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    control: JobControl | None = None,
+    on_step: OnStep | None = None,
+    on_stage: Callable[[str], None] | None = None,
+) -> TrainingRun:
+    """Train a model and write it.
+
+    Parameters
+    ----------
+    recipe
+        What is learnt, and how.
+    folder
+        Gets the checkpoint, the log, the recipe, the curves and, at the end,
+        ``NAME.safetensors``.
+    device
+        ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
+    resume
+        Go on with the training in `folder`.
+    control
+        To pause and stop.
+    on_step, on_stage
+        Told how it goes, in numbers and in words.
+
+    Raises
+    ------
+    BadInputError
+        If recipe or folder do not do.
+    """
+    from napari_diffmap.crystal.phases import load_phases
+    from napari_diffmap.maps.atomic import atomic_path
+    from napari_diffmap.methods.networks.model import new_network
+    from napari_diffmap.methods.networks.recipe import recipe_yaml
+    from napari_diffmap.models.training import CHECKPOINT, train
+
+    device = resolve_device(device, network=True)
+    control = control or JobControl()
+    if not resume and (folder / CHECKPOINT).exists():
+        raise BadInputError(
+            f"{folder} holds a training already: resume it, or choose another folder"
+        )
+    say = on_stage or (lambda _: None)
+    phases = load_phases(recipe.phases)
+    say("simulating patterns to judge by")
+    network, task, options = new_network(recipe, phases, device)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / RECIPE) as path:
+        path.write_text(recipe_yaml(recipe), encoding="utf-8")
+    say("simulating the first patterns to learn from")
+
+    def stopped() -> bool:
+        try:
+            control.check()
+        except CancelledError:
+            return True
+        return False
+
+    trained = train(
+        network, task, recipe.plan, folder=folder, resume=resume, on_step=on_step, stopped=stopped
+    )
+    draw_curves(trained.history, folder / PICTURE)
+    where = device_label(device)
+    summary: dict[str, Any] = {
+        "model": recipe.name,
+        "family": recipe.family,
+        "phases": [phase.name for phase in phases],
+        "steps": trained.progress.step,
+        "patterns": trained.progress.step * recipe.plan.batch,
+        "seconds": round(trained.progress.seconds, 1),
+        "device": where,
+        "complete": trained.complete,
+        **trained.progress.figures,
+    }
+    if not trained.complete:
+        return TrainingRun(None, None, summary)
+    say("calibrating its confidence")
+    card = finished(recipe, phases, task, network, trained, options, where)
+    model, card = write(folder, card, trained)
+    return TrainingRun(model, card, {**summary, "file": str(model), "checksum": card.checksum})
+
+
+def write(folder: Path, card: ModelCard, trained: Trained) -> tuple[Path, ModelCard]:
+    """The model file of a finished training."""
+    from napari_diffmap.models.weights import SUFFIX, write_model
+
+    path = folder / f"{card.name}{SUFFIX}"
+    return path, write_model(path, {k: v.cpu() for k, v in trained.weights.items()}, card)
+
+
+def finished(
+    recipe: TrainingRecipe,
+    phases: tuple[CrystalPhase, ...],
+    task: OrientationTask,
+    network: nn.Module,
+    trained: Trained,
+    options: Mapping[str, Any],
+    device: str,
+) -> ModelCard:
+    """The card of a trained network."""
+    import torch
+
+    from napari_diffmap import __version__
+    from napari_diffmap.methods.networks.model import phase_notes
+    from napari_diffmap.methods.networks.recipe import recipe_yaml
+    from napari_diffmap.models.card import Accuracy, ModelCard, NetworkSpec
+
+    network.eval()
+    with torch.inference_mode():
+        calibration = task.calibrated(network)
+        held_out = task.figures(network)
+    d = recipe.domain
+    return ModelCard(
+        name=recipe.name,
+        title=recipe.title or recipe.name,
+        version="1",
+        task="orientation",
+        network=NetworkSpec(family=recipe.family, options=dict(options)),
+        phases=phase_notes(phases),
+        voltage_kv=(d.voltage_kv, d.voltage_kv),
+        thickness_nm=d.thickness_nm,
+        precession_deg=(0.0, 1.0 if d.kinematic else 0.0),
+        dose=d.dose,
+        q_min=d.q_min[0],
+        q_max=d.q_max[1],
+        pixel_size=(0.0, 0.1),
+        trained_on="Bloch-wave and kinematic spot lists simulated by this project",
+        recipe=recipe_yaml(recipe),
+        seed=recipe.plan.seed,
+        patterns_seen=trained.progress.step * recipe.plan.batch,
+        trained_seconds=round(trained.progress.seconds, 1),
+        trained_device=device,
+        date=datetime.date.today().isoformat(),
+        project_version=__version__,
+        accuracy=(
+            Accuracy(
+                dataset="held out of the training, within 5°, not refined",
+                patterns=int(held_out["judged_on"]),
+                expected_calibration_error=held_out["calibration_error"],
+            ),
+        ),
+        limits=recipe.limits,
+        calibration=calibration,
+        licence=LICENCE,
+    )
+
+
+def draw_curves(history: tuple[Progress, ...], path: Path) -> None:
+    """Loss and shares right over the patterns seen, as a PNG."""
+    if not history:
+        return
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [one.step for one in history]
+    left.plot(steps, [one.loss for one in history], label="trained on", color="#0072B2")
+    left.plot(steps, [one.figures["loss"] for one in history], label="held out", color="#D55E00")
+    left.set(xlabel="step", ylabel="loss")
+    names = {
+        "right": "first proposal",
+        "right_up_to_half_turn": "… or its half turn",
+        "among_proposals": "any proposal",
+        "phase": "phase",
+    }
+    for (key, label), color in zip(
+        names.items(), ("#0072B2", "#56B4E9", "#009E73", "#CC79A7"), strict=True
+    ):
+        if key in history[-1].figures:
+            right.plot(steps, [100 * h.figures[key] for h in history], label=label, color=color)
+    right.set(xlabel="step", ylabel="right within 5° (%)", ylim=(0, 100))
+    for axes in (left, right):
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Recipes of the package by name."""
+    from importlib.resources import files
+
+    folder = Path(str(files("napari_diffmap.models"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe by its path, or the name of a shipped one.
+
+    Raises
+    ------
+    BadInputError
+        If there is none.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    known = shipped_recipes()
+    if name in known:
+        return known[name]
+    raise BadInputError(f"no recipe {name!r}: give a YAML file or one of {', '.join(known)}")

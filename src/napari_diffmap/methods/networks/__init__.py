@@ -1,0 +1,1 @@
+"""Networks that propose orientations and phases; the matcher polishes and judges them."""

@@ -1,0 +1,103 @@
+"""What a training needs to know: network, crystals, conditions, plan; a YAML file repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.methods.networks.domain import Domain
+from napari_diffmap.models.families import FAMILIES, POLAR
+from napari_diffmap.models.training import Plan
+
+
+class TrainingRecipe(BaseModel):
+    """How a model was, or shall be, made.
+
+    Attributes carry their own description (with unit) and bounds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)] = (
+        Field(description="What the model will be called: small letters, digits, dots, dashes.")
+    )
+    title: str = Field(default="", description="The same for people.")
+    phases: tuple[str, ...] = Field(
+        min_length=1, description="Crystals: CIF files or names of bundled phases."
+    )
+    family: str = Field(default=POLAR, description=f"Which network: one of {', '.join(FAMILIES)}.")
+    options: dict[str, int | float | bool | str | tuple[int, ...]] = Field(
+        default_factory=dict, description="What the family's builder is given."
+    )
+    zone_step_deg: float = Field(
+        default=4.0, ge=2, le=10, description="Distance of the beam directions told apart, degrees."
+    )
+    angles: int = Field(
+        default=36, ge=12, le=180, description="In-plane angles told apart in a full turn."
+    )
+    pool: int = Field(
+        default=8192, ge=256, description="Orientations of each phase held ready to be drawn."
+    )
+    held_out: int = Field(
+        default=1024, ge=64, description="Patterns kept apart to judge by, never learnt from."
+    )
+    domain: Domain = Field(default=Domain(), description="Conditions of the simulated patterns.")
+    plan: Plan = Field(default=Plan(), description="How long and how fast it learns.")
+    limits: tuple[str, ...] = Field(default=(), description="What it cannot do, for its card.")
+
+
+def training_recipe(record: Mapping[str, Any]) -> TrainingRecipe:
+    """A recipe from its fields.
+
+    Raises
+    ------
+    BadInputError
+        With the first thing that is wrong, in one line.
+    """
+    try:
+        return TrainingRecipe(**record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        words = str(first["msg"]).removeprefix("Value error, ").lower()
+        raise BadInputError(f"{where}: {words}") from error
+
+
+def load_training_recipe(path: str | Path) -> TrainingRecipe:
+    """Read a recipe; CIF files are sought beside it too.
+
+    Raises
+    ------
+    BadInputError
+        If it is no YAML file or not such a recipe.
+    """
+    import yaml
+
+    path = Path(path).expanduser()
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or "it is no YAML file"
+        raise BadInputError(f"{path}: cannot be read as a training recipe ({reason})") from error
+    if not isinstance(record, dict) or "phases" not in record:
+        raise BadInputError(f"{path.name} is no training recipe: it names no phases to learn")
+    try:
+        recipe = training_recipe(record)
+    except BadInputError as error:
+        raise BadInputError(f"{path.name}: {error}") from error
+    beside = [
+        str(path.parent / phase) if (path.parent / phase).is_file() else phase
+        for phase in recipe.phases
+    ]
+    return recipe.model_copy(update={"phases": tuple(beside)})
+
+
+def recipe_yaml(recipe: TrainingRecipe) -> str:
+    """A recipe as YAML, everything it leaves open filled in."""
+    import yaml
+
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

@@ -1,0 +1,92 @@
+"""Matching from a network's proposals: the coarse search is left out, the rest is the matcher's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+
+from napari_diffmap.crystal.phases import CrystalPhase
+from napari_diffmap.methods.networks.proposals import Density, Proposals
+from napari_diffmap.methods.orientation.answers import Answers
+from napari_diffmap.methods.orientation.candidates import SearchSettings
+from napari_diffmap.methods.orientation.refine import Candidates
+from napari_diffmap.methods.orientation.search import OrientationSearch
+from napari_diffmap.methods.orientation.spotmap import SpotMap
+from napari_diffmap.methods.registration.spots import PeakBatch
+
+#: How much a unit of the network's log probability weighs beside one of the log odds.
+PRIOR = 1.0
+#: Log probability below which orientations count as equally unlikely.
+_LEAST = -12.0
+
+
+class Proposer(Protocol):
+    """A network that proposes orientations; phases are numbered as the search's."""
+
+    def propose(
+        self, peaks: PeakBatch, only: Sequence[int] | None = None
+    ) -> tuple[Proposals, Density]:
+        """The likeliest orientations of each pattern, of all phases or of some."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """Candidates with what the network says of orientations."""
+
+    candidates: Candidates
+    spots: SpotMap
+    density: Density
+
+
+class NetworkSearch(OrientationSearch):
+    """Refines and ranks what a network proposes.
+
+    Parameters
+    ----------
+    proposer
+        The network.
+    phases, settings, device, progress
+        As of `OrientationSearch`.
+    prior
+        See `PRIOR`.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        phases: Sequence[CrystalPhase],
+        settings: SearchSettings,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, int, str], None] | None = None,
+        prior: float = PRIOR,
+    ) -> None:
+        super().__init__(phases, settings, device, progress)
+        self.proposer, self.prior = proposer, prior
+
+    def candidates(
+        self, peaks: PeakBatch, only: Sequence[int] | None = None
+    ) -> tuple[Candidates, SpotMap]:
+        """The network's proposals, climbed to the spots; and the lookup of the spots."""
+        pool = self._proposed(peaks, only)
+        return pool.candidates, pool.spots
+
+    def match(self, peaks: PeakBatch, n_best: int, only: Sequence[int] | None = None) -> Answers:
+        """The n best distinct answers of every pattern of a batch, of some phases or of all."""
+        pool = self._proposed(peaks, only)
+        measured = self._likelihood.measured(peaks, pool.spots, self._places)
+        weighed = self._weighed(self._likelihood, pool.candidates, measured)
+        said = pool.density.log_probability(weighed.matrices, weighed.phase).clamp_min(_LEAST)
+        # Never more than the log odds: what they need to be stays what it is.
+        behind = said - said.amax(1, keepdim=True)
+        weighed = replace(weighed, score=weighed.score + self.prior * behind)
+        return self._ranked(weighed, measured, n_best)
+
+    def _proposed(self, peaks: PeakBatch, only: Sequence[int] | None) -> _Pool:
+        _, spots = self._spot_map(peaks)
+        said, density = self.proposer.propose(peaks, only)
+        pool = self._climbed(self.starting(said.matrices, said.phase), spots)
+        return _Pool(pool, spots, density)

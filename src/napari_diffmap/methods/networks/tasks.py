@@ -1,0 +1,264 @@
+"""What networks of either kind learn from simulated patterns, and how they are validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from napari_diffmap.crystal.phases import CrystalPhase
+from napari_diffmap.methods.networks.domain import Domain
+from napari_diffmap.methods.networks.grid import OrientationGrid
+from napari_diffmap.methods.networks.inputs import PolarInput, SquareInput
+from napari_diffmap.methods.networks.patterns import PatternPool, Truth
+from napari_diffmap.methods.networks.proposals import (
+    Proposals,
+    log_probabilities,
+    modes_of,
+    proposals,
+)
+from napari_diffmap.methods.orientation.rotations import disorientation
+from napari_diffmap.methods.registration.spots import PeakBatch
+from napari_diffmap.models.modes import closeness, mixture_loss
+
+#: Batches drawn from a pool between two renewals of a part of it.
+_DRAWN = 8
+#: A proposal nearer than this to the truth is right before it is polished, degrees.
+NEAR_DEG = 5.0
+#: A pattern with fewer clear spots is not validated on.
+_SPOTS = 5
+
+
+class OrientationTask:
+    """Patterns to learn from and others to be judged on."""
+
+    def __init__(
+        self,
+        phases: Sequence[CrystalPhase],
+        domain: Domain,
+        pool: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        held_out: int = 1024,
+    ) -> None:
+        self.phases = tuple(phases)
+        self.pool = PatternPool(phases, domain, pool, seed, device)
+        # Crystals are drawn from other numbers: none is in both.
+        judged = PatternPool(phases, domain, held_out, seed + 10_000_019, device)
+        judged.fill()
+        self.held_out = judged.draw(held_out)
+        self._drawn = 0
+
+    def drawn(self, batch: int) -> tuple[PeakBatch, Truth]:
+        """A fresh batch."""
+        if not self.pool.ready:
+            self.pool.fill()
+        elif self._drawn % _DRAWN == 0:
+            self.pool.renew()
+        self._drawn += 1
+        return self.pool.draw(batch)
+
+    def state(self) -> dict[str, Tensor]:
+        """Random state; the pool is filled anew from it."""
+        return {"random": self.pool.random.get_state()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on with the random numbers of `state`."""
+        self.pool.random.set_state(state["random"].cpu().to(torch.uint8))
+
+    def said(self, network: nn.Module, peaks: PeakBatch) -> Proposals:
+        """What a network proposes."""
+        raise NotImplementedError
+
+    def figures(self, network: nn.Module) -> dict[str, float]:
+        """Shares of the held-out single crystals that are proposed right."""
+        peaks, truth = self.held_out
+        said = self.said(network, peaks)
+        one = truth.crystal & (truth.share[:, 1] == 0) & (peaks.count >= _SPOTS)
+        right, twin, anywhere = (torch.zeros(len(peaks), dtype=torch.bool) for _ in range(3))
+        half_turn = torch.tensor([-1.0, -1.0, 1.0])[:, None]
+        for i, operators in enumerate(self.operators):
+            mine = truth.phase[:, 0] == i
+            near = self._near(said, truth.matrices[:, 0], operators, i)[mine]
+            turned = self._near(said, half_turn * truth.matrices[:, 0], operators, i)[mine]
+            right[mine], anywhere[mine] = near[:, 0], near.any(1)
+            twin[mine] = near[:, 0] | turned[:, 0]
+        phase = said.phases.argmax(1) == truth.phase[:, 0]
+        return {
+            "right": _share(right[one]),
+            "right_up_to_half_turn": _share(twin[one]),
+            "among_proposals": _share(anywhere[one]),
+            "said": float(said.probability[one, 0].mean()),
+            "phase": _share(phase[one]),
+            "judged_on": float(one.sum()),
+            "calibration_error": calibration_error(said.probability[one, 0], right[one]),
+        }
+
+    def calibrated(self, network: nn.Module) -> dict[str, float]:
+        """Numbers that make what the network says of itself true, from held-out patterns."""
+        return {}
+
+    def _near(self, said: Proposals, truth: Tensor, operators: Tensor, phase: int) -> Tensor:
+        off = disorientation(said.matrices, truth[:, None], operators)
+        near: Tensor = (off < np.deg2rad(NEAR_DEG)) & (said.phase == phase)
+        return near
+
+    @property
+    def operators(self) -> list[Tensor]:
+        """Symmetry of each phase."""
+        raise NotImplementedError
+
+    def loss(self, network: nn.Module, batch: int) -> Tensor:
+        """Loss of a fresh batch."""
+        raise NotImplementedError
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures on the held-out patterns."""
+        raise NotImplementedError
+
+
+class DensityTask(OrientationTask):
+    """A density over bins of orientations of all phases, for a `PolarNet`."""
+
+    def __init__(
+        self,
+        phases: Sequence[CrystalPhase],
+        domain: Domain,
+        seen: PolarInput,
+        grid: OrientationGrid,
+        *,
+        pool: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        held_out: int = 1024,
+    ) -> None:
+        super().__init__(phases, domain, pool, seed, device, held_out)
+        self.seen, self.grid, self.temperature = seen, grid, 1.0
+
+    @property
+    def operators(self) -> list[Tensor]:
+        """Symmetry of each phase."""
+        return self.grid.operators
+
+    def loss(self, network: nn.Module, batch: int) -> Tensor:
+        """−log of the probability given to the bins about the truth."""
+        peaks, truth = self.drawn(batch)
+        return self._loss(network(self.seen.draw(peaks)), truth)
+
+    def _loss(self, out: tuple[Tensor, Tensor], truth: Truth) -> Tensor:
+        logits, none = out
+        flat = logits.reshape(len(logits), -1)
+        told = torch.zeros(len(flat), device=flat.device)
+        for c in range(truth.share.shape[1]):
+            taught = self.grid.taught(truth.matrices[:, c], truth.phase[:, c])
+            place = taught.angle * self.grid.columns + taught.column
+            told = told + truth.share[:, c] * (flat.gather(1, place) * taught.weight).sum(1)
+        surprise = (flat.logsumexp(1) - told) * truth.crystal
+        crystals = truth.crystal.sum().clamp_min(1)
+        return surprise.sum() / crystals + binary_cross_entropy_with_logits(
+            none, (~truth.crystal).float()
+        )
+
+    def said(self, network: nn.Module, peaks: PeakBatch) -> Proposals:
+        """What a network proposes."""
+        logits, none = network(self.seen.draw(peaks))
+        return proposals(self.grid, log_probabilities(logits, self.temperature), none, 4)
+
+    def calibrated(self, network: nn.Module) -> dict[str, float]:
+        """The temperature at which held-out patterns are least surprising."""
+        peaks, truth = self.held_out
+        logits, none = network(self.seen.draw(peaks))
+        tried = torch.exp(torch.linspace(-0.5, 0.7, 25)).tolist()
+        surprise = [float(self._loss((logits / t, none), truth)) for t in tried]
+        self.temperature = tried[int(np.argmin(surprise))]
+        return {"temperature": self.temperature}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures on the held-out patterns."""
+        peaks, truth = self.held_out
+        loss = self._loss(network(self.seen.draw(peaks)), truth)
+        return {"loss": float(loss), **self.figures(network)}
+
+
+class ModesTask(OrientationTask):
+    """A few modes over the rotations of one phase, for a network of timm's families."""
+
+    def __init__(
+        self,
+        phases: Sequence[CrystalPhase],
+        domain: Domain,
+        seen: SquareInput,
+        *,
+        pool: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        held_out: int = 1024,
+    ) -> None:
+        super().__init__(phases, domain, pool, seed, device, held_out)
+        self.seen = seen
+        self._operators = [operators_of(phase) for phase in self.phases]
+
+    @property
+    def operators(self) -> list[Tensor]:
+        """Symmetry of each phase."""
+        return self._operators
+
+    def loss(self, network: nn.Module, batch: int) -> Tensor:
+        """−log density of the truth."""
+        peaks, truth = self.drawn(batch)
+        return self._loss(network(self.seen.draw(peaks)), truth)
+
+    def _loss(self, out: tuple[Tensor, Tensor, Tensor, Tensor], truth: Truth) -> Tensor:
+        matrices, weight, sharp, none = out
+        surprise = torch.zeros(len(matrices), device=matrices.device)
+        for c in range(truth.share.shape[1]):
+            cosine = closeness(matrices, truth.matrices[:, c], self._operators[0])
+            surprise = surprise + truth.share[:, c] * mixture_loss(weight, sharp, cosine)
+        crystals = truth.crystal.sum().clamp_min(1)
+        return surprise.sum() / crystals + binary_cross_entropy_with_logits(
+            none, (~truth.crystal).float()
+        )
+
+    def said(self, network: nn.Module, peaks: PeakBatch) -> Proposals:
+        """What a network proposes."""
+        return modes_of(network(self.seen.draw(peaks)))
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures on the held-out patterns."""
+        peaks, truth = self.held_out
+        loss = self._loss(network(self.seen.draw(peaks)), truth)
+        return {"loss": float(loss), **self.figures(network)}
+
+
+def calibration_error(said: Tensor, right: Tensor, bins: int = 10) -> float:
+    """Expected calibration error: mean distance of what is said from what is right.
+
+    Parameters
+    ----------
+    said, right
+        ``(n,)`` probabilities and whether they were right.
+    bins
+        Equal parts of 0–1 in which both are averaged (Guo et al., ICML 2017).
+    """
+    place = (said * bins).long().clamp(0, bins - 1)
+    error = 0.0
+    for i in range(bins):
+        here = place == i
+        if here.any():
+            gap = said[here].mean() - right[here].float().mean()
+            error += float(gap.abs() * here.float().mean())
+    return error
+
+
+def operators_of(phase: CrystalPhase) -> Tensor:
+    """``(m, 3, 3)`` proper rotations of a phase's Laue group."""
+    from napari_diffmap.crystal.simulate import rotation_matrices
+
+    return rotation_matrices(torch.as_tensor(phase.symmetry, dtype=torch.float64)).float()
+
+
+def _share(flags: Tensor) -> float:
+    return float(flags.float().mean()) if len(flags) else float("nan")
