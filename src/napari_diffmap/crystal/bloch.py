@@ -45,17 +45,13 @@ class Potential:
     strength: Tensor
     wavelength: float
     _table: Tensor
-    _reach: Tensor
+    _place: Tensor
+    _middle: int
 
     def between(self, numbers: Tensor) -> Tensor:
         """U_{g−h} of all pairs of beams, ``(…, m, m)``, the diagonal 0; `numbers` ``(…, m)``."""
-        hkl = self.hkl[numbers]
-        gap = hkl[..., :, None, :] - hkl[..., None, :, :] + self._reach
-        width = 2 * self._reach + 1
-        inside = ((gap >= 0) & (gap < width)).all(-1)
-        place = (gap[..., 0] * width[1] + gap[..., 1]) * width[2] + gap[..., 2]
-        # The last place of the table holds 0.
-        return self._table[torch.where(inside, place, len(self._table) - 1)]
+        place = self._place[numbers]
+        return self._table[place[..., :, None] - place[..., None, :] + self._middle]
 
 
 def potential_scale(phase: CrystalPhase, voltage_kv: float) -> float:
@@ -80,13 +76,15 @@ def potential(
     device
         Where it is used.
     """
-    g_max = 2 * float(found.lengths.max())
-    reach = np.floor(np.linalg.norm(phase.base, axis=1) * g_max + 1e-9).astype(int)
+    # Differences of listed reflections lie within the table, so that one number is a place.
+    reach = 2 * np.abs(found.hkl).max(axis=0)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1)
     factor = potential_scale(phase, voltage_kv)
-    table = structure_factors(phase, grid.reshape(-1, 3)) * factor
+    # V(r) = Σ U_g exp(2πi g·r): its coefficients are the conjugates of structure factors, which
+    # are summed with exp(+2πi g·r).  With a centre of inversion both are real.
+    table = structure_factors(phase, grid.reshape(-1, 3)).conj() * factor
     table[len(table) // 2] = 0
-    table = np.append(table, 0)
+    width = 2 * reach + 1
     if np.abs(table.imag).max() < 1e-6 * np.abs(table).max():
         values = torch.as_tensor(table.real, dtype=torch.float32)
     else:
@@ -98,7 +96,12 @@ def potential(
         strength=torch.as_tensor(strength, dtype=torch.float32, device=device),
         wavelength=electron_wavelength(voltage_kv),
         _table=values.to(device),
-        _reach=torch.as_tensor(reach, device=device),
+        _place=torch.as_tensor(
+            (hkl[:, 0] * width[1] + hkl[:, 1]) * width[2] + hkl[:, 2],
+            dtype=torch.int32,
+            device=device,
+        ),
+        _middle=len(table) // 2,
     )
 
 
