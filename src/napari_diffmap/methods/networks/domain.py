@@ -105,11 +105,18 @@ class Domain(BaseModel):
         description="Share of patterns of two crystals.",
     )
     nothing: float = Field(
-        default=0.04,
+        default=0.03,
         title="No crystal",
         ge=0,
         le=1,
         description="Share of patterns whose spots are of no crystal.",
+    )
+    strange: float = Field(
+        default=0.06,
+        title="Other crystals",
+        ge=0,
+        le=1,
+        description="Share of patterns of crystals with another cell, to learn what is unknown.",
     )
     scale_error: float = Field(
         default=0.006,

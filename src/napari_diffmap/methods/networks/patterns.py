@@ -23,12 +23,14 @@ from napari_diffmap.methods.registration.spots import PeakBatch, trust_of
 
 #: Spots kept of a simulated crystal, and of a measured pattern.
 _KEPT, _SEEN = 56, 64
-#: Beams of the Bloch waves.
-_BEAMS = 64
+#: Beams of the Bloch waves, and how far beyond the pattern they are sought, 1/Å.
+_BEAMS, _BEYOND = 72, 0.4
 #: Thicknesses looked at of each solved orientation.
 _DEPTHS = 3
 #: Orientations solved at once.
 _CHUNK = 256
+#: Natural logarithm of how much crystals with other cells are stretched.
+_OTHER = (0.08, 0.4)
 #: A spot must stand out so much to be found.
 _FOUND = 3.5
 
@@ -84,7 +86,9 @@ class PatternPool:
         self.device = torch.device(device)
         self.random = torch.Generator(self.device).manual_seed(seed)
         self.size = max(_CHUNK, size // _CHUNK * _CHUNK)
-        g_max = domain.q_max[1] * 1.05
+        # Beams beyond the edge of the pattern scatter into it.
+        g_max = domain.q_max[1] + _BEYOND
+        self._outermost = domain.q_max[1] * 1.03
         self._found = [reflections(phase, g_max) for phase in self.phases]
         self._potential = [
             potential(phase, found, domain.voltage_kv, self.device)
@@ -151,7 +155,8 @@ class PatternPool:
         drawn = dynamical_spots(
             self._potential[number], self._found[number], q, depths, beams=_BEAMS
         )
-        return _strongest(drawn.kx, drawn.ky, drawn.intensity)
+        inside = torch.hypot(drawn.kx, drawn.ky) < self._outermost
+        return _strongest(drawn.kx, drawn.ky, drawn.intensity * inside[:, None])
 
     def _kinematic(self, number: int, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         d = self.domain
@@ -162,7 +167,9 @@ class PatternPool:
             self._found[number].amplitude2, dtype=torch.float32, device=self.device
         )
         fall = torch.exp(-0.5 * (found.excitation[:, None] / sigma) ** 2)
-        return _strongest(found.kx, found.ky, ((amplitude2 / amplitude2.max()) * fall) ** level)
+        inside = torch.hypot(found.kx, found.ky) < self._outermost
+        intensity = ((amplitude2 / amplitude2.max()) * fall) ** level
+        return _strongest(found.kx, found.ky, intensity * inside[:, None])
 
     # ------------------------------------------------------------- drawing
 
@@ -186,8 +193,13 @@ class PatternPool:
         share = torch.stack((1 - second, second), 1)
         intensity = intensity / intensity.sum(-1, keepdim=True).clamp_min(1e-20)
         intensity = (intensity * share[..., None]).reshape(batch, -1)
-        peaks = self._found_spots(k.reshape(batch, -1, 2), intensity)
-        crystal = peaks.count >= 2
+        strange = self._uniform(batch, 1) < d.strange
+        nothing = ~strange & (self._uniform(batch, 1) < d.nothing)
+        k = torch.where(
+            strange[..., None], self._stretched(k.reshape(batch, -1, 2)), k.reshape(batch, -1, 2)
+        )
+        peaks = self._found_spots(k, intensity * ~nothing, nothing)
+        crystal = (peaks.count >= 2) & ~(strange | nothing)[:, 0]
         return peaks, Truth(matrices, phase, share * crystal[:, None])
 
     def _turned(self, k: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +211,17 @@ class PatternPool:
         about = about.reshape(*turn.shape, 3, 3)
         return k @ about[..., :2, :2].transpose(-1, -2), about @ matrices
 
-    def _found_spots(self, k: Tensor, share: Tensor) -> PeakBatch:
+    def _stretched(self, k: Tensor) -> Tensor:
+        """Spots of crystals with other cells: stretched along two axes, by 8 % at least."""
+        b = len(k)
+        size = self._uniform(b, 2, low=_OTHER[0], high=_OTHER[1])
+        sign = torch.where(self._uniform(b, 2) < 0.5, -1.0, 1.0)
+        turn = self._uniform(b, high=2 * np.pi)
+        cos, sin = torch.cos(turn), torch.sin(turn)
+        axes = torch.stack((cos, -sin, sin, cos), -1).reshape(b, 2, 2)
+        return k @ (axes * torch.exp(size * sign)[:, None] @ axes.transpose(-1, -2))
+
+    def _found_spots(self, k: Tensor, share: Tensor, nothing: Tensor) -> PeakBatch:
         """Counted, miscalibrated, and with stray spots: what a spot finder would report."""
         b, n, _ = k.shape
         d = self.domain
@@ -220,9 +242,8 @@ class PatternPool:
         k = k + d.center_error * self._normal(b, 1, 2)
         off = d.spot_error * (1 + 10 / (counted / noise).clamp_min(2.0))
         k = k + off[..., None] * self._normal(b, n, 2)
-        # Stray spots; all of them where there is no crystal.
+        # Stray spots; there are many where there is no crystal.
         room = 24
-        nothing = self._uniform(b, 1) < d.nothing
         many = torch.where(nothing[:, 0], 12.0, d.stray_spots)
         stray = torch.arange(room, device=k.device) < torch.poisson(many, self.random)[:, None]
         where_q = torch.sqrt(self._uniform(b, room, low=0.01, high=d.q_max[1] ** 2))
@@ -232,7 +253,6 @@ class PatternPool:
         )
         height = _FOUND * torch.exp(self._uniform(b, room, high=3.0))
         behind_stray = torch.sqrt(diffuse * torch.exp(-where_q / falloff) + dark)
-        counted = torch.where(nothing, 0.0, counted)
         k = torch.cat((k, places), 1)
         counted = torch.cat((counted, height * behind_stray * stray), 1)
         noise = torch.cat((noise, behind_stray), 1)

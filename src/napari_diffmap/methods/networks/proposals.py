@@ -14,6 +14,8 @@ from napari_diffmap.methods.orientation.refine import turned
 
 #: Bins looked at: what lies outside them has no say.
 _BINS = 48
+#: Bins nearer than so many steps of the in-plane angle belong to one mode.
+_ABOUT = 4 / 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +92,6 @@ def proposals(
     logp: Tensor,
     none: Tensor,
     count: int,
-    *,
-    within_deg: float = 8.0,
 ) -> Proposals:
     """The modes of a density.
 
@@ -103,13 +103,13 @@ def proposals(
         ``(b, angles, columns)`` log probabilities and ``(b,)``: of what a `PolarNet` says.
     count
         Modes wanted.
-    within_deg
-        Bins nearer than this to a mode are part of it.
 
     Notes
     -----
     The likeliest bin is a mode; with the bins about it, crystal symmetry considered, it
-    gives the mean orientation and the probability of the mode; then the next.
+    gives the mean orientation and the probability of the mode; then the next.  Bins about it
+    are those nearer than one and a third steps of the in-plane angle: an orientation between
+    two bins is shared by both.
     """
     b, angles, columns = logp.shape
     whole = logp.reshape(b, -1).exp()
@@ -119,13 +119,13 @@ def proposals(
     angle, column = place // columns, place % columns
     matrices = grid.matrices(column, angle.float())
     phase = grid.phase.to(logp.device)[column]
-    left = top.clone()
+    left, reach = top.clone(), _ABOUT * 2 * np.pi / angles
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(count):
         best = left.argmax(1, keepdim=True)
         own = phase.gather(1, best)
         turn, angle_off = _turn_from(grid, matrices, phase, best)
-        near = (phase == own) & (angle_off < np.deg2rad(within_deg))
+        near = (phase == own) & (angle_off < reach)
         weight = torch.where(near, left, 0.0)
         total = weight.sum(1)
         mean = (weight[..., None] * turn).sum(1) / total.clamp_min(1e-12)[:, None]

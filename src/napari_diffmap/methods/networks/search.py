@@ -7,18 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.methods.networks.proposals import Density, Proposals
 from napari_diffmap.methods.orientation.answers import Answers
-from napari_diffmap.methods.orientation.candidates import SearchSettings
-from napari_diffmap.methods.orientation.refine import Candidates
+from napari_diffmap.methods.orientation.candidates import STEPS, SearchSettings
+from napari_diffmap.methods.orientation.likelihood import COARSE_TILTS, Likelihood, Measured
+from napari_diffmap.methods.orientation.refine import Candidates, climb
 from napari_diffmap.methods.orientation.search import OrientationSearch
 from napari_diffmap.methods.orientation.spotmap import SpotMap
 from napari_diffmap.methods.registration.spots import PeakBatch
 
 #: How much a unit of the network's log probability weighs beside one of the log odds.
 PRIOR = 1.0
+#: Candidates kept after the first steps of the climb, and to be tilted finely.
+KEPT = (4, 3)
 #: Log probability below which orientations count as equally unlikely.
 _LEAST = -12.0
 
@@ -40,6 +44,7 @@ class _Pool:
     candidates: Candidates
     spots: SpotMap
     density: Density
+    known: Tensor
 
 
 class NetworkSearch(OrientationSearch):
@@ -65,7 +70,7 @@ class NetworkSearch(OrientationSearch):
         prior: float = PRIOR,
     ) -> None:
         super().__init__(phases, settings, device, progress)
-        self.proposer, self.prior = proposer, prior
+        self.proposer, self.prior, self.kept = proposer, prior, KEPT
 
     def candidates(
         self, peaks: PeakBatch, only: Sequence[int] | None = None
@@ -83,10 +88,24 @@ class NetworkSearch(OrientationSearch):
         # Never more than the log odds: what they need to be stays what it is.
         behind = said - said.amax(1, keepdim=True)
         weighed = replace(weighed, score=weighed.score + self.prior * behind)
-        return self._ranked(weighed, measured, n_best)
+        return replace(self._ranked(weighed, measured, n_best), known=pool.known)
 
     def _proposed(self, peaks: PeakBatch, only: Sequence[int] | None) -> _Pool:
         _, spots = self._spot_map(peaks)
         said, density = self.proposer.propose(peaks, only)
-        pool = self._climbed(self.starting(said.matrices, said.phase), spots)
-        return _Pool(pool, spots, density)
+        pool = self.starting(said.matrices, said.phase)
+        if self.settings.refine:
+            pool = climb(self.optics, pool, spots, self.widths[1], STEPS[0])
+            # What does not come near the spots by now never will.
+            best = pool.score.topk(min(self.kept[0], pool.score.shape[1]), dim=1).indices
+            pool = climb(self.optics, pool.take(best), spots, self.widths[2], STEPS[1])
+        return _Pool(pool, spots, density, said.crystal)
+
+    def _finalists(
+        self, likelihood: Likelihood, pool: Candidates, measured: Measured
+    ) -> Candidates:
+        """Tilt candidates to their largest log odds, coarsely; the best that differ."""
+        if not self.settings.refine:
+            return pool
+        pool = pool.moved(*likelihood.climb(pool.matrices, pool.source, measured, COARSE_TILTS))
+        return self.distinct(pool, self.kept[1], self.settings.distinct_deg / 4)

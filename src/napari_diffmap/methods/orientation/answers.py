@@ -40,6 +40,9 @@ class Answers:
         ``(b, p)`` bool: clear spots that the best answer leaves.
     number
         ``(b, n, s)`` reflections followed.
+    known
+        ``(b,)`` probability, as a network says, that the pattern is of a crystal it was
+        trained for; 1 where none was asked.
     """
 
     matrices: Tensor
@@ -52,6 +55,7 @@ class Answers:
     rival_phase: Tensor
     unexplained: Tensor
     number: Tensor
+    known: Tensor
 
     def take(self, index: Tensor) -> Answers:
         """Those of some of the patterns."""

@@ -47,7 +47,8 @@ _HANDED_ON = 10
 #: Kernel widths of the coarse search and the two refinement stages, 1/Å; never
 #: narrower than so many pixels.
 _WIDTHS = ((0.04, 1.8), (0.03, 1.3), (0.018, 0.8))
-_STEPS = (2, 4)
+#: Steps of the two stages.
+STEPS = (2, 4)
 #: Orientations nearer than this count as one while candidates are thinned out, degrees.
 _SAME = 0.5
 #: A template chunk of the coarse search.
@@ -314,8 +315,8 @@ class CandidateSearch:
         """Candidates climbed to the spots, none left out."""
         if not self.settings.refine:
             return pool
-        pool = climb(self.optics, pool, spots, self.widths[1], _STEPS[0])
-        return climb(self.optics, pool, spots, self.widths[2], _STEPS[1])
+        pool = climb(self.optics, pool, spots, self.widths[1], STEPS[0])
+        return climb(self.optics, pool, spots, self.widths[2], STEPS[1])
 
     def _coarse(self, number: int, spectra: Tensor, norm: Tensor) -> Candidates:
         """Best zone axes of one phase, each with its half turn about the beam."""
@@ -358,9 +359,9 @@ class CandidateSearch:
             for i in phases
         ]
         pool = pool.take(torch.cat(best, dim=1))
-        pool = climb(self.optics, pool, spots, self.widths[1], _STEPS[0])
+        pool = climb(self.optics, pool, spots, self.widths[1], STEPS[0])
         pool = self.distinct(pool, _HANDED_ON + 4 * (len(self.phases) - 1), _SAME)
-        return climb(self.optics, pool, spots, self.widths[2], _STEPS[1])
+        return climb(self.optics, pool, spots, self.widths[2], STEPS[1])
 
     def distinct(self, pool: Candidates, count: int, within_deg: float) -> Candidates:
         """The best candidates that have not run into one another; two of every phase at least."""

@@ -71,6 +71,9 @@ class Evidence:
         True where the pattern holds no data.
     crystals
         Crystals believed; None where they were not counted.
+    known
+        Probability that the pattern is one of those a network was trained for; None where
+        no network was asked.
     """
 
     score: NDArray[np.float32]
@@ -84,6 +87,7 @@ class Evidence:
     second_share: NDArray[np.float32]
     empty: NDArray[np.bool_]
     crystals: NDArray[np.int64] | None = None
+    known: NDArray[np.float32] | None = None
 
     @property
     def margin(self) -> NDArray[np.float32]:
@@ -156,8 +160,10 @@ class ReliabilityModel:
 
     def probability(self, evidence: Evidence) -> NDArray[np.float32]:
         """Probability 0–1 that the best answer is right, ``(b,)``."""
-        parts = self.parts(evidence)
-        return np.asarray(np.prod(list(parts.values()), axis=0), dtype=np.float32)
+        whole = np.prod(list(self.parts(evidence).values()), axis=0)
+        if evidence.known is not None:
+            whole = whole * evidence.known
+        return np.asarray(whole, dtype=np.float32)
 
     def to_json(self) -> str:
         """The file the package ships."""
@@ -210,11 +216,14 @@ def causes(
     Two crystals in one pattern are named whatever the reliability: the map shows
     one of them.  The other causes are named where the reliability is below
     `threshold`: what the least factor of the reliability stands for.  Many spots of
-    which no orientation makes sense are outside the model.
+    which no orientation makes sense are outside the model, and so is what a network does
+    not know.
     """
     parts = reliability_model().parts(evidence)
     order = np.stack([parts["rival"], parts["phase"], parts["model"]])
     least = np.array([TWIN, PHASE, OUTSIDE], dtype=np.uint8)[np.argmin(order, axis=0)]
+    if evidence.known is not None:
+        least = np.where(evidence.known < order.min(axis=0), np.uint8(OUTSIDE), least)
     code = np.where(reliability < threshold, least, np.uint8(NONE)).astype(np.uint8)
     code[(code != NONE) & (evidence.spots < FEW)] = FEW_SPOTS
     code[(evidence.second > 0) & (evidence.spots >= FEW + 2)] = OVERLAP

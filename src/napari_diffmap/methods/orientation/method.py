@@ -291,6 +291,7 @@ class OrientationMethod:
             second_share=numbers(torch.cat([piece[1].share for piece in pieces])),
             crystals=numbers(torch.cat([piece[1].count for piece in pieces])).astype(np.int64),
             empty=empty,
+            known=numbers(answers.known),
         )
         return answers, evidence
 

@@ -190,6 +190,7 @@ class OrientationSearch(CandidateSearch):
             number=pool.number.gather(
                 1, index[..., None].expand(*index.shape, pool.number.shape[2])
             ),
+            known=torch.ones_like(rival),
         )
 
     def same_as(self, first: Answers, rows: Tensor, places: int, other: Answers) -> Tensor:

@@ -1,0 +1,144 @@
+"""What a network proposes is refined, ranked and doubted as the matcher does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from napari_diffmap.crystal.reflections import reflections
+from napari_diffmap.crystal.simulate import spots
+from napari_diffmap.methods.networks.proposals import (
+    Density,
+    NoDensity,
+    Proposals,
+    with_half_turns,
+)
+from napari_diffmap.methods.networks.search import NetworkSearch
+from napari_diffmap.methods.orientation.candidates import SearchSettings
+from napari_diffmap.methods.orientation.rotations import disorientation
+from napari_diffmap.methods.registration.spots import PeakBatch
+
+N = 32
+SETTINGS = SearchSettings(
+    voltage_kv=200.0,
+    pixel_size=0.0225,
+    q_min=0.1,
+    q_max=1.4,
+    rings=32,
+    angles=90,
+    zone_step_deg=3.0,
+    sigma=0.03,
+    precession_deg=0.0,
+    intensity_power=0.1,
+    refine=True,
+    distinct_deg=8.0,
+    memory=256 << 20,
+)
+
+
+class Told:
+    """Proposes what it is told to."""
+
+    def __init__(self, matrices: Tensor, phase: int, density: Density) -> None:
+        b, k = matrices.shape[:2]
+        share = torch.linspace(0.6, 0.2, k).expand(b, k)
+        self.said = Proposals(
+            matrices, torch.full((b, k), phase), share, torch.ones(b, 1), torch.full((b,), 0.9)
+        )
+        self.density = density
+
+    def propose(
+        self, peaks: PeakBatch, only: Sequence[int] | None = None
+    ) -> tuple[Proposals, Density]:
+        return self.said, self.density
+
+
+@pytest.fixture(scope="module")
+def truth() -> Tensor:
+    matrices = Rotation.random(N, random_state=5).as_matrix()
+    return torch.as_tensor(matrices, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def peaks(cathode, truth) -> PeakBatch:
+    """Spots of LiNiO2, strong ones clear."""
+    q = np.roll(Rotation.from_matrix(truth.transpose(-1, -2).numpy()).as_quat(), 1, axis=1)
+    found = spots(reflections(cathode[0], 1.4), q, 200.0, 0.015)
+    radius = torch.hypot(found.kx, found.ky)
+    height = torch.where((radius > 0.1) & (radius < 1.4), found.intensity, 0.0)
+    top, index = height.topk(40, dim=1)
+    top = torch.where(top > 0.003 * top[:, :1], top / top[:, :1] * 1e4, 0.0)
+    return PeakBatch(
+        found.kx.gather(1, index),
+        found.ky.gather(1, index),
+        top,
+        (top > 0).float(),
+        noise=torch.full_like(top, 5.0),
+    )
+
+
+def turned_by(matrices: Tensor, degrees: float, seed: int) -> Tensor:
+    axis = np.random.default_rng(seed).normal(size=(len(matrices), 3))
+    axis *= np.deg2rad(degrees) / np.linalg.norm(axis, axis=1, keepdims=True)
+    turn = torch.as_tensor(Rotation.from_rotvec(axis).as_matrix(), dtype=torch.float32)
+    return turn @ matrices
+
+
+def search(cathode, proposer) -> NetworkSearch:
+    return NetworkSearch(proposer, cathode, SETTINGS)
+
+
+def test_a_rough_proposal_is_polished(cathode, truth, peaks) -> None:
+    decoy = torch.as_tensor(Rotation.random(N, random_state=9).as_matrix(), dtype=torch.float32)
+    told = torch.stack((decoy, turned_by(truth, 2.5, 1)), 1)
+    made = search(cathode, Told(told, 0, NoDensity()))
+    answers = made.match(peaks, 2)
+    off = torch.rad2deg(disorientation(answers.matrices[:, :1], truth[:, None], made.operators[0]))[
+        :, 0
+    ]
+    # Kinematic spots ranked as dynamical ones: tilts are off by a degree or two.
+    assert (off < 3.0).float().mean() > 0.95
+    assert (answers.phase[:, 0] == 0).all()
+    assert torch.allclose(answers.known, torch.full((N,), 0.9))
+
+
+def test_the_half_turn_is_told_by_the_matcher(cathode, truth, peaks) -> None:
+    half = torch.tensor([-1.0, -1.0, 1.0])[:, None]
+    wrong = (half * truth)[:, None]
+    said = with_half_turns(Told(wrong, 0, NoDensity()).said, 1)
+    assert said.matrices.shape[1] == 2
+    proposer = Told(wrong, 0, NoDensity())
+    proposer.said = said
+    answers = search(cathode, proposer).match(peaks, 2)
+    made = search(cathode, proposer)
+    off = torch.rad2deg(disorientation(answers.matrices[:, :1], truth[:, None], made.operators[0]))[
+        :, 0
+    ]
+    assert (off < 3.0).float().mean() > 0.85  # the rest look alike turned
+
+
+def test_the_network_may_decide_between_equals(cathode, truth, peaks) -> None:
+    """Of an orientation and its half turn, the one that is said wins when it weighs enough."""
+    half = torch.tensor([-1.0, -1.0, 1.0])[:, None]
+
+    class Sure:
+        def log_probability(self, matrices: Tensor, phase: Tensor) -> Tensor:
+            operators = made.operators[0]
+            off = disorientation(matrices, (half * truth)[:, None], operators)
+            return torch.where(off < 0.1, 0.0, -12.0)
+
+    proposer = Told(torch.stack((truth, half * truth), 1), 0, Sure())
+    made = search(cathode, proposer)
+    made.prior = 1e3
+    answers = made.match(peaks, 1)
+    off = torch.rad2deg(
+        disorientation(answers.matrices[:, :1], (half * truth)[:, None], made.operators[0])
+    )[:, 0]
+    answered = answers.phase[:, 0] >= 0
+    assert answered.float().mean() > 0.5
+    assert (off[answered] < 3).float().mean() > 0.8
