@@ -18,6 +18,9 @@ from napari_diffmap.methods.networks.recipe import (
     recipe_yaml,
 )
 from napari_diffmap.models.weights import read_card, read_model
+from napari_diffmap.scan.axes import Axis
+from napari_diffmap.scan.calibration import Calibration
+from napari_diffmap.scan.scan import Scan
 
 #: Small enough for a test, large enough to learn something of gold.
 TINY = TrainingRecipe(
@@ -29,7 +32,7 @@ TINY = TrainingRecipe(
     pool=256,
     held_out=256,
     domain={"two_grains": 0.0, "dose": (20_000.0, 100_000.0)},
-    plan={"steps": 120, "batch": 64, "rate": 5e-3, "validate_every": 60},
+    plan={"steps": 80, "batch": 64, "rate": 5e-3, "validate_every": 40},
 )
 
 
@@ -52,7 +55,7 @@ def test_it_has_learnt(trained: Path) -> None:
 def test_the_card_says_what_it_is(trained: Path) -> None:
     card = read_card(trained / "tiny-gold.safetensors")
     assert card.task == "orientation"
-    assert card.patterns_seen == 120 * 64
+    assert card.patterns_seen == 80 * 64
     assert [phase.name for phase in card.phases] == ["Au"]
     assert "_cell_length_a" in card.phases[0].cif
     assert card.voltage_kv == (200.0, 200.0)
@@ -128,19 +131,17 @@ def test_shipped_recipes_are_recipes(name: str) -> None:
     assert load_training_recipe(find_recipe(name)).name == name
 
 
-@pytest.fixture(scope="module")
-def scan():
-    import dask.array as da
+CALIBRATION = Calibration((63.5, 63.5), 0.0225, 200.0, "file", "file", "file")
 
+
+def gold_patterns(which: np.ndarray) -> np.ndarray:
+    """Counted patterns ``(n, ky, kx)`` of gold in the numbered random orientations."""
     from napari_diffmap.crystal.phases import load_phase
     from napari_diffmap.crystal.reflections import reflections
     from napari_diffmap.crystal.simulate import Spots, render, spots
-    from napari_diffmap.scan.axes import Axis
-    from napari_diffmap.scan.calibration import Calibration
-    from napari_diffmap.scan.scan import Scan
 
     rng = np.random.default_rng(2)
-    q = rng.normal(size=(24, 4))
+    q = rng.normal(size=(which.max() + 1, 4))[which]
     q /= np.linalg.norm(q, axis=1, keepdims=True)
     found = spots(reflections(load_phase("Au"), 1.45), q, 200.0, 0.02)
     level = 20_000 * found.intensity / found.intensity.sum(1, keepdim=True)
@@ -148,16 +149,22 @@ def scan():
     image = render(drawn, (128, 128), (63.5, 63.5), 0.0225, 1.2).numpy() + 0.5
     y, x = np.indices((128, 128)) - 63.5
     image += 3000 * np.exp(-0.5 * (y**2 + x**2) / 1.7)
-    counts = rng.poisson(image).astype(np.uint16).reshape(4, 6, 128, 128)
+    return rng.poisson(image).astype(np.uint16)
+
+
+@pytest.fixture(scope="module")
+def scan() -> Scan:
+    import dask.array as da
+
+    counts = gold_patterns(np.arange(24)).reshape(4, 6, 128, 128)
     axes = (
         Axis("y", 4, 1.0, 0.0, "nm"),
         Axis("x", 6, 1.0, 0.0, "nm"),
         Axis("ky", 128),
         Axis("kx", 128),
     )
-    known = Calibration((63.5, 63.5), 0.0225, 200.0, "file", "file", "file")
-    return Scan(da.from_array(counts, chunks=(1, 6, 128, 128)), axes, "4D-STEM", "gold",
-                calibration=known)  # fmt: skip
+    data = da.from_array(counts, chunks=(1, 6, 128, 128))
+    return Scan(data, axes, "4D-STEM", "gold", calibration=CALIBRATION)
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +228,82 @@ def test_other_crystals_and_voltages_are_refused(scan, trained: Path) -> None:
         method.prepare(other)
     with pytest.raises(BadInputError, match="there is no model 'nothing'"):
         make_method(["Au"], OrientationParameters(engine="nothing"))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved session: four grains of gold, mapped with templates, one grain marked by hand."""
+    from napari_diffmap.crystal.phases import load_phases
+    from napari_diffmap.jobs.orient import make_method, map_orientations
+    from napari_diffmap.jobs.session_file import record_of, save_session
+    from napari_diffmap.maps.edits.corrections import Corrections
+    from napari_diffmap.maps.edits.edit import EditKind
+    from napari_diffmap.scan.open import open_scan
+
+    folder = tmp_path_factory.mktemp("session")
+    np.save(folder / "gold.npy", gold_patterns(np.repeat(np.arange(4), 6)).reshape(4, 6, 128, 128))
+    scan = open_scan(folder / "gold.npy", kind="4D-STEM")
+    scan = scan.with_calibration(CALIBRATION)
+    found = map_orientations(scan, make_method(["Au"]), device="cpu").map
+    corrections = Corrections(found)
+    corrections.edit(
+        EditKind.ACCEPTED,
+        np.arange(6),
+        {
+            name: getattr(found, name).reshape(24, *getattr(found, name).shape[2:])[:6, 0]
+            for name in ("rotations", "phase_ids", "scores")
+        },
+    )
+    record = record_of(scan, {"kind": "4D-STEM"}, load_phases(["Au"]), {})
+    save_session(folder / "gold.diffmap", record, corrections)
+    return folder / "gold.diffmap"
+
+
+def test_a_model_is_adapted_to_a_corrected_map(
+    trained: Path, session: Path, tmp_path: Path
+) -> None:
+    start = trained / "tiny-gold.safetensors"
+    recipe = TINY.model_copy(
+        update={
+            "name": "tiny-adapted",
+            "start": str(start),
+            "labelled": (str(session),),
+            "plan": TINY.plan.model_copy(update={"steps": 30, "rate": 2e-3, "validate_every": 30}),
+        }
+    )
+    run = train_model(recipe, tmp_path / "adapted", device="cpu")
+    assert run.card is not None
+    # One whole grain of the four judges.
+    assert 1 <= run.summary["labelled_judged_on"] <= 6
+    assert run.summary["loss"] < 1.1 * read_losses(trained)[-1]
+    _, before = read_model(start)
+    _, after = read_model(tmp_path / "adapted" / "tiny-adapted.safetensors")
+    assert not np.array_equal(before["head.weight"], after["head.weight"])
+
+
+def test_what_cannot_be_learnt_from_is_one_line(
+    trained: Path, session: Path, tmp_path: Path
+) -> None:
+    wrong = TINY.model_copy(update={"labelled": (str(tmp_path),)})
+    with pytest.raises(BadInputError, match="is no saved session"):
+        train_model(wrong, tmp_path / "a", device="cpu")
+    nickel = TINY.model_copy(update={"phases": ("NiO",), "labelled": (str(session),)})
+    with pytest.raises(BadInputError, match="has Au, which the recipe does not learn"):
+        train_model(nickel, tmp_path / "b", device="cpu")
+    other = TINY.model_copy(
+        update={
+            "start": str(trained / "tiny-gold.safetensors"),
+            "options": {"width": 16, "depth": 2},
+        }
+    )
+    with pytest.raises(BadInputError, match="is another network than the recipe's"):
+        train_model(other, tmp_path / "c", device="cpu")
+    assert not any((tmp_path / name).exists() for name in "abc")
+
+
+def read_losses(folder: Path) -> list[float]:
+    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["figures"]["loss"] for line in lines]
 
 
 def test_weights_of_another_network_are_refused(trained: Path) -> None:

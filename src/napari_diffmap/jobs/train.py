@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,9 @@ def train_model(
     phases = load_phases(recipe.phases)
     say("simulating patterns to judge by")
     network, task, options = new_network(recipe, phases, device)
+    for session in recipe.labelled:
+        say(f"finding the spots of {Path(session).name}")
+        add_session(task, Path(session).expanduser(), recipe, phases)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / RECIPE) as path:
         path.write_text(recipe_yaml(recipe), encoding="utf-8")
@@ -128,6 +131,57 @@ def train_model(
     card = finished(recipe, phases, task, network, trained, options, where)
     model, card = write(folder, card, trained)
     return TrainingRun(model, card, {**summary, "file": str(model), "checksum": card.checksum})
+
+
+def add_session(
+    task: OrientationTask,
+    folder: Path,
+    recipe: TrainingRecipe,
+    phases: Sequence[CrystalPhase],
+) -> None:
+    """Let a task learn from the map of a saved session.
+
+    Raises
+    ------
+    BadInputError
+        If the session holds no map, or one of other crystals.
+    """
+    import numpy as np
+    import torch
+
+    from napari_diffmap.jobs.orient import calibrated
+    from napari_diffmap.jobs.session_file import is_session, load_session, options_of
+    from napari_diffmap.maps.edits.edit import EDITED
+    from napari_diffmap.methods.networks.labelled import labelled, split_by_grain
+    from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+    from napari_diffmap.scan.open import open_scan
+
+    if not is_session(folder):
+        raise BadInputError(f"{folder} is no saved session: save one in the Doubt dock")
+    saved = load_session(folder)
+    if saved.corrections is None:
+        raise BadInputError(f"{folder.name} holds no map: map its scan first")
+    found = saved.corrections.map
+    names = [phase.name for phase in phases]
+    strange = [phase.name for phase in found.phases if phase.name not in names]
+    if strange:
+        raise BadInputError(
+            f"{folder.name} has {', '.join(strange)}, which the recipe does not learn: add"
+            " the phase to the recipe"
+        )
+    scan = open_scan(saved.file, **options_of(saved.record))
+    scan = calibrated(scan.with_calibration(saved.calibration))
+    own = [phases[names.index(phase.name)] for phase in found.phases]
+    method = OrientationMethod(OrientationParameters(), own)
+    method.prepare(scan)
+    codes = found.extra.get(EDITED)
+    corrected = None if codes is None else np.asarray(codes) > 0
+    some = labelled(scan, method, found, corrected=corrected, seed=recipe.plan.seed)
+    number = torch.as_tensor([names.index(phase.name) for phase in found.phases])
+    some = replace(some, phase=number[some.phase])
+    task.add_labelled(
+        some, split_by_grain(some.grain, seed=recipe.plan.seed), recipe.labelled_share
+    )
 
 
 def write(folder: Path, card: ModelCard, trained: Trained) -> tuple[Path, ModelCard]:

@@ -12,6 +12,7 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
 )
+from pydantic.config import JsonDict
 
 
 def _in_order(value: tuple[float, float]) -> tuple[float, float]:
@@ -24,7 +25,7 @@ def _in_order(value: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_in_order)]
 LogRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_in_order)]
 
-_PER_ANGSTROM = {"unit": "1/Å"}
+_PER_ANGSTROM: JsonDict = {"unit": "1/Å"}
 
 
 class Domain(BaseModel):

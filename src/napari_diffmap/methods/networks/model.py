@@ -72,7 +72,32 @@ def new_network(
         square = SquareInput(q_max=d.q_max[1], size=int(options.get("size", 64)))
         options["channels"] = square.channels
         task = ModesTask(phases, d, square, **common)
-    return build(recipe.family, options).to(device), task, options
+    network = build(recipe.family, options)
+    if recipe.start:
+        _start_from(recipe.start, network, recipe.family, options, phases)
+    return network.to(device), task, options
+
+
+def _start_from(
+    name: str,
+    network: nn.Module,
+    family: str,
+    options: Mapping[str, Any],
+    phases: Sequence[CrystalPhase],
+) -> None:
+    """Take the weights of a model."""
+    from napari_diffmap.models.registry import find
+    from napari_diffmap.models.weights import read_model
+
+    card, state = read_model(find(name, "orientation").path)
+    _check_cells(card, phases)
+    same = card.network.family == family and dict(card.network.options) == dict(options)
+    if not same or [note.name for note in card.phases] != [phase.name for phase in phases]:
+        raise BadInputError(
+            f"{card.name} is another network than the recipe's: give the family, options, limits"
+            " and phases of its card"
+        )
+    network.load_state_dict(dict(state))
 
 
 def load_proposer(

@@ -42,6 +42,17 @@ class TrainingRecipe(BaseModel):
     pool: int = Field(
         default=8192, ge=256, description="Orientations of each phase held ready to be drawn."
     )
+    start: str = Field(
+        default="", description="Model to go on from (name or file), of the same crystals."
+    )
+    labelled: tuple[str, ...] = Field(
+        default=(),
+        description="Saved sessions whose maps are learnt from too: what was corrected by hand and"
+        " what is reliable, split by grain.",
+    )
+    labelled_share: float = Field(
+        default=0.5, gt=0, lt=1, description="Share of each batch that comes from the sessions."
+    )
     held_out: int = Field(
         default=1024, ge=64, description="Patterns kept apart to judge by, never learnt from."
     )

@@ -13,6 +13,7 @@ from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.methods.networks.domain import Domain
 from napari_diffmap.methods.networks.grid import OrientationGrid
 from napari_diffmap.methods.networks.inputs import PolarInput, SquareInput
+from napari_diffmap.methods.networks.labelled import Labelled, Split, check_split
 from napari_diffmap.methods.networks.patterns import PatternPool, Truth
 from napari_diffmap.methods.networks.proposals import (
     Proposals,
@@ -20,6 +21,7 @@ from napari_diffmap.methods.networks.proposals import (
     modes_of,
     proposals,
 )
+from napari_diffmap.methods.orientation.method import join_peaks
 from napari_diffmap.methods.orientation.rotations import disorientation
 from napari_diffmap.methods.registration.spots import PeakBatch
 from napari_diffmap.models.modes import closeness, mixture_loss
@@ -51,9 +53,45 @@ class OrientationTask:
         judged.fill()
         self.held_out = judged.draw(held_out)
         self._drawn = 0
+        self._learnt: Labelled | None = None
+        self._judged: Labelled | None = None
+        self._share = 0.0
+
+    def add_labelled(self, some: Labelled, split: Split, share: float) -> None:
+        """Learn from measured patterns as well, and be judged on grains kept apart.
+
+        Parameters
+        ----------
+        some, split
+            Patterns with labels, and which are learnt from.
+        share
+            Of each batch.
+
+        Raises
+        ------
+        BadInputError
+            If a grain is on both sides.
+        """
+        check_split(split, some.grain)
+        learnt, judged = some.take(split.learn), some.take(split.judge)
+        self._learnt = learnt if self._learnt is None else self._learnt.and_also(learnt)
+        self._judged = judged if self._judged is None else self._judged.and_also(judged)
+        self._share = share
 
     def drawn(self, batch: int) -> tuple[PeakBatch, Truth]:
         """A fresh batch."""
+        if self._learnt is None:
+            return self._simulated(batch)
+        count = round(batch * self._share)
+        peaks, truth = self._learnt.draw(count, self.pool.random)
+        others, more = self._simulated(batch - count)
+        return join_peaks([peaks, others]), Truth(
+            torch.cat((_two(truth.matrices), more.matrices)),
+            torch.cat((_two(truth.phase), more.phase)),
+            torch.cat((torch.nn.functional.pad(truth.share, (0, 1)), more.share)),
+        )
+
+    def _simulated(self, batch: int) -> tuple[PeakBatch, Truth]:
         if not self.pool.ready:
             self.pool.fill()
         elif self._drawn % _DRAWN == 0:
@@ -75,9 +113,18 @@ class OrientationTask:
 
     def figures(self, network: nn.Module) -> dict[str, float]:
         """Shares of the held-out single crystals that are proposed right."""
-        peaks, truth = self.held_out
+        figures = self._figures(network, *self.held_out)
+        if self._judged is not None:
+            j = self._judged
+            truth = Truth(j.matrices[:, None], j.phase[:, None], torch.ones(len(j), 1))
+            measured = self._figures(network, j.peaks, truth)
+            figures |= {f"labelled_{k}": v for k, v in measured.items()}
+        return figures
+
+    def _figures(self, network: nn.Module, peaks: PeakBatch, truth: Truth) -> dict[str, float]:
         said = self.said(network, peaks)
-        one = truth.crystal & (truth.share[:, 1] == 0) & (peaks.count >= _SPOTS)
+        alone = truth.share[:, 1:].sum(1) == 0
+        one = truth.crystal & alone & (peaks.count >= _SPOTS)
         right, twin, anywhere = (torch.zeros(len(peaks), dtype=torch.bool) for _ in range(3))
         half_turn = torch.tensor([-1.0, -1.0, 1.0])[:, None]
         for i, operators in enumerate(self.operators):
@@ -258,6 +305,11 @@ def operators_of(phase: CrystalPhase) -> Tensor:
     from napari_diffmap.crystal.simulate import rotation_matrices
 
     return rotation_matrices(torch.as_tensor(phase.symmetry, dtype=torch.float64)).float()
+
+
+def _two(values: Tensor) -> Tensor:
+    """The one crystal of each pattern, twice."""
+    return torch.cat((values, values), 1)
 
 
 def _share(flags: Tensor) -> float:

@@ -161,7 +161,7 @@ def _matched(
             if progress is not None:
                 progress(done, n)
 
-    for peaks, void in _spots_at(scan, method, pixels):
+    for peaks, void in spots_at(scan, method, pixels):
         waiting.append(peaks)
         empty.append(void)
         if sum(len(one) for one in waiting) >= _BATCH:
@@ -170,7 +170,7 @@ def _matched(
     return found
 
 
-def _spots_at(
+def spots_at(
     scan: Scan, method: OrientationMethod, pixels: NDArray[np.int64]
 ) -> Iterator[tuple[PeakBatch, NDArray[np.bool_]]]:
     """Spots of the patterns at some pixels in their order, a piece of a row at a time."""
