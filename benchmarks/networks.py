@@ -145,7 +145,7 @@ def nearest_neighbour(
     for part in spectra(peaks).split(8):
         product = torch.einsum("bfr,nfr->bnf", part, known.conj())
         match = torch.fft.irfft(product, n=72, dim=2)
-        value, place = match.reshape(len(part), -1).max(1)
+        _, place = match.reshape(len(part), -1).max(1)
         best.append(place // 72)
         angle.append(place % 72)
     seconds = time.perf_counter() - start
