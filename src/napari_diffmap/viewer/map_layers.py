@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
-from napari_diffmap.maps.boundaries import BOUNDARY_TABLE, Boundaries, BoundaryStyle
+from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE, Boundaries, BoundaryStyle
 from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
-from napari_diffmap.maps.edited import EDITED_COLORS, EDITED_NAMES
-from napari_diffmap.maps.edits import EDITED
+from napari_diffmap.maps.edits.edit import EDITED
+from napari_diffmap.maps.edits.edited import EDITED_COLORS, EDITED_NAMES
 from napari_diffmap.viewer.display import contrast_limits
 from napari_diffmap.viewer.layer_stack import LayerStack
 from napari_diffmap.viewer.map_pictures import (

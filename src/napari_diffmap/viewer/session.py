@@ -26,7 +26,7 @@ from napari_diffmap.viewer.views import as_patterns
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.maps.corrections import Corrections
+    from napari_diffmap.maps.edits.corrections import Corrections
 
 
 @dataclass(frozen=True)
@@ -354,7 +354,7 @@ class Session:
         BadInputError
             If it is not of this scan's shape.
         """
-        from napari_diffmap.maps.corrections import Corrections
+        from napari_diffmap.maps.edits.corrections import Corrections
 
         if found is not None and not isinstance(found, Corrections):
             found = Corrections(found)

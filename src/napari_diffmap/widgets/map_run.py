@@ -26,7 +26,7 @@ from napari_diffmap.widgets.bridge import (
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
     from napari_diffmap.jobs.pipeline import RunResult
-    from napari_diffmap.maps.corrections import Corrections
+    from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.methods.orientation import OrientationParameters
     from napari_diffmap.scan.open.follow import Follower
 
@@ -132,7 +132,7 @@ class MapRun:
             from napari_diffmap.jobs.cluster import on_cluster
             from napari_diffmap.jobs.orient import calibrated, map_orientations
             from napari_diffmap.jobs.queue import submit
-            from napari_diffmap.maps.corrections import Corrections
+            from napari_diffmap.maps.edits.corrections import Corrections
             from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
             from napari_diffmap.models.device import resolve_device
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import DiffmapError
-from napari_diffmap.maps.edits import MAP
+from napari_diffmap.maps.edits.edit import MAP
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.answers import (
     Answer,
@@ -29,7 +29,7 @@ from napari_diffmap.viewer.session import Session
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.maps import OrientationMap
-    from napari_diffmap.maps.corrections import Change
+    from napari_diffmap.maps.edits.corrections import Change
     from napari_diffmap.methods.orientation import OrientationMethod
 
 #: Finds the spots of a position: places on the detector, and a line about them.

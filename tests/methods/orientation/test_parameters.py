@@ -33,7 +33,7 @@ NUMBERS = [name for name in FIELDS if bounds(name)]
 
 
 def test_every_number_is_bounded_on_both_sides() -> None:
-    free = {"phases", "center", "descan", "background", "hot_pixels", "refine"}
+    free = {"phases", "center", "descan", "background", "engine", "hot_pixels", "refine"}
     free |= {"intensities", "spatial"}
     assert set(FIELDS) - set(NUMBERS) == free
     for name in NUMBERS:
