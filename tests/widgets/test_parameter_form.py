@@ -7,10 +7,8 @@ from pydantic import BaseModel, Field, model_validator
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.methods.orientation.parameters import OrientationParameters
+from napari_diffmap.methods.orientation.parameters import GIVEN_ELSEWHERE, OrientationParameters
 from napari_diffmap.widgets.parameter_form import ParameterForm
-
-ELSEWHERE = ("phases", "voltage_kv", "pixel_size", "center")
 
 
 class Example(BaseModel):
@@ -44,7 +42,7 @@ def test_defaults_come_back_unchanged(form: ParameterForm) -> None:
 
 
 def test_the_matchers_defaults_come_back_unchanged(qtbot: Any) -> None:
-    form = ParameterForm(OrientationParameters, skip=ELSEWHERE)
+    form = ParameterForm(OrientationParameters, skip=GIVEN_ELSEWHERE)
     qtbot.addWidget(form)
     assert form.parameters() == OrientationParameters()
 
