@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,49 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
+class TooSlow(AssertionError):
+    """It took longer than it may: by others at work on the machine, or by itself, always."""
+
+
+#: What `_work` takes on the two cores that the figures of the docs were measured on (s).
+_QUIET = 0.012
+
+
+def _work() -> float:
+    start = time.thread_time()
+    table = {str(i): i for i in range(60_000)}
+    assert sum(table.values()) == sum(range(60_000))
+    return time.thread_time() - start
+
+
+@pytest.fixture(scope="session")
+def slowness() -> Callable[[], float]:
+    """How many times slower than when the figures of the docs were measured; 1 at least."""
+    return lambda: max(1.0, *(_work() / _QUIET for _ in range(3)))
+
+
+@pytest.fixture(scope="session")
+def too_slow() -> Callable[[str], TooSlow]:
+    """Make the error after which a test is measured again, three times at most."""
+    return TooSlow
+
+
+@pytest.fixture
+def within(slowness: Callable[[], float]) -> Callable[[float], AbstractContextManager[None]]:
+    """A block that takes less than so many seconds, on a machine of the usual pace."""
+
+    @contextmanager
+    def block(seconds: float) -> Generator[None]:
+        before, start = slowness(), time.perf_counter()
+        yield
+        took = time.perf_counter() - start
+        pace = max(before, slowness())
+        if took >= seconds * pace:
+            raise TooSlow(f"{took:.3f} s, not {seconds:g}, on a machine {pace:.1f} times slower")
+
+    return block
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of measured data; tests that need it skip where it is absent."""
@@ -60,6 +106,42 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("measured data absent: set DIFFMAP_TEST_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def models_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Models that a test adds are kept in a folder of its own; the user's are not seen."""
+    folder = tmp_path_factory.mktemp("models")
+    monkeypatch.setenv("DIFFMAP_MODELS", str(folder))
+    return folder
+
+
+#: A training of seconds: what it learns is nothing, but all of it is real.
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "title": "Tiny network",
+    "phases": ["LiNiO2", "NiO"],
+    "pool": 256,
+    "held_out": 64,
+    "options": {"width": 16, "depth": 1},
+    "plan": {"steps": 12, "batch": 16, "validate_every": 4},
+    "limits": ["knows next to nothing"],
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a model of LiNiO2 and NiO at 200 kV, trained in a few steps."""
+    from napari_diffmap.jobs.train import train_model
+    from napari_diffmap.methods.networks.recipe import training_recipe
+
+    run = train_model(
+        training_recipe(TINY), tmp_path_factory.mktemp("tiny") / "training", device="cpu"
+    )
+    assert run.model is not None
+    return run.model
 
 
 @pytest.fixture(autouse=True)

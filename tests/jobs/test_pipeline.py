@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import dask.array as da
 import numpy as np
@@ -148,7 +147,7 @@ def test_pause_holds_and_resume_finishes():
     assert held < 63
 
 
-def test_stop_acts_within_a_second_on_a_slow_method():
+def test_stop_acts_within_a_second_on_a_slow_method(within):
     control = JobControl()
 
     def slow(_method, tile):  # 4 ms a pattern, as a fine library on one core
@@ -168,10 +167,9 @@ def test_stop_acts_within_a_second_on_a_slow_method():
     thread = threading.Thread(target=work)
     thread.start()
     assert started.wait(5)
-    start = time.perf_counter()
-    control.stop()
-    thread.join(timeout=5)
-    assert time.perf_counter() - start < 1.0
+    with within(1.0):
+        control.stop()
+        thread.join(timeout=30)
     assert isinstance(thread_result[0].error, CancelledError)
 
 

@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,17 +40,15 @@ def sparse(path: Path, head: bytes, size: int) -> Path:
 
 
 class Cost:
-    """Time, traced allocations and growth of the process while a block runs."""
+    """Traced allocations and growth of the process while a block runs."""
 
     def __enter__(self):
         self._process = psutil.Process()
         self._rss = self._process.memory_info().rss
         tracemalloc.start()
-        self._start = time.perf_counter()
         return self
 
     def __exit__(self, *error):
-        self.seconds = time.perf_counter() - self._start
         self.traced = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         self.grown = self._process.memory_info().rss - self._rss
@@ -130,21 +127,19 @@ def huge_mrc(folder):
 @pytest.mark.parametrize(
     "make", [huge_npy, huge_raw, huge_hdf5, huge_chunked_hdf5, huge_zarr, huge_blo, huge_mrc]
 )
-def test_tens_of_gigabytes_open_at_once(tmp_path, make):
+def test_tens_of_gigabytes_open_at_once(tmp_path, make, within):
     path, options = make(tmp_path)
     np.save(tmp_path / "first.npy", np.zeros((2, 2, 4, 4), np.uint8))
     open_scan(tmp_path / "first.npy").pattern(0, 0)  # imports are not counted
-    with Cost() as opening:
+    with within(5), Cost() as opening:
         scan = open_scan(path, **options)
     assert scan.nbytes > 45 * GB
     assert scan.kind == "4D-STEM"
-    assert opening.seconds < 5
     assert opening.traced < 100 << 20
     assert opening.grown < 300 << 20
-    with Cost() as looking:
+    with within(3), Cost() as looking:
         pattern = scan.pattern(scan.shape[0] - 1, scan.shape[1] // 2)
     assert pattern.shape == scan.shape[2:]
-    assert looking.seconds < 3
     assert looking.grown < 100 << 20
 
 
@@ -244,7 +239,7 @@ def test_a_changed_file_is_another_array(tmp_path):
     assert open_scan(path).data.name != first
 
 
-def test_import_is_fast_and_light():
+def test_import_is_fast_and_light(slowness, too_slow):
     code = (
         "import sys, time, numpy, dask.array\n"
         "start = time.perf_counter()\n"
@@ -260,7 +255,8 @@ def test_import_is_fast_and_light():
     ]
     took = [float(run.stdout.split()[0]) for run in runs]
     assert [run.stdout.split()[1:] for run in runs] == [[]] * 3
-    assert min(took) < 0.15
+    if min(took) >= 0.15 * slowness():
+        raise too_slow(f"importing took {took} s")
 
 
 def test_opening_never_loads_hyperspy_or_torch(tmp_path):

@@ -18,6 +18,7 @@ from napari_diffmap.viewer.answers import (
     describe,
     doubt_line,
     landscapes,
+    matcher_of,
     measured_spots,
     unmatched,
 )
@@ -119,6 +120,20 @@ def test_a_loaded_map_without_atoms_asks_for_its_phase() -> None:
     again = describe(empty_scan(), found, 0, 0, phases=(silicon,))
     assert again.simulated is not None
     assert not again.note
+
+
+def test_a_map_of_a_network_that_is_gone_still_shows_its_spots() -> None:
+    from napari_diffmap.maps import Provenance
+
+    made = Provenance.collect(method="orientation/gone", parameters={"engine": "gone", "n_best": 2})
+    found = one_pixel(np.array([1.0, 0, 0, 0]), provenance=made)
+    pixel = describe(empty_scan(), found, 0, 0)
+    assert pixel.simulated is not None
+    assert not pixel.note
+    # A recipe of this map still says what made it.
+    matcher = matcher_of(found, load_phases(["Si"]))
+    assert matcher is not None
+    assert (matcher.parameters.engine, matcher.parameters.n_best) == ("gone", 2)
 
 
 def test_nothing_mapped_is_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,9 @@ def test_selecting_in_the_layer_is_told(layers: LabelLayers, grains: LabelMap) -
     assert told[-1] == ("grains", 3)
 
 
-def test_a_stroke_on_a_large_map_is_shown_at_once() -> None:
+def test_a_stroke_on_a_large_map_is_shown_at_once(
+    slowness: Callable[[], float], too_slow: Callable[[str], Exception]
+) -> None:
     """1024 × 1024 pixels, 5000 labels; the median of our own part stays below 50 ms."""
     session, viewer = Session(), ViewerModel()
     layers = LabelLayers(session, viewer)
@@ -330,8 +333,9 @@ def test_a_stroke_on_a_large_map_is_shown_at_once() -> None:
         undo.append(time.perf_counter() - start)
     assert np.array_equal(labels.values, blocks)
     assert agree(layers, labels)
-    assert np.median(stroke) < 0.05
-    assert np.median(undo) < 0.05
+    medians = np.median([stroke, undo], axis=1)
+    if medians.max() >= 0.05 * slowness():
+        raise too_slow(f"a stroke and its undoing take {medians} s")
 
 
 # -------------------------------------------------------------- controller

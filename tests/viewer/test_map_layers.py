@@ -121,6 +121,54 @@ def test_a_map_without_counts_has_no_such_layers(
     assert not any(viewer.layers[name].visible for name in BASES if name in names)
 
 
+def judged_grains(verdicts: dict[tuple[int, int], int]) -> OrientationMap:
+    """Two grains of which some positions were judged."""
+    found = two_grains()
+    codes = np.zeros(SHAPE, dtype=np.uint8)
+    for place, code in verdicts.items():
+        codes[place] = code
+    return found.replaced(extra={**found.extra, "judged": codes})
+
+
+def test_what_the_templates_judged_is_told_by_symbols(
+    desk: Desk, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    from napari_diffmap.methods.networks.judge import AGREES, DIFFERS, HALF_TURN
+
+    desk.session.set_map(judged_grains({(0, 1): AGREES, (3, 4): DIFFERS, (8, 2): HALF_TURN}))
+    layer = viewer.layers["judged by templates"]
+    assert not layer.visible
+    assert not layer.editable
+    assert viewer.layers.selection.active == viewer.layers["IPF-Z"]
+    told = dict(zip(map(tuple, layer.data.astype(int)), layer.features["answer"], strict=True))
+    assert told == {
+        (0, 1): "templates agree",
+        (3, 4): "templates differ",
+        (8, 2): "agree up to half a turn",
+    }
+    assert [str(symbol) for symbol in layer.symbol] == ["disc", "x", "diamond"]
+    assert len({tuple(color) for color in layer.face_color}) == 3
+    assert tuple(layer.scale) == (5.0, 4.0)
+    assert layer.size.min() > 0.6
+
+
+def test_verdicts_are_those_of_the_map_that_is_shown(
+    desk: Desk, layers: MapLayers, viewer: ViewerModel
+) -> None:
+    desk.session.set_map(judged_grains({(0, 1): 1, (3, 4): 3}))
+    layer = viewer.layers["judged by templates"]
+    layers.begin()
+    assert not len(layer.data)
+    desk.session.set_map(judged_grains({(5, 5): 3, (6, 6): 1, (7, 7): 1}))
+    assert viewer.layers["judged by templates"] == layer
+    assert [str(symbol) for symbol in layer.symbol] == ["x", "disc", "disc"]
+    assert layer.data.astype(int).tolist() == [[5, 5], [6, 6], [7, 7]]
+    desk.session.set_map(judged_grains({}))
+    assert not len(layer.data)
+    desk.session.set_map(two_grains())
+    assert "judged by templates" not in viewer.layers
+
+
 def test_boundaries_lie_between_the_grains(found: OrientationMap, viewer: ViewerModel) -> None:
     low = viewer.layers["low-angle boundaries"].data
     assert np.allclose(low[:, 0, 0], 3.5)

@@ -19,6 +19,7 @@ from napari_diffmap.widgets.grains_dock import GrainsDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.labels_dock import LabelsDock
 from napari_diffmap.widgets.map_dock import MapDock
+from napari_diffmap.widgets.models_dock import ModelsDock
 from napari_diffmap.widgets.peaks_dock import PeaksDock
 from napari_diffmap.widgets.scan_dock import ScanDock
 from napari_diffmap.widgets.workbench import Workbench
@@ -46,10 +47,13 @@ def map_dock(qtbot: Any, model: ViewerModel, bench: Workbench) -> MapDock:
     return dock
 
 
-@pytest.mark.parametrize(
-    "make",
-    [ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock, GrainsDock, LabelsDock, KeyView],
-)
+DOCKS = [
+    *(ScanDock, CalibrateDock, PeaksDock, MapDock, DoubtDock),
+    *(GrainsDock, LabelsDock, ModelsDock, KeyView),
+]
+
+
+@pytest.mark.parametrize("make", DOCKS)
 def test_every_control_says_what_it_does(
     qtbot: Any, model: ViewerModel, shown: Workbench, make: Callable[[Any], QWidget]
 ) -> None:
@@ -408,10 +412,7 @@ def test_many_phases_have_their_keys_beside_the_legend(
     assert "Au 25.0 %" in view.legend.text()
 
 
-@pytest.mark.parametrize(
-    "make",
-    [ScanDock, MapDock, PeaksDock, DoubtDock, GrainsDock, LabelsDock, KeyView, CalibrateDock],
-)
+@pytest.mark.parametrize("make", DOCKS)
 def test_what_is_told_to_a_dock_that_is_gone_is_not_heard(
     qtbot: Any, bench: Workbench, model: ViewerModel, scan: Scan, make: Callable[[Any], QWidget]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import dask.array as da
@@ -162,8 +163,7 @@ def test_the_other_tabs(qtbot: Any, measured: GrainsDock, settle: Any) -> None:
     assert "grains" in dock.session.corrections.labels
 
 
-def test_a_hundred_thousand_grains_sort_at_once(qtbot: Any) -> None:
-    import time
+def test_a_hundred_thousand_grains_sort_at_once(qtbot: Any, within: Callable[..., Any]) -> None:
 
     n = 100_000
     values = np.random.default_rng(0).normal(size=n)
@@ -180,18 +180,16 @@ def test_a_hundred_thousand_grains_sort_at_once(qtbot: Any) -> None:
         )
     )
     table.choose([5, 6, 70_000])
-    start = time.perf_counter()
-    table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
-    assert time.perf_counter() - start < 0.5
+    with within(0.5):
+        table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     model = table.grains
     assert model.order[0] == np.nanargmax(values)
     assert model.order[-1] == 7
     assert model.data(model.index(n - 1, 2)) == "–"
     assert table.labels == (5, 6, 70_000)
     assert len(table.selectionModel().selectedRows()) == 3
-    start = time.perf_counter()
-    table.choose(range(1, n, 2))
-    assert time.perf_counter() - start < 0.5
+    with within(0.5):
+        table.choose(range(1, n, 2))
     assert len(table.selectionModel().selection()) == 1  # listed first
     assert table.labels[:2] == (1, 3)
     table.choose([3])
@@ -199,9 +197,8 @@ def test_a_hundred_thousand_grains_sort_at_once(qtbot: Any) -> None:
     assert model.order[0] == np.nanargmax(values)
     table.filter_phase(1)
     assert model.rowCount() == 33_333
-    start = time.perf_counter()
-    table.selectAll()
-    assert time.perf_counter() - start < 0.5
+    with within(0.5):
+        table.selectAll()
     assert len(table.labels) == 33_333
     assert head(model.columns[2]) == "equivalent\ndiameter, nm"
 

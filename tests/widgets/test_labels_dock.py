@@ -309,16 +309,14 @@ def test_saving(qtbot: Any, grains: LabelsDock, settle: Settle, tmp_path: Path) 
     assert np.array_equal(load_labels(tmp_path / "grains.ome.tif").labels, values(grains))
 
 
-def test_thousands_of_labels_sort_at_once(qtbot: Any, dock: LabelsDock) -> None:
-    import time
-
+def test_thousands_of_labels_sort_at_once(
+    qtbot: Any, dock: LabelsDock, within: Callable[..., Any]
+) -> None:
     from napari_diffmap.maps.labels.label_maps import counts
 
     blocks = np.arange(1, 16385, dtype=np.int32).reshape(128, 128).repeat(4, 0).repeat(4, 1)
     dock.table.show_table(counts(blocks))
-    start = time.process_time()
-    dock.table.sortByColumn(PIXELS, Qt.SortOrder.DescendingOrder)
-    dock.table.selectAll()
-    assert len(dock.table.numbers()) == 16384
-    spent = time.process_time() - start
-    assert spent < 1.0, spent
+    with within(1.0):
+        dock.table.sortByColumn(PIXELS, Qt.SortOrder.DescendingOrder)
+        dock.table.selectAll()
+        assert len(dock.table.numbers()) == 16384

@@ -21,6 +21,7 @@ DOCKS = [
     "Doubt",
     "Grains",
     "Labels",
+    "Models",
     "Key",
 ]
 

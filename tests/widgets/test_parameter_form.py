@@ -7,8 +7,9 @@ from pydantic import BaseModel, Field, model_validator
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox
 
 from napari_diffmap.errors import BadInputError
+from napari_diffmap.methods.networks.domain import Domain
 from napari_diffmap.methods.orientation.parameters import GIVEN_ELSEWHERE, OrientationParameters
-from napari_diffmap.widgets.parameter_form import ParameterForm
+from napari_diffmap.widgets.parameter_form import ParameterForm, RangeBox
 
 
 class Example(BaseModel):
@@ -62,6 +63,26 @@ def test_each_type_has_its_control(form: ParameterForm) -> None:
     assert width.suffix() == " 1/Å"
     assert (width.minimum(), width.maximum()) == (0.001, 1)
     assert all(control.toolTip() for control in form.controls.values())
+
+
+def test_a_range_has_two_boxes_and_comes_back(qtbot: Any) -> None:
+    form = ParameterForm(Domain)
+    qtbot.addWidget(form)
+    assert form.parameters() == Domain()
+    box = form.controls["thickness_nm"]
+    assert isinstance(box, RangeBox)
+    assert box.high.suffix() == " nm"
+    assert "Thickness, nm" in box.low.toolTip()
+    assert box.low.minimum() == 0
+    dose = form.controls["dose"]
+    assert isinstance(dose, RangeBox)
+    assert dose.low.minimum() > 0
+    with qtbot.waitSignal(form.changed, timeout=1000):
+        box.low.setValue(12)
+    assert form.parameters() == Domain(thickness_nm=(12, 70))
+    form.set_values({"thickness_nm": (90, 70)})
+    with pytest.raises(BadInputError, match="runs backwards"):
+        form.parameters()
 
 
 def test_what_is_entered_is_used(form: ParameterForm) -> None:

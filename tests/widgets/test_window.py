@@ -19,7 +19,8 @@ from napari_diffmap.widgets.workspace import arrange, docks_of
 
 pytestmark = pytest.mark.viewer
 
-DOCKS = {"Pattern", "Scan", "Calibrate", "Peaks", "Map", "Doubt", "Grains", "Labels", "Key"}
+TABS = ("Scan", "Calibrate", "Peaks", "Map", "Doubt", "Grains", "Labels", "Models", "Key")
+DOCKS = {"Pattern", *TABS}
 Settle = Callable[[Workbench], None]
 
 
@@ -60,7 +61,7 @@ def test_the_standard_arrangement_fits(viewer: Any, qtbot: Any, settle: Settle, 
     right = Qt.DockWidgetArea.RightDockWidgetArea
     assert all(window.dockWidgetArea(dock) == right for dock in docks.values())
     qtbot.waitUntil(lambda: docks["Pattern"].height() > 300)
-    for name in ("Scan", "Calibrate", "Peaks", "Map", "Doubt", "Grains", "Labels", "Key"):
+    for name in TABS:
         docks[name].raise_()
         qtbot.waitUntil(lambda n=name: docks[n].widget().isVisible())
         widget = docks[name].widget()

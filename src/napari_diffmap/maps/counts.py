@@ -57,7 +57,7 @@ class Verdict:
 VERDICTS: tuple[Verdict, ...] = (
     Verdict(1, "templates agree", "disc", "●", "#009E73"),
     Verdict(2, "agree up to half a turn", "diamond", "◆", "#56B4E9"),
-    Verdict(3, "templates differ", "x", "✕", "#D55E00"),
+    Verdict(3, "templates differ", "x", "✖", "#D55E00"),
 )
 
 

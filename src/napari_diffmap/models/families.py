@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.models.modes import ModesHead
+from napari_diffmap.models.one_llvm import one_llvm
 from napari_diffmap.models.polar import PolarNet
 
 #: Value of an option in a model's card.
@@ -60,7 +61,8 @@ def build(family: str, options: Mapping[str, Option]) -> nn.Module:
             f"no family of networks {family!r} is known: give one of {', '.join(FAMILIES)}"
         )
     try:
-        return builder(**options)
+        with one_llvm():
+            return builder(**options)
     except TypeError as error:
         raise BadInputError(f"a {family} network cannot be built of {dict(options)}") from error
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from napari_diffmap.errors import BadInputError
+from napari_diffmap.models.one_llvm import one_llvm
 
 CHECKPOINT, LOG = "training.safetensors", "training.jsonl"
 
@@ -174,9 +175,10 @@ class _Run:
 
     def __init__(self, network: nn.Module, task: Task, plan: Plan, folder: Path | None) -> None:
         self.network, self.task, self.plan, self.folder = network, task, plan, folder
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=plan.rate, weight_decay=plan.decay
-        )
+        with one_llvm():
+            self.optimizer = torch.optim.AdamW(
+                network.parameters(), lr=plan.rate, weight_decay=plan.decay
+            )
         self.averaged = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.step, self.loss, self.before = 0, math.nan, 0.0
         self.figures: dict[str, float] = {}

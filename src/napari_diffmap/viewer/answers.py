@@ -203,9 +203,12 @@ def _roles(found: OrientationMap, y: int, x: int) -> list[str]:
 
 @lru_cache(maxsize=2)
 def matcher_of(found: OrientationMap, phases: tuple[CrystalPhase, ...]) -> OrientationMethod | None:
-    """A matcher with the parameters of a loaded map; None when a phase's atoms are not known."""
-    from napari_diffmap.methods.networks.method import orientation_method
-    from napari_diffmap.methods.orientation import OrientationParameters
+    """A matcher with the parameters of a loaded map; None when a phase's atoms are not known.
+
+    A network that proposed the answers is not needed to draw, refine or rank them, and may be
+    gone; the parameters still name it.
+    """
+    from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 
     known = [with_structure(phase, phases) for phase in found.phases]
     chosen = [phase for phase in known if phase is not None]
@@ -214,7 +217,7 @@ def matcher_of(found: OrientationMap, phases: tuple[CrystalPhase, ...]) -> Orien
     used: dict[str, Any] = dict(found.provenance.parameters or {})
     names = OrientationParameters.model_fields.keys() - {"phases"}
     parameters = OrientationParameters(**{n: used[n] for n in names if n in used})
-    return orientation_method(parameters, chosen)
+    return OrientationMethod(parameters, chosen)
 
 
 def with_structure(phase: Any, known: Sequence[CrystalPhase]) -> CrystalPhase | None:

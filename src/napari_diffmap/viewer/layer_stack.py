@@ -124,15 +124,55 @@ class LayerStack:
             layer = viewer.add_labels(
                 data, colormap=colormap, features=features, **options, **self._common(name)
             )
-            if active is not None and active in viewer.layers:
-                viewer.layers.selection.active = active  # what the user has in hand stays there
-            # Corrections have their own way; a stray brush stroke must not look like one.
-            layer.editable = False
-            self._insert(name, layer)
+            self._settle(name, layer, active)
             return
         layer.data = data
         layer.colormap = colormap
         layer.features = features
+
+    def _settle(self, name: str, layer: Layer, active: Layer | None) -> None:
+        """A layer that nobody paints on, at its place; what the user has in hand stays there."""
+        viewer = self._viewer()
+        assert viewer is not None
+        if active is not None and active in viewer.layers:
+            viewer.layers.selection.active = active
+        # Corrections have their own way; a stray brush stroke must not look like one.
+        layer.editable = False
+        self._insert(name, layer)
+
+    def _points(
+        self,
+        name: str,
+        places: NDArray[np.floating],
+        symbols: Sequence[str],
+        colors: Sequence[str],
+        features: dict[str, list[Any]],
+        size: float,
+        **options: Any,
+    ) -> None:
+        """Symbols at ``(n, 2)`` pixels of the map, `size` pixels wide."""
+        viewer = self._viewer()
+        assert viewer is not None
+        layer = self._layers.get(name)
+        if layer is None:
+            active = viewer.layers.selection.active
+            layer = viewer.add_points(
+                places,
+                symbol=list(symbols) or "disc",
+                face_color=list(colors) or "white",
+                border_width=0,
+                size=size,
+                features=features,
+                **options,
+                **self._common(name),
+            )
+            self._settle(name, layer, active)
+            return
+        layer.data = places
+        layer.features = features
+        if len(places):
+            layer.symbol, layer.face_color, layer.size = list(symbols), list(colors), size
+            layer.border_width = 0
 
     def _vectors(self, name: str, vectors: NDArray[np.float32], color: str, width: float) -> None:
         viewer = self._viewer()

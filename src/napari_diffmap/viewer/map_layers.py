@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE, Boundaries, BoundaryStyle
-from napari_diffmap.maps.counts import CRYSTAL_COLORS, RESOLVED_COLOR, crystal_count, resolved
+from napari_diffmap.maps.counts import crystal_count, judged, resolved
 from napari_diffmap.maps.edits.edit import EDITED
-from napari_diffmap.maps.edits.edited import EDITED_COLORS, EDITED_NAMES
 from napari_diffmap.viewer.display import contrast_limits
-from napari_diffmap.viewer.layer_stack import LayerStack
 from napari_diffmap.viewer.map_pictures import (
     BoundaryLines,
     MapPictures,
@@ -27,6 +24,13 @@ from napari_diffmap.viewer.map_pictures import (
 )
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.small_map_layers import (
+    AMBIGUITY_LAYER,
+    EDITED_LAYER,
+    JUDGED_LAYER,
+    RESOLVED_LAYER,
+    SmallMapLayers,
+)
 from napari_diffmap.viewer.views import show_layer
 
 if TYPE_CHECKING:
@@ -48,9 +52,6 @@ BASES: tuple[Base, ...] = (
 )
 #: Line width of each boundary class in map pixels: class is told by width as well as colour.
 _WIDTHS = {"low-angle": 0.14, "vanishes under 180°": 0.2, "high-angle": 0.3, "phase boundary": 0.36}
-AMBIGUITY_LAYER = "ambiguity"
-RESOLVED_LAYER = "resolved by neighbours"
-EDITED_LAYER = "corrected by hand"
 #: Which pixels the next correction is for, or an offer.
 MARK_LAYER = "to be corrected"
 MARK_COLOR = "#FFFFFF"
@@ -68,12 +69,17 @@ _ORDER = (
     RESOLVED_LAYER,
     EDITED_LAYER,
     *(boundary_layer(style.name) for style in BOUNDARY_TABLE),
+    JUDGED_LAYER,
     MARK_LAYER,
 )
-_LINES = frozenset(boundary_layer(style.name) for style in BOUNDARY_TABLE)
+#: What layers that are no pictures hold when they show nothing.
+_NOTHING = {
+    **{boundary_layer(style.name): (0, 2, 2) for style in BOUNDARY_TABLE},
+    JUDGED_LAYER: (0, 2),
+}
 
 
-class MapLayers(LayerStack):
+class MapLayers(SmallMapLayers):
     """The layers of the session's map in the main viewer, updated in place.
 
     Layers are told by name and metadata; one that the user deleted is made
@@ -128,8 +134,9 @@ class MapLayers(LayerStack):
         """Take the old map's data from a layer, unless a new map has come meanwhile."""
         layer = self._layers.get(name)
         if layer is not None and self._live is not None:
-            none = np.zeros((0, 2, 2), dtype=np.float32)
-            layer.data = none if name in _LINES else np.zeros_like(layer.data)
+            shape = _NOTHING.get(name)
+            nothing = np.zeros_like(layer.data) if shape is None else np.zeros(shape, np.float32)
+            layer.data = nothing
 
     def fill(self, tile: TilePicture) -> None:
         """Show one tile of a running map."""
@@ -235,6 +242,8 @@ class MapLayers(LayerStack):
         reliability = {**grey, "contrast_limits": (0.0, 1.0)}
         counted = {} if crystal_count(found) is None else {"crystals": self._show_crystals}
         chosen = {} if resolved(found) is None else {RESOLVED_LAYER: self._show_resolved}
+        if judged(found) is not None:
+            chosen[JUDGED_LAYER] = self._show_judged
         if EDITED in found.extra and found.extra[EDITED].any():
             chosen[EDITED_LAYER] = self._show_edited
         makers = {
@@ -274,68 +283,6 @@ class MapLayers(LayerStack):
         if viewer is not None and first is not None and viewer.layers.selection.active != first:
             viewer.layers.selection.active = first
         self.shown.emit()
-
-    def _show_phases(self, found: OrientationMap) -> None:
-        names = ["", *(phase.name for phase in found.phases)]
-        colors = {i + 1: phase.color for i, phase in enumerate(found.phases)}
-        self._labels(
-            "phases",
-            (found.best_phase_ids.astype(np.int32) + 1).astype(np.uint8),
-            colors,
-            {"index": list(range(len(names))), "phase": names},
-            visible=False,
-            opacity=1.0,
-        )
-
-    def _show_ambiguity(self, found: OrientationMap) -> None:
-        shown = [c for c in AMBIGUITY_TABLE if c.code not in (Ambiguity.NONE, Ambiguity.NO_DATA)]
-        labels = np.where(found.ambiguous, found.ambiguity, 0).astype(np.uint8)
-        self._labels(
-            AMBIGUITY_LAYER,
-            labels,
-            {int(cause.code): cause.color for cause in shown},
-            {
-                "index": [0, *(int(cause.code) for cause in shown)],
-                "cause": ["", *(cause.name for cause in shown)],
-            },
-            visible=False,
-            opacity=0.75,
-        )
-
-    def _show_crystals(self, found: OrientationMap) -> None:
-        count = crystal_count(found)
-        assert count is not None
-        most = max(CRYSTAL_COLORS)
-        self._labels(
-            "crystals",
-            np.minimum(count, most).astype(np.uint8),
-            CRYSTAL_COLORS,
-            {"index": list(range(most + 1)), "crystals": ["", *map(str, CRYSTAL_COLORS)]},
-            visible=False,
-            opacity=1.0,
-        )
-
-    def _show_resolved(self, found: OrientationMap) -> None:
-        flags = resolved(found)
-        assert flags is not None
-        self._labels(
-            RESOLVED_LAYER,
-            flags.astype(np.uint8),
-            {1: RESOLVED_COLOR},
-            {"index": [0, 1], "answer": ["", "chosen by the neighbourhood"]},
-            visible=False,
-            opacity=0.75,
-        )
-
-    def _show_edited(self, found: OrientationMap) -> None:
-        self._labels(
-            EDITED_LAYER,
-            found.extra[EDITED].copy(),
-            EDITED_COLORS,
-            {"index": list(EDITED_NAMES), "correction": list(EDITED_NAMES.values())},
-            visible=False,
-            opacity=0.75,
-        )
 
     # ---------------------------------------------------------- boundaries
     def set_thresholds(self, low: float, high: float) -> None:

@@ -71,7 +71,7 @@ class Session:
         As they say.
     edited(change)
         The map or a label map was corrected at some pixels, in place; see
-        `maps.corrections.Change`.
+        `maps.edits.corrections.Change`.
     labels_changed(name)
         A label map was added, named or coloured.
     message(text)

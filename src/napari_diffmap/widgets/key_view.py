@@ -32,7 +32,7 @@ _KEY_PIXELS, _SMALL_PIXELS = 176, 120
 #: Keys side by side.
 _COLUMNS = 3
 #: Room for the longest line of the legend and a scroll bar.
-_LEGEND_WIDTH = 214
+_LEGEND_WIDTH = 222
 _EMPTY = "Map orientations first (Map dock): the colour key of each phase is drawn here."
 
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
@@ -26,10 +24,19 @@ from qtpy.QtWidgets import (
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMAT_WORDS
-from napari_diffmap.viewer.map_layers import BASES
+from napari_diffmap.viewer.engines import TEMPLATES
 from napari_diffmap.widgets.bridge import report, report_error
+from napari_diffmap.widgets.engine_box import ENGINE_TIP, EngineBox
+from napari_diffmap.widgets.map_run import judged_line
+from napari_diffmap.widgets.map_show import MapShow
 from napari_diffmap.widgets.parameter_form import ParameterForm
-from napari_diffmap.widgets.parts import Links, one_line_label, swatch, tool_button
+from napari_diffmap.widgets.parts import (
+    Links,
+    one_line_label,
+    plain_label,
+    swatch,
+    tool_button,
+)
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ if TYPE_CHECKING:
 
 #: Maps are made in this process.
 HERE = "this computer"
+_WAITS = "Waiting for the training of a network to end: Stop it in the Models dock to map now."
+_JUDGING = "Mapped; a sample is matched with templates, to judge the network …"
 
 
 class MapDock(QWidget):
@@ -56,6 +65,7 @@ class MapDock(QWidget):
         self.bench = workbench_of(napari_viewer)
         self.session = self.bench.session
         self.run = self.bench.run
+        self.engines = self.bench.engines
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
@@ -63,8 +73,16 @@ class MapDock(QWidget):
         layout.addWidget(self._make_form(), 1)
         self.line = one_line_label("What is missing, or how far the map is")
         layout.addWidget(self.line)
+        self.judged = plain_label("")
+        self.judged.setToolTip(
+            "What the templates say of a sample of the network's answers; the layer *judged by"
+            " templates* (eye closed) shows where"
+        )
+        self.judged.hide()
+        layout.addWidget(self.judged)
         layout.addLayout(self._make_run())
-        layout.addLayout(self._make_show())
+        self.show_row = MapShow(self.bench.maps)
+        layout.addWidget(self.show_row)
         self._connect()
         self.refresh()
 
@@ -90,7 +108,12 @@ class MapDock(QWidget):
         self.remove.clicked.connect(self.remove_phase)
         for i, button in enumerate((self.add_cif, self.bundled, self.remove)):
             button.setMinimumWidth(76)
-            buttons.addWidget(button, *divmod(i, 2))
+            buttons.addWidget(button, 0, i)
+        self.engine = EngineBox(self.engines)
+        label = QLabel("Engine")
+        label.setToolTip(ENGINE_TIP)
+        buttons.addWidget(label, 1, 0)
+        buttons.addWidget(self.engine, 1, 1, 1, 2)
         row.addLayout(buttons)
         return row
 
@@ -101,6 +124,7 @@ class MapDock(QWidget):
         )
 
         self.form = ParameterForm(OrientationParameters, skip=GIVEN_ELSEWHERE)
+        self.form.changed.connect(self._on_form)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -158,40 +182,6 @@ class MapDock(QWidget):
         row.addWidget(self.formats)
         return row
 
-    def _make_show(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        self.base = QComboBox()
-        self.base.addItems([*BASES, "none"])
-        self.base.setCurrentText("IPF-Z")
-        self.base.setToolTip(
-            "Map shown on the sample; IPF colours tell the crystal direction along X (right),"
-            " Y (down) or Z (the beam)"
-        )
-        # Chosen again too: another dock may show its own picture meanwhile.
-        for chosen in (self.base.currentTextChanged, self.base.textActivated):
-            chosen.connect(lambda name: self.bench.maps.show_base(None if name == "none" else name))
-        self.boundaries = QCheckBox("boundaries")
-        self.boundaries.setChecked(True)
-        self.boundaries.setToolTip("Grain boundaries by class; see the Key dock")
-        self.boundaries.toggled.connect(lambda on: self.bench.maps.show_overlay("boundaries", on))
-        self.ambiguity = QCheckBox("ambiguity")
-        self.ambiguity.setToolTip("Zones where the answer is in doubt, by cause")
-        self.ambiguity.toggled.connect(lambda on: self.bench.maps.show_overlay("ambiguity", on))
-        self.low, self.high = (
-            _angle("Disorientation up to which there is no boundary, degrees"),
-            (_angle("Disorientation above which a boundary is high-angle, degrees")),
-        )
-        self.low.setValue(self.bench.maps.low)
-        self.high.setValue(self.bench.maps.high)
-        for box in (self.low, self.high):
-            box.valueChanged.connect(self._on_thresholds)
-        for widget in (self.base, self.boundaries, QLabel("low"), self.low):
-            row.addWidget(widget)
-        for widget in (QLabel("high"), self.high, self.ambiguity):
-            row.addWidget(widget)
-        row.addStretch()
-        return row
-
     def _connect(self) -> None:
         session, run = self.session, self.run
         self._links = Links(
@@ -204,9 +194,13 @@ class MapDock(QWidget):
                 (run.state_changed, self._on_state),
                 (run.progressed, self._on_progress),
                 (run.finished, self._on_finished),
-                (self.bench.maps.shown, self._on_shown),
+                (self.bench.maps.shown, self.refresh),
+                (self.engines.changed, self.refresh),
             ],
         )
+        self._on_form()
+        if not self.engines.known:
+            self.engines.refresh()
         self._on_phases()
 
     # -------------------------------------------------------------- phases
@@ -276,10 +270,10 @@ class MapDock(QWidget):
     # ------------------------------------------------------------- running
     def start(self, *_: object, resume: bool = False) -> None:
         """Start the map with the form's settings, here or on a cluster."""
-        parameters: Any = self.form.parameters()
         where = self.where.currentText().strip()
         scheduler = None if where in ("", HERE) else where
         try:
+            parameters: Any = self.form.parameters(engine=self.engines.chosen)
             follow = self.bench.following.for_job()
             self.run.start(parameters, resume=resume, scheduler=scheduler, follow=follow)
         except DiffmapError as error:
@@ -300,12 +294,17 @@ class MapDock(QWidget):
         elif state == "stopping":
             self.line.setText("Stopping …")
         elif state == "running":
-            self.line.setText("Preparing …")
+            self.line.setText(_WAITS if self.bench.training.running else "Preparing …")
         self.refresh()
+
+    def _on_form(self) -> None:
+        self.engines.set_precession(self.form.values()["precession_deg"])
 
     def _on_progress(self, progress: Progress) -> None:
         if self.run.state == "running":
-            self.line.setText(progress.text())
+            mapped = progress.message == "mapping" and progress.done == progress.total
+            judging = mapped and self.engines.chosen != TEMPLATES
+            self.line.setText(_JUDGING if judging else progress.text())
         self._show_share(progress.fraction)
 
     def _show_share(self, share: float) -> None:
@@ -315,22 +314,6 @@ class MapDock(QWidget):
 
     def _on_finished(self, _run: Any) -> None:
         self.refresh()
-
-    def _on_shown(self) -> None:
-        for name in ("boundaries", "ambiguity"):
-            box: QCheckBox = getattr(self, name)
-            self.bench.maps.show_overlay(name, box.isChecked())  # type: ignore[arg-type]
-        base = self.base.currentText()
-        self.bench.maps.show_base(None if base == "none" else base)
-        self.refresh()
-
-    def _on_thresholds(self, _value: float) -> None:
-        if self.low.value() > self.high.value():
-            changed = self.sender()
-            other = self.high if changed is self.low else self.low
-            other.setValue(self.low.value() if changed is self.low else self.high.value())
-            return
-        self.bench.maps.set_thresholds(self.low.value(), self.high.value())
 
     # -------------------------------------------------------------- saving
     def ask_folder(self) -> None:
@@ -356,10 +339,13 @@ class MapDock(QWidget):
     def refresh(self, *_: object) -> None:
         """Enable what can be done and say what cannot."""
         idle = self.run.state == "idle"
-        missing = self.run.missing()
+        unfit = self.engines.missing()
+        missing = self.run.missing() or unfit
         if idle:
-            self.line.setText(_outcome(self.run.last) or missing or "Ready: press Map.")
+            self.line.setText(unfit or _outcome(self.run.last) or missing or "Ready: press Map.")
             self._show_share(_share(self.run.last))
+            self.judged.setText(judged_line(self.run.last))
+        self.judged.setVisible(idle and bool(self.judged.text()))
         self.map_button.setEnabled(idle and not missing)
         goes_on = self.run.state == "paused" or self.run.resumable
         self.pause_button.setText("Resume" if goes_on else "Pause")
@@ -371,16 +357,18 @@ class MapDock(QWidget):
             button.setEnabled(idle)
         self.remove.setEnabled(idle and bool(self.session.phases))
         self.form.setEnabled(idle)
+        self.engine.setEnabled(idle)
         self.where.setEnabled(idle)
         mapped = self.session.map is not None
         self.save_button.setEnabled(mapped and idle)
         self.formats.setEnabled(mapped and idle)
-        for widget in (self.base, self.boundaries, self.ambiguity, self.low, self.high):
-            widget.setEnabled(mapped)
+        self.show_row.setEnabled(mapped)
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
         self._links.end()
+        self.engine.end()
+        self.show_row.end()
         super().closeEvent(event)
 
 
@@ -399,16 +387,3 @@ def _outcome(run: OrientationRun | None) -> str:
         f" ({done / max(run.result.seconds, 1e-9):.3g}/s, {run.summary.get('device')}),"
         f" {100 * run.map.ambiguous_fraction():.1f} % ambiguous"
     )
-
-
-def _angle(tip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(0.1, 180)
-    box.setDecimals(1)
-    box.setSuffix("°")
-    box.setSingleStep(1)
-    box.setToolTip(tip)
-    box.setKeyboardTracking(False)
-    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-    box.setFixedWidth(64)
-    return box

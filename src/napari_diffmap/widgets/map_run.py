@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 State = Literal["idle", "running", "paused", "stopping"]
 #: Tiles are handed to the window at most this often.
 _TILE_SECONDS = 0.15
+#: Where the templates' answer is the likelier in more than this share of a sample, a network
+#: does not do for the scan.
+MOST_LIKELIER = 0.1
 
 
 class MapRun:
@@ -133,13 +136,14 @@ class MapRun:
             from napari_diffmap.jobs.orient import calibrated, map_orientations
             from napari_diffmap.jobs.queue import submit
             from napari_diffmap.maps.edits.corrections import Corrections
-            from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
+            from napari_diffmap.methods.networks.method import orientation_method
+            from napari_diffmap.methods.orientation import OrientationParameters
             from napari_diffmap.models.device import resolve_device
 
             chosen = (parameters or OrientationParameters()).model_copy(
                 update={"phases": tuple(str(p.source or p.name) for p in phases)}
             )
-            method = OrientationMethod(chosen, list(phases))
+            method = orientation_method(chosen, list(phases))
             self._coming = method
             device = resolve_device("auto")
             tiles = _TileMail(worker, method)
@@ -316,6 +320,15 @@ class MapRun:
 
     #: The files of a save are written.
     saved = Signal(object)
+
+
+def judged_line(run: OrientationRun | None) -> str:
+    """What the templates say of a sample of a network's map; empty where they were not asked."""
+    found = {} if run is None else run.summary.get("judge") or {}
+    line = str(found.get("line", ""))
+    if found.get("templates_likelier", 0.0) > MOST_LIKELIER:
+        line += ": look at the doubtful zones or map with templates"
+    return line[:1].upper() + line[1:]
 
 
 def _no_patterns(kind: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -15,7 +15,9 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
+    QSizePolicy,
     QSpinBox,
     QToolButton,
     QVBoxLayout,
@@ -23,6 +25,48 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffmap.errors import BadInputError
+
+#: Least width of each box of a range, pixels.
+_RANGE_WIDTH = 60
+
+
+class RangeBox(QWidget):
+    """Lowest and highest value side by side.
+
+    Signals
+    -------
+    changed()
+        One of them was changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, low: QDoubleSpinBox, high: QDoubleSpinBox) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(2)
+        for box in (low, QLabel("–"), high):
+            row.addWidget(box, int(box is low or box is high))
+        for box in (low, high):
+            box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+            box.valueChanged.connect(lambda _v: self.changed.emit())
+
+    def setToolTip(self, tip: str | None) -> None:
+        """Say what it is over both boxes."""
+        super().setToolTip(tip)
+        self.low.setToolTip(f"Lowest. {tip}")
+        self.high.setToolTip(f"Highest. {tip}")
+
+    def value(self) -> tuple[float, float]:
+        """Lowest and highest."""
+        return self.low.value(), self.high.value()
+
+    def setValue(self, value: Sequence[float]) -> None:
+        """Show another range."""
+        self.low.setValue(value[0])
+        self.high.setValue(value[1])
 
 
 class ParameterForm(QWidget):
@@ -100,6 +144,8 @@ class ParameterForm(QWidget):
             control.currentIndexChanged.connect(lambda _i: self.changed.emit())
         elif isinstance(control, QSpinBox | QDoubleSpinBox):
             control.valueChanged.connect(lambda _v: self.changed.emit())
+        elif isinstance(control, RangeBox):
+            control.changed.connect(self.changed.emit)
 
     def values(self) -> dict[str, Any]:
         """Values of the controls by field name; None where a box says *auto*."""
@@ -131,6 +177,8 @@ class ParameterForm(QWidget):
                 control.setCurrentText(str(value))
             elif isinstance(control, QSpinBox | QDoubleSpinBox):
                 control.setValue(control.minimum() if value is None else value)
+            elif isinstance(control, RangeBox):
+                control.setValue(value)
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:
@@ -138,10 +186,15 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
     return dict(extra) if isinstance(extra, dict) else {}
 
 
-def _bounds(field: FieldInfo) -> tuple[float, float, bool]:
+def _suffix(field: FieldInfo) -> str:
+    unit = _extra(field).get("unit", "")
+    return {"degree": "°", "pixel": " px"}.get(unit, f" {unit}" if unit else "")
+
+
+def _bounds(metadata: Sequence[Any]) -> tuple[float, float, bool]:
     """Lowest, highest, and whether the lowest itself is excluded."""
     low, high, open_low = -1e9, 1e9, False
-    for item in field.metadata:
+    for item in metadata:
         for name in ("ge", "gt"):
             if getattr(item, name, None) is not None:
                 low, open_low = float(getattr(item, name)), name == "gt"
@@ -163,11 +216,12 @@ def _control(field: FieldInfo) -> QWidget:
         combo.addItems([str(choice) for choice in get_args(kind)])
         combo.setCurrentText(str(default))
         return combo
+    if get_origin(kind) is tuple and len(get_args(kind)) == 2:
+        return _range(field, kind, default)
     if kind not in (int, float):
         raise TypeError(f"no control for a field of type {field.annotation}")
-    low, high, open_low = _bounds(field)
-    unit = _extra(field).get("unit", "")
-    suffix = {"degree": "°", "pixel": " px"}.get(unit, f" {unit}" if unit else "")
+    low, high, open_low = _bounds(field.metadata)
+    suffix = _suffix(field)
     spin: QSpinBox | QDoubleSpinBox
     if kind is int:
         spin = QSpinBox()
@@ -193,6 +247,25 @@ def _control(field: FieldInfo) -> QWidget:
     return spin
 
 
+def _range(field: FieldInfo, kind: Any, default: tuple[float, float]) -> RangeBox:
+    """Boxes of a range; each element of its type may have bounds."""
+    decimals = max(_decimals(value, -1e9) for value in default)
+    boxes = []
+    for element, value in zip(get_args(kind), default, strict=True):
+        low, high, open_low = _bounds(getattr(element, "__metadata__", ()))
+        box = QDoubleSpinBox()
+        box.setDecimals(decimals)
+        box.setRange(low + 10.0**-decimals if open_low else low, high)
+        box.setValue(value)
+        box.setKeyboardTracking(False)
+        # Its own hint is as wide as its largest number could be.
+        box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        box.setStyleSheet(f"min-width: {_RANGE_WIDTH}px; padding: 1px 5px;")
+        boxes.append(box)
+    boxes[1].setSuffix(_suffix(field))
+    return RangeBox(*boxes)
+
+
 def _decimals(default: Any, low: float) -> int:
     """Enough digits for the default and for the smallest value allowed."""
     values = (default, low if abs(low) < 1e8 else None)
@@ -214,6 +287,8 @@ def _value(control: QWidget) -> Any:
         return control.isChecked()
     if isinstance(control, QComboBox):
         return control.currentText()
+    if isinstance(control, RangeBox):
+        return control.value()
     assert isinstance(control, QSpinBox | QDoubleSpinBox)
     if control.property("optional") and control.value() <= control.minimum():
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.doubting import Doubting
+from napari_diffmap.viewer.engines import Engines
 from napari_diffmap.viewer.following import Following
 from napari_diffmap.viewer.grain_layers import GrainLayers
 from napari_diffmap.viewer.grain_study import GrainStudy
@@ -17,13 +18,14 @@ from napari_diffmap.viewer.labelling import Labelling
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.peak_layers import PeakLayers
 from napari_diffmap.viewer.session import unwrap
-from napari_diffmap.widgets.bridge import LatestRunner, report
+from napari_diffmap.widgets.bridge import LatestRunner, report, report_error
 from napari_diffmap.widgets.convert_run import ConvertRun
 from napari_diffmap.widgets.keeping import SessionKeeper
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
 from napari_diffmap.widgets.peak_run import PeakRun
 from napari_diffmap.widgets.spots import SpotOverlay
+from napari_diffmap.widgets.train_run import TrainRun
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QMainWindow
@@ -49,6 +51,8 @@ class Workbench:
         self.session = self.desk.session
         self.maps = MapLayers(self.session, viewer, self.runner)
         self.run = MapRun(self.session, self.maps)
+        self.engines = Engines(self.session, self.runner)
+        self.training = TrainRun(self.engines)
         self.calibrating = Calibrating(self.session, self.runner)
         self.opening = Opening(self.desk)
         self.following = Following(self.session, self.runner)
@@ -72,6 +76,7 @@ class Workbench:
         self._key = id(viewer)
         sys.setswitchinterval(_SWITCH)
         self.session.message.connect(report)
+        self.engines.failed.connect(report_error)
         self.session.phases_changed.connect(self._warm_up)
         self._watch_close(viewer)
 
@@ -100,6 +105,7 @@ class Workbench:
         self.calibrating.stop()
         self.following.stop()
         self.converting.stop()
+        self.training.stop()
         self.keeper.close()
         self.runner.close()
         self.session.message.disconnect(report)

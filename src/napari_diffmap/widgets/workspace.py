@@ -18,6 +18,7 @@ from napari_diffmap.widgets.grains_dock import GrainsDock
 from napari_diffmap.widgets.key_view import KeyView
 from napari_diffmap.widgets.labels_dock import LabelsDock
 from napari_diffmap.widgets.map_dock import MapDock
+from napari_diffmap.widgets.models_dock import ModelsDock
 from napari_diffmap.widgets.pattern_dock import PatternDock
 from napari_diffmap.widgets.peaks_dock import PeaksDock
 from napari_diffmap.widgets.scan_dock import ScanDock
@@ -32,6 +33,7 @@ TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Doubt", DoubtDock),
     ("Grains", GrainsDock),
     ("Labels", LabelsDock),
+    ("Models", ModelsDock),
     ("Key", KeyView),
 )
 #: The name napari gives a dock opened from the menu, so that the menu finds ours.
@@ -92,6 +94,7 @@ _OURS = (
     DoubtDock,
     GrainsDock,
     LabelsDock,
+    ModelsDock,
     KeyView,
 )
 _NAMES = {
@@ -103,6 +106,7 @@ _NAMES = {
     DoubtDock: "Doubt",
     GrainsDock: "Grains",
     LabelsDock: "Labels",
+    ModelsDock: "Models",
     KeyView: "Key",
 }
 

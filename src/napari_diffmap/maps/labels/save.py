@@ -269,7 +269,7 @@ def _known(xml: str) -> dict[str, Any]:
     if all(sizes) and all(unit in _NM for unit in units):
         unit = units[0] if units[0] == units[1] and units[0] in ("nm", "µm") else "nm"
         known["step"] = tuple(
-            float(str(size)) * _NM[mine] / _NM[unit]
+            float(str(size)) * (_NM[mine] / _NM[unit])
             for size, mine in zip(sizes, units, strict=True)
         )
         known["step_unit"] = unit
