@@ -27,6 +27,16 @@ def test_a_turned_pattern_has_a_turned_answer() -> None:
     assert not torch.allclose(network(pattern.roll(1, 1))[0], said, atol=1e-3)
 
 
+def test_some_columns_alone_say_the_same() -> None:
+    network = PolarNet(5, 12, width=16, depth=1).eval()
+    seen = torch.randn(3, 24, 5, generator=torch.Generator().manual_seed(4))
+    whole, none = network(seen)
+    network.keep(torch.tensor([7, 2, 3]))
+    some, again = network(seen)
+    assert torch.allclose(some, whole[..., [7, 2, 3]])
+    assert torch.equal(none, again)
+
+
 def test_neighbours_on_the_circle_are_seen() -> None:
     network = PolarNet(1, 2, width=8, depth=2).eval()
     first = torch.zeros(1, 16, 1)

@@ -188,6 +188,22 @@ def test_other_errors_stay_what_they_are():
         Runner(Limited(0, ZeroDivisionError()), "cpu").run(images(3))
 
 
+def test_pieces_of_one_size_whatever_the_cut(small):
+    """Sums round with the size of a batch: every pattern is in one of the same size."""
+    runner, given = Runner(small, "cpu", piece=8), images(21)
+    small.seen.clear()
+    whole = runner.run(given)
+    assert small.seen == [8, 8, 8]
+    cut = [runner.run(part) for part in given.split(5)]
+    assert torch.equal(torch.cat(cut), whole)
+    assert len(runner.run(given[:0])) == 0
+
+
+def test_a_piece_that_does_not_fit_is_halved():
+    network = Limited(5, MemoryError())
+    assert len(Runner(network, "cpu", piece=8).run(images(21))) == 21
+
+
 def settle(size: BatchSize, rate) -> list[int]:
     """Feed batches with a speed until the size is found."""
     sizes = []

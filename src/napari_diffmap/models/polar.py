@@ -103,6 +103,12 @@ class PolarNet(nn.Module):
         #: Whether the pattern is one of no crystal at all.
         self.none = nn.Linear(2 * width, 1)
 
+    def keep(self, columns: Tensor) -> None:
+        """From now on only these beam directions are told of."""
+        weight, bias = self.head.weight[columns], self.head.bias[columns]
+        self.head = nn.Linear(weight.shape[1], len(columns))
+        self.head.weight, self.head.bias = nn.Parameter(weight), nn.Parameter(bias)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``(b, stride · angles, rings)`` to logits ``(b, angles, columns)`` and ``(b,)``."""
         x = self.trunk(self.stem(x))

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    Output = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
-
 #: Patterns in the first batch.
 _FIRST = 16
 #: Twice as many at once must be faster by this factor, else they only take memory.
@@ -71,6 +69,13 @@ class BatchSize:
         self._best = 0.0
         self._warm = False
 
+    @classmethod
+    def fixed(cls, count: int) -> BatchSize:
+        """So many, unless memory does not hold them."""
+        size = cls(count)
+        size.now, size.settled = count, True
+        return size
+
     def measured(self, count: int, seconds: float, room: bool = True) -> None:
         """Note how long a batch took; `room` is whether memory holds one twice as large."""
         if self.settled or count != self.now:
@@ -108,14 +113,23 @@ class Runner:
         faster so: processors and Apple's GPUs gain little or lose, and would round for nothing.
     most
         Patterns at once.
+    piece
+        Batches of exactly so many patterns, filled up with zeros, and no probing: sums round
+        with the size of a batch, and here answers must not depend on how patterns are cut.
     """
 
     def __init__(
-        self, network: nn.Module, device: str, *, mixed: bool | None = None, most: int = 4096
+        self,
+        network: nn.Module,
+        device: str | torch.device,
+        *,
+        mixed: bool | None = None,
+        most: int = 4096,
+        piece: int | None = None,
     ) -> None:
         import torch
 
-        self.device = torch.device(device)
+        self.device, self.piece = torch.device(device), piece
         self.mixed = self.device.type == "cuda" and mixed is not False
         self.most = min(most, _MOST.get(self.device.type, most))
         with device_lock(self.device):
@@ -128,7 +142,7 @@ class Runner:
         #: For patterns of each size: what is fast for small ones does not fit for large ones.
         self._sizes: dict[tuple[torch.Size, ...], BatchSize] = {}
 
-    def run(self, inputs: Tensor | tuple[Tensor, ...]) -> Output:
+    def run(self, inputs: Tensor | tuple[Tensor, ...]) -> Any:
         """What the network says of every pattern.
 
         Parameters
@@ -153,12 +167,15 @@ class Runner:
         with device_lock(self.device):
             return self._run(given)
 
-    def _run(self, given: tuple[Tensor, ...]) -> Output:
+    def _run(self, given: tuple[Tensor, ...]) -> Any:
         count, begin, kept = len(given[0]), 0, _Kept(len(given[0]), given[0].device)
         size = self._size(given)
         while begin < count or kept.kind is None:  # no pattern, too, makes an answer
             step = min(size.now, count - begin)
-            if self._fits([each[begin : begin + step] for each in given], size, kept, begin):
+            batch = [each[begin : begin + step] for each in given]
+            if self.piece is not None:
+                batch = [_filled(each, size.now) for each in batch]
+            if self._fits(batch, size, kept, begin):
                 begin += step
                 continue
             # Here, not where the error is caught: it holds on to what the batch took.
@@ -171,6 +188,9 @@ class Runner:
     def _size(self, given: tuple[Tensor, ...]) -> BatchSize:
         shapes = tuple(each.shape[1:] for each in given)
         if shapes not in self._sizes:
+            if self.piece is not None:
+                self._sizes[shapes] = BatchSize.fixed(self.piece)
+                return self._sizes[shapes]
             most = self.most
             if self.device.type != "cuda":
                 one = sum(math.prod(each.shape[1:]) * each.element_size() for each in given)
@@ -286,9 +306,10 @@ class _Kept:
             }
             self.kind = type(found)
         for name, part in parts.items():
-            self._tensors[name][begin : begin + len(part)].copy_(part)
+            place = self._tensors[name][begin : begin + len(part)]
+            place.copy_(part[: len(place)])
 
-    def output(self) -> Output:
+    def output(self) -> Any:
         """In the form that the network gave."""
         assert self.kind is not None
         if issubclass(self.kind, Mapping):
@@ -296,6 +317,14 @@ class _Kept:
         if issubclass(self.kind, tuple):
             return tuple(self._tensors.values())
         return self._tensors[0]
+
+
+def _filled(given: Tensor, count: int) -> Tensor:
+    """With patterns of zeros behind, so many in all."""
+    import torch
+
+    more = given.new_zeros(count - len(given), *given.shape[1:])
+    return torch.cat((given, more)) if len(more) else given
 
 
 def _by_name(found: Any) -> dict[Any, Tensor]:

@@ -65,7 +65,7 @@ def test_phases_have_their_shares(grid, matrices) -> None:
 
 def test_density_of_any_orientation(grid, matrices) -> None:
     logp = density(grid, (1.0, matrices, 0))
-    said = GridDensity(grid, logp.reshape(len(logp), -1), torch.tensor([0, 1]))
+    said = GridDensity(grid, logp.reshape(len(logp), -1))
     both = torch.stack((matrices, HALF * matrices), 1)
     there = said.log_probability(both, torch.zeros(len(matrices), 2, dtype=torch.long))
     assert (there[:, 0] > there[:, 1]).float().mean() > 0.97

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_diffmap.crystal.reflections import reflections
 from napari_diffmap.crystal.simulate import spots
+from napari_diffmap.methods.networks.model import load_proposer
 from napari_diffmap.methods.networks.proposals import (
     Density,
     NoDensity,
@@ -22,6 +23,7 @@ from napari_diffmap.methods.networks.search import NetworkSearch
 from napari_diffmap.methods.orientation.candidates import SearchSettings
 from napari_diffmap.methods.orientation.rotations import disorientation
 from napari_diffmap.methods.registration.spots import PeakBatch
+from napari_diffmap.models.weights import read_model
 
 N = 32
 SETTINGS = SearchSettings(
@@ -142,3 +144,21 @@ def test_the_network_may_decide_between_equals(cathode, truth, peaks) -> None:
     answered = answers.phase[:, 0] >= 0
     assert answered.float().mean() > 0.5
     assert (off[answered] < 3).float().mean() > 0.8
+
+
+def test_the_phases_wanted_in_the_order_wanted(cathode, peaks, tiny_model) -> None:
+    card, state = read_model(tiny_model)
+    both = {phase.name: phase for phase in cathode}
+    wanted = [both["NiO"], both["LiNiO2"]]
+    whole, one = (load_proposer(card, state, some) for some in (wanted, wanted[:1]))
+    said, density = whole.propose(peaks, only=[0])
+    alone, other = one.propose(peaks)
+    assert (said.phase[:, :2] == 0).all()
+    assert torch.allclose(said.matrices[:, :2], alone.matrices[:, :2], atol=1e-5)
+    assert torch.allclose(said.probability[:, :2], alone.probability[:, :2], atol=1e-5)
+    asked = alone.matrices[:, :2], alone.phase[:, :2]
+    assert torch.allclose(density.log_probability(*asked), other.log_probability(*asked), atol=1e-3)
+    swapped, _ = load_proposer(card, state, wanted[::-1]).propose(peaks)
+    first, _ = whole.propose(peaks)
+    assert torch.equal(swapped.phase[:, 0], 1 - first.phase[:, 0])
+    assert torch.allclose(swapped.phases, first.phases.flip(1), atol=1e-5)

@@ -104,9 +104,9 @@ class OrientationGrid:
         phase
             ``(b,)`` number of the phase of each.
         """
-        b = len(matrices)
-        column = torch.zeros(b, _SHARED, dtype=torch.long)
-        angle, weight = torch.zeros(b, _SHARED), torch.zeros(b, _SHARED)
+        b, home = len(matrices), matrices.device
+        column = torch.zeros(b, _SHARED, dtype=torch.long, device=home)
+        angle, weight = torch.zeros(2, b, _SHARED, device=home)
         for i in phase.unique().tolist():
             mine = torch.nonzero(phase == i)[:, 0]
             column[mine], angle[mine], weight[mine] = self._near(i, matrices[mine])
@@ -120,7 +120,8 @@ class OrientationGrid:
 
     def _near(self, phase: int, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Nearest columns of one phase, angles in bins, and shares that sum to 1."""
-        zones, operators = self._zones[phase], self.operators[phase]
+        home = matrices.device
+        zones, operators = self._zones[phase].to(home), self.operators[phase].to(home)
         n, m = len(zones), len(operators)
         # Beams of all symmetric variants (crystal frame) against all zones.
         beams = torch.einsum("mij,bj->bmi", operators, matrices[:, 2])
@@ -130,7 +131,7 @@ class OrientationGrid:
         against = along.gather(1, near.indices) < 0
         column = self.first[phase] + 2 * zone + against.long()
         own = matrices[:, None] @ operators[variant].transpose(-1, -2)
-        between = own @ self._base[column].transpose(-1, -2)
+        between = own @ self._base.to(home)[column].transpose(-1, -2)
         turn = torch.atan2(
             between[..., 1, 0] - between[..., 0, 1], between[..., 0, 0] + between[..., 1, 1]
         )

@@ -20,6 +20,7 @@ from napari_diffmap.methods.networks.search import Proposer
 from napari_diffmap.methods.networks.tasks import DensityTask, ModesTask, OrientationTask
 from napari_diffmap.models.card import ModelCard, PhaseNote
 from napari_diffmap.models.families import POLAR, build
+from napari_diffmap.models.polar import PolarNet
 
 #: Cells of one crystal differ by no more than this share between its CIF and a card.
 _SAME_CELL = 0.02
@@ -124,24 +125,27 @@ def load_proposer(
         raise ModelError(
             f"{card.name}: its weights are not those of its card: get the file anew"
         ) from error
-    network = network.to(device).eval()
-    own = [_phase_of(note) for note in card.phases]
     names, wanted = [note.name for note in card.phases], [phase.name for phase in phases]
     if card.network.family != POLAR:
         square = SquareInput(q_max=card.q_max, size=int(options.get("size", 64)))  # type: ignore[arg-type]
-        return ModesProposer(network, square, names[0], wanted)
+        return ModesProposer(network, square, names[0], wanted, device)
+    own = [_phase_of(note) for note in card.phases]
     grid = OrientationGrid(own, float(options["zone_step_deg"]), int(options["angles"]))  # type: ignore[arg-type]
     if grid.columns != options["columns"]:
         raise ModelError(f"{card.name}: its crystals do not make its {options['columns']} columns")
     stride = int(options["stride"])  # type: ignore[arg-type]
     rings = (int(options["channels"]) - 1) // 2  # type: ignore[arg-type]
     seen = PolarInput(q_max=card.q_max, rings=rings, angles=stride * grid.angles)
+    if names != wanted:
+        places = [names.index(name) for name in wanted]
+        assert isinstance(network, PolarNet)
+        network.keep(torch.cat([torch.nonzero(grid.phase == i)[:, 0] for i in places]))
+        grid = OrientationGrid([own[i] for i in places], grid.zone_step_deg, grid.angles)
     return DensityProposer(
         network,
         seen,
         grid,
-        names,
-        wanted,
+        device=device,
         temperature=card.calibration.get("temperature", 1.0),
     )
 

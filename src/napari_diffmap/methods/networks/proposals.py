@@ -61,18 +61,15 @@ class GridDensity:
         The bins.
     logp
         ``(b, angles · columns)`` log probabilities.
-    own
-        The grid's number of each of the search's phases.
     """
 
     grid: OrientationGrid
     logp: Tensor
-    own: Tensor
 
     def log_probability(self, matrices: Tensor, phase: Tensor) -> Tensor:
         """Log of the mean probability of the bins that an orientation is shared among."""
         b, k = phase.shape
-        taught = self.grid.taught(matrices.reshape(-1, 3, 3), self.own[phase].reshape(-1))
+        taught = self.grid.taught(matrices.reshape(-1, 3, 3), phase.reshape(-1))
         place = (taught.angle * self.grid.columns + taught.column).reshape(b, -1)
         said = self.logp.gather(1, place).reshape(b * k, -1).exp()
         mean = (said * taught.weight).sum(1)

@@ -125,8 +125,8 @@ class OrientationTask:
         said = self.said(network, peaks)
         alone = truth.share[:, 1:].sum(1) == 0
         one = truth.crystal & alone & (peaks.count >= _SPOTS)
-        right, twin, anywhere = (torch.zeros(len(peaks), dtype=torch.bool) for _ in range(3))
-        half_turn = torch.tensor([-1.0, -1.0, 1.0])[:, None]
+        right, twin, anywhere = (torch.zeros_like(one) for _ in range(3))
+        half_turn = torch.tensor([-1.0, -1.0, 1.0], device=one.device)[:, None]
         for i, operators in enumerate(self.operators):
             mine = truth.phase[:, 0] == i
             near = self._near(said, truth.matrices[:, 0], operators, i)[mine]
@@ -149,7 +149,7 @@ class OrientationTask:
         return {}
 
     def _near(self, said: Proposals, truth: Tensor, operators: Tensor, phase: int) -> Tensor:
-        off = disorientation(said.matrices, truth[:, None], operators)
+        off = disorientation(said.matrices, truth[:, None], operators.to(truth.device))
         near: Tensor = (off < np.deg2rad(NEAR_DEG)) & (said.phase == phase)
         return near
 
@@ -260,9 +260,10 @@ class ModesTask(OrientationTask):
 
     def _loss(self, out: tuple[Tensor, Tensor, Tensor, Tensor], truth: Truth) -> Tensor:
         matrices, weight, sharp, none = out
+        operators = self._operators[0].to(matrices.device)
         surprise = torch.zeros(len(matrices), device=matrices.device)
         for c in range(truth.share.shape[1]):
-            cosine = closeness(matrices, truth.matrices[:, c], self._operators[0])
+            cosine = closeness(matrices, truth.matrices[:, c], operators)
             surprise = surprise + truth.share[:, c] * mixture_loss(weight, sharp, cosine)
         crystals = truth.crystal.sum().clamp_min(1)
         return surprise.sum() / crystals + binary_cross_entropy_with_logits(
