@@ -1,8 +1,8 @@
 """A crystal on a tilting stage: the goniometer knows how far the orientation turns between frames.
 
-``python -m benchmarks.tilt_series FILE.h5 --phase Si [--calibration FILE.json]``; the
-file holds a stack of patterns and a dataset ``tilt_deg``, the calibration is one that
-``napari-diffmap calibrate`` wrote.
+``python -m benchmarks.tilt_series FILE.h5 --phase Si [--calibration FILE.json] [--engine NAME]``;
+the file holds a stack of patterns and a dataset ``tilt_deg``, the calibration is one that
+``napari-diffmap calibrate`` wrote, the engine the templates or a model.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("--phase", default="Si")
     parser.add_argument("--calibration", help="a file of `napari-diffmap calibrate`")
+    parser.add_argument("--engine", default="templates", help="a model, by name or file")
     arguments = parser.parse_args()
     stack = open_scan(arguments.file)
     scan = calibrated(open_scan(arguments.file, scan_shape=(1, stack.shape[0])))
@@ -85,6 +86,7 @@ def main() -> None:
     # reflections reach into the corners of the detector.
     parameters = OrientationParameters(
         phases=(arguments.phase,),
+        engine=arguments.engine,
         sigma_excitation=0.015,
         descan="none",
         spot_threshold=6,

@@ -51,6 +51,7 @@ def cli(ctx: click.Context) -> None:
 @cli.command(name="open")
 @click.argument("files", nargs=-1)
 @click.option("--results", help="Folder of a finished map to show with the scan.")
+@click.option("--beside", help="Another map of the scan, to show beside that.")
 @click.option("--screenshot", help="Write a picture of the window and close it.")
 @scan_options
 @click.pass_obj
@@ -59,6 +60,7 @@ def open_files(
     /,
     files: tuple[str, ...],
     results: str | None,
+    beside: str | None,
     screenshot: str | None,
     **options: Any,
 ) -> None:
@@ -66,13 +68,20 @@ def open_files(
 
     The first file is shown in the window, each further one in a window of its own.
     """
-    obj["open_window"](files, results=results, screenshot=screenshot, options=as_keywords(options))
+    obj["open_window"](
+        files,
+        results=results,
+        beside=beside,
+        screenshot=screenshot,
+        options=as_keywords(options),
+    )
 
 
 def add_commands() -> None:
     """Register the commands of the other modules."""
     from napari_diffmap.cli import (
         calibrate,
+        compare,
         convert,
         demo,
         export,
@@ -86,7 +95,7 @@ def add_commands() -> None:
 
     commands = (
         scans.info, scans.virtual, convert.convert, calibrate.calibrate, peaks.peaks, orient.orient,
-        grains.grains, export.export, recipe.run, models.models, train.train,
+        grains.grains, export.export, compare.compare, recipe.run, models.models, train.train,
         demo.demo,
     )  # fmt: skip
     for command in commands:

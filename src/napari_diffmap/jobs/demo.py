@@ -10,15 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import DiffmapError
+from napari_diffmap.jobs.comparison import write_comparison
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.orient import calibrated, make_method, map_orientations
 from napari_diffmap.jobs.pipeline import OnProgress
 from napari_diffmap.jobs.results import write_results
 from napari_diffmap.maps.ambiguity import Ambiguity
+from napari_diffmap.methods.orientation.parameters import OrientationParameters
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.sample import SampleTruth
     from napari_diffmap.maps import OrientationMap
+
+
+PHASES = ("LiNiO2", "NiO")
+#: The model that maps the scan, too.
+NETWORK = "cathode-polar"
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,14 @@ class DemoOutcome:
         What ``summary.json`` holds, with a ``truth`` entry.
     error
         Why it ended early, if it did.
+    beside
+        Folder of the map by a network.
     """
 
     scan_file: Path
     summary: dict[str, Any]
     error: DiffmapError | None
+    beside: Path | None = None
 
 
 def run_demo(
@@ -47,7 +57,7 @@ def run_demo(
     control: JobControl | None = None,
     on_progress: OnProgress | None = None,
 ) -> DemoOutcome:
-    """Open the bundled scan, map it, write everything to `folder`.
+    """Open the bundled scan, map it with templates and a network, write everything to `folder`.
 
     The scan is calibrated by its own header; the centre is measured as for any
     other scan.  Nothing of the truth is used before the comparison.
@@ -56,13 +66,29 @@ def run_demo(
 
     scan, truth = sample_scan()
     scan = calibrated(scan)
-    method = make_method(("LiNiO2", "NiO"))
+    method = make_method(PHASES)
     run = map_orientations(scan, method, device=device, control=control, on_progress=on_progress)
     run.summary["truth"] = compare_with_truth(run.map, truth)
     write_results(run, folder)
     if scan.source is None:
         raise DiffmapError("the bundled scan has no file: clear the cache folder and try again")
-    return DemoOutcome(scan.source, run.summary, run.result.error)
+    if run.result.error is not None:
+        return DemoOutcome(scan.source, run.summary, run.result.error)
+    engine = make_method(PHASES, OrientationParameters(engine=NETWORK))
+    other = map_orientations(scan, engine, device=device, control=control, on_progress=on_progress)
+    other.summary["truth"] = compare_with_truth(other.map, truth)
+    beside = folder / NETWORK
+    write_results(other, beside)
+    summary = {**run.summary, "network": other.summary}
+    if other.result.error is None:
+        caption = "; ".join(
+            f"{name}: {100 * each['truth']['within_3_deg']:.1f} % of the positions with one"
+            f" crystal within 3° of the truth"
+            for name, each in (("templates", run.summary), (NETWORK, other.summary))
+        )
+        names = ("templates", NETWORK)
+        summary["comparison"] = write_comparison(run.map, other.map, names, folder, caption=caption)
+    return DemoOutcome(scan.source, summary, other.result.error, beside)
 
 
 def compare_with_truth(found: OrientationMap, truth: SampleTruth) -> dict[str, Any]:

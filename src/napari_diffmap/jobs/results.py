@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from napari_diffmap.maps.labels.named import NamedLabels
 
 
+#: The map in a folder of results.
+MAP_FILE = "orientation.h5"
+
+
 def export_map(
     found: OrientationMap,
     folder: Path,
@@ -96,7 +100,7 @@ def export_map(
         boundaries = find_boundaries(found)
     try:
         if "h5" in formats:
-            written.append(save_orientation_h5(found, folder / "orientation.h5"))
+            written.append(save_orientation_h5(found, folder / MAP_FILE))
         if "tiff" in formats:
             written += save_maps_tiff(found, folder)
         if "ang" in formats and answered:

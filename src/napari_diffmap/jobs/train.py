@@ -238,8 +238,11 @@ def finished(
         project_version=__version__,
         accuracy=(
             Accuracy(
-                dataset="held out of the training, within 5°, not refined",
+                dataset="held out of the training, first proposal",
                 patterns=int(held_out["judged_on"]),
+                within_3deg=held_out["within_3deg"],
+                within_3deg_up_to_twin=held_out["within_3deg_up_to_half_turn"],
+                phase_balanced_accuracy=held_out["phase_balanced"] if len(phases) > 1 else None,
                 expected_calibration_error=held_out["calibration_error"],
             ),
         ),

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     StringConstraints,
 )
 
@@ -31,13 +32,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _SAME = 1e-3
 
 
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("the lower bound is above the upper")
-    return bounds
+def _in_order(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"the range {value[0]:g} to {value[1]:g} runs backwards")
+    return value
 
 
-Range = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_rising)]
+#: Lowest and highest value; of one that is drawn by its logarithm both are above 0.
+Range = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_in_order)]
+LogRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_in_order)]
 
 
 class _Part(BaseModel):

@@ -44,12 +44,13 @@ def check_before_opening(
     files: Sequence[str | Path],
     results: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    beside: str | Path | None = None,
 ) -> None:
     """Refuse what no window can show, before one is made.
 
     Parameters
     ----------
-    files, results, options
+    files, results, options, beside
         As for `open_window`.
 
     Raises
@@ -66,8 +67,11 @@ def check_before_opening(
         path = Path(file).expanduser().absolute()
         if not (raw and path.is_file()) and not is_session(path):
             family(path)
-    if results is not None:
-        _map_file(Path(results))
+    for folder in (results, beside):
+        if folder is not None:
+            _map_file(Path(folder))
+    if beside is not None and results is None:
+        raise BadInputError("give --results as well: a map is shown beside another one")
     if not has_display():
         raise BadInputError(
             "there is no display to open a window on: set DISPLAY, or run under xvfb-run"
@@ -78,6 +82,7 @@ def open_window(
     files: Sequence[str | Path] = (),
     *,
     results: str | Path | None = None,
+    beside: str | Path | None = None,
     screenshot: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     block: bool = True,
@@ -90,6 +95,8 @@ def open_window(
         Scans; the first is shown in the workspace, further ones each in a window.
     results
         Folder of an earlier run whose map is shown on the first scan.
+    beside
+        Folder of another run on the same scan, whose map is shown beside that.
     screenshot
         Save a picture of the window there once everything is shown, and close it.
     options
@@ -107,7 +114,7 @@ def open_window(
         If a file, a map or the display is not there; and, with `screenshot` and
         `block`, if the scan or its map cannot be shown.
     """
-    check_before_opening(files, results, options)
+    check_before_opening(files, results, options, beside)
     share_contexts()
     import napari
 
@@ -120,6 +127,8 @@ def open_window(
     bench.opening.failed.connect(outcome.fail)
     if results is not None:
         _load_map_once_open(bench, Path(results), outcome)
+    if beside is not None:
+        _show_beside(bench, Path(beside), outcome)
     given = dict(options or {})
     viewers = [viewer]
     for i, file in enumerate(files):
@@ -178,6 +187,31 @@ def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> No
             failed(error)
 
     bench.opening.opened.connect(load)
+
+
+def _show_beside(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
+    """Show another map beside the session's, as soon as that is shown."""
+    from napari_diffmap.maps.files.export import load_orientation_h5
+    from napari_diffmap.viewer.beside import BesideLayers
+    from napari_diffmap.widgets.bridge import report_error
+
+    layers = BesideLayers(bench.session, bench.desk.sample.viewer)
+
+    def failed(error: Exception) -> None:
+        outcome.fail(error)
+        report_error(error)
+
+    def load() -> None:
+        bench.maps.shown.disconnect(load)
+        path = _map_file(folder)
+        bench.runner.latest(
+            "load map beside",
+            lambda _token: load_orientation_h5(path),
+            lambda found: layers.show(found, folder.name),
+            failed=failed,
+        )
+
+    bench.maps.shown.connect(load)
 
 
 def _map_file(folder: Path) -> Path:

@@ -115,7 +115,12 @@ class ModelList(QWidget):
             "Use for the map", "Make the chosen model the engine of the Map dock"
         )
         self.use.clicked.connect(self.use_chosen)
-        for button in (self.add, self.remove):
+        self.adapt = tool_button(
+            "Adapt to this map",
+            "Let a copy of the chosen model learn from the saved session: from what was corrected"
+            " by hand, and from what is reliable",
+        )
+        for button in (self.add, self.remove, self.adapt):
             row.addWidget(button)
         row.addStretch()
         row.addWidget(self.use)
@@ -186,6 +191,7 @@ class ModelList(QWidget):
         problem = engines.problem(entry.name) if usable and entry is not None else ""
         self.remove.setEnabled(entry is not None and not entry.shipped)
         self.use.setEnabled(usable and not problem)
+        self.adapt.setEnabled(usable and not problem)
         if entry is None:
             self.card.setPlainText("Choose a model to read its card." if engines.entries else _NONE)
             self.line.setText("" if engines.known else "Looking for models …")

@@ -6,6 +6,9 @@ from typing import Any
 
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_diffmap.errors import DiffmapError
+from napari_diffmap.widgets.adapt import adapt
+from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.model_list import ModelList
 from napari_diffmap.widgets.parts import Links
 from napari_diffmap.widgets.train_view import TrainView
@@ -32,12 +35,25 @@ class ModelsDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.addWidget(self.tabs)
+        self.list.adapt.clicked.connect(self.adapt)
         self._links = Links(self, [(self.bench.training.finished, self._on_finished)])
 
     def showEvent(self, event: Any) -> None:
         """Look for models when somebody looks."""
         super().showEvent(event)
         self.bench.engines.refresh()
+
+    def adapt(self, *_: object) -> None:
+        """Go on training the chosen model with the saved session."""
+        entry = self.list.chosen
+        if entry is None or entry.card is None:
+            return
+        try:
+            adapt(self.bench.training, self.bench.keeper, entry.card)
+        except DiffmapError as error:
+            report_error(error)
+            return
+        self.tabs.setCurrentWidget(self.train)
 
     def _on_finished(self, _name: str) -> None:
         """The card of what was trained."""

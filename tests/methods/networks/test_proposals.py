@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from napari_diffmap.methods.networks.grid import OrientationGrid
 from napari_diffmap.methods.networks.proposals import (
+    NEAR_DEG,
     GridDensity,
     log_probabilities,
     modes_of,
     proposals,
 )
+from napari_diffmap.methods.networks.upright import about_beam
 from napari_diffmap.methods.orientation.rotations import disorientation
 
 HALF = torch.tensor([-1.0, -1.0, 1.0])[:, None]
@@ -83,7 +86,30 @@ def test_a_temperature_flattens() -> None:
 def test_modes_come_likeliest_first(matrices) -> None:
     weight = torch.log_softmax(torch.randn(10, 4), 1)
     four = matrices[:40].reshape(10, 4, 3, 3)
-    said = modes_of((four, weight, weight, torch.full((10,), -3.0)))
+    sharp = torch.full_like(weight, 5.0)
+    out = (four, weight, sharp, torch.full((10,), -3.0))
+    said = modes_of([out], torch.zeros(1, 10))
     assert (said.probability.diff(dim=1) <= 0).all()
     assert torch.equal(said.matrices[:, 0], four[torch.arange(10), weight.argmax(1)])
     assert (said.crystal > 0.9).all()
+    two = modes_of([out, out], torch.zeros(2, 10)).first(6)
+    assert two.matrices.shape == (10, 6, 3, 3)
+    # The same said twice is as likely twice half.
+    assert torch.allclose(two.probability[:, 0], said.probability[:, 0] / 2)
+
+
+def test_modes_are_turned_back(matrices) -> None:
+    weight = torch.zeros(8, 1)
+    angles = torch.linspace(-3, 3, 8)
+    out = (about_beam(-angles)[:, None] @ matrices[:8, None], weight, weight + 4, weight[:, 0])
+    assert torch.allclose(modes_of([out], angles[None]).matrices[:, 0], matrices[:8], atol=1e-5)
+
+
+@pytest.mark.parametrize("sharp", [2.0, 4.0, 6.0])
+def test_the_probability_of_a_mode_is_that_it_is_near(sharp: float) -> None:
+    """Errors drawn by the law that the loss assumes: normal about three axes, variance 1/κ."""
+    one = (torch.eye(3).expand(1, 1, 3, 3), torch.zeros(1, 1), torch.full((1, 1), sharp))
+    said = float(modes_of([(*one, torch.zeros(1))], torch.zeros(1, 1)).probability)
+    drawn = np.random.default_rng(1).normal(size=(200_000, 3)) * np.exp(-sharp / 2)
+    near = np.mean(np.linalg.norm(drawn, axis=1) < np.deg2rad(NEAR_DEG))
+    assert said == pytest.approx(near, abs=0.01)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,10 +35,12 @@ from napari_diffmap.maps.provenance import Provenance
 SUFFIXES = (".png", ".svg", ".pdf")
 #: Edge (pixels) that a map is enlarged to, at most, and the largest factor.
 _TARGET, _LARGEST_FACTOR = 760, 32
+#: The same of each of several maps beside each other.
+_BESIDE = 450
 #: Map width (pixels) from which on text grows with the picture.
 _FULL_SIZE_TEXT = 900
 #: Sizes in pixels at that width.
-_PAD, _TITLE, _FOOT, _SOURCE, _LINE = 18, 44, 46, 26, 19
+_PAD, _TITLE, _PART, _FOOT, _SOURCE, _LINE = 18, 44, 26, 46, 26, 19
 _NO_ANSWER = (128, 128, 128)
 _NICE = (1, 2, 5)
 #: What matplotlib's vector formats need: words as words, images apart.
@@ -57,11 +60,22 @@ class Overlay(Protocol):
         """Draw as vectors; `corner` is the upper left of the map, y runs upwards."""
 
 
-def enlargement(shape: tuple[int, int], step: tuple[float, float]) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Part:
+    """Columns of an image that have a name: where they begin, and how many there are."""
+
+    name: str
+    first: int
+    columns: int
+
+
+def enlargement(
+    shape: tuple[int, int], step: tuple[float, float], target: int = _TARGET
+) -> tuple[int, int]:
     """Whole factors ``(rows, columns)`` that show a map large and undistorted."""
     ratio = step[0] / step[1]
     tall, wide = max(1.0, ratio), max(1.0, 1 / ratio)
-    room = _TARGET / max(shape[0] * tall, shape[1] * wide)
+    room = target / max(shape[0] * tall, shape[1] * wide)
     factor = min(_LARGEST_FACTOR, max(1, math.floor(room)))
     return max(1, round(factor * tall)), max(1, round(factor * wide))
 
@@ -112,12 +126,13 @@ def save_sheet(
     provenance: Provenance,
     caption: str = "",
     overlay: Overlay | None = None,
+    parts: Sequence[Part] = (),
 ) -> Path:
     """Lay out and write a picture; provenance goes into the file's own record.
 
     Parameters
     ----------
-    image, step, unit, title, blocks, caption, overlay
+    image, step, unit, title, blocks, caption, overlay, parts
         See `lay_out`.
     path
         ``.png``, ``.svg`` or ``.pdf``.
@@ -147,6 +162,7 @@ def save_sheet(
         source=provenance.summary(),
         caption=caption,
         overlay=overlay,
+        parts=parts,
         vector=suffix != ".png",
     )
     with atomic_path(target) as temporary:
@@ -190,6 +206,7 @@ def lay_out(
     source: str,
     caption: str = "",
     overlay: Overlay | None = None,
+    parts: Sequence[Part] = (),
     vector: bool = False,
     frame: str = "x right, y down, z (beam) into the page",
 ) -> Figure:
@@ -211,6 +228,8 @@ def lay_out(
         Under the map, in as many lines as it needs.
     overlay
         Drawn over the map.
+    parts
+        Names written above parts of the image.
     vector
         For a vector format: draw the overlay as lines.
     frame
@@ -223,7 +242,8 @@ def lay_out(
     """
     from matplotlib.figure import Figure
 
-    factors = enlargement((image.shape[0], image.shape[1]), step)
+    columns = max((part.columns for part in parts), default=image.shape[1])
+    factors = enlargement((image.shape[0], columns), step, _BESIDE if parts else _TARGET)
     high, wide = image.shape[0] * factors[0], image.shape[1] * factors[1]
     f = max(1.0, wide / _FULL_SIZE_TEXT, high / _FULL_SIZE_TEXT)
     body = max(high, round(f * sum(block.height for block in blocks)))
@@ -232,13 +252,17 @@ def lay_out(
     width = max(round(2 * f * _PAD) + wide + side, title_width)
     lines = wrapped(caption, width / f - 2 * _PAD)
     below = round(f * (_SOURCE + len(lines) * _LINE))
-    height = body + round(f * (_TITLE + _FOOT)) + below
+    height = body + round(f * (_TITLE + _FOOT + (_PART if parts else 0))) + below
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
     left, base = round(f * _PAD), round(f * _FOOT) + below + body - high
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     pen = Pen(axes, f)
     pen.text(left, height - f * _TITLE / 2, title, TITLE_FONT, weight="bold")
+    for part in parts:
+        words = shortened(part.name, part.columns * factors[1] / f, bold=True)
+        x, y = left + part.first * factors[1], base + high + f * _PART / 2
+        pen.text(x, y, words, weight="bold")
     large = enlarged(image, factors)
     if vector:
         place = (left, left + wide, base, base + high)
@@ -249,7 +273,8 @@ def lay_out(
         if overlay is not None:
             overlay.stamp(large, factors)
         figure.figimage(large, left, base, origin="upper", zorder=1)
-    _foot(pen, (left, base), (wide, width), (below, step[1] / factors[1]), unit, frame)
+    bar = columns * factors[1]  # a part has a scale of its own width
+    _foot(pen, (left, base), (bar, width), (below, step[1] / factors[1]), unit, frame)
     for i, line in enumerate(lines):
         pen.text(left, below - f * (i + 0.5) * _LINE, line)
     words = shortened(source, (width - 2 * left) / f, SMALL_FONT)

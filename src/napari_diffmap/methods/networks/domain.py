@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-)
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-
-def _in_order(value: tuple[float, float]) -> tuple[float, float]:
-    if value[1] < value[0]:
-        raise ValueError(f"the range {value[0]:g} to {value[1]:g} runs backwards")
-    return value
-
-
-#: Lowest and highest value; of one that is drawn by its logarithm both are above 0.
-Range = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_in_order)]
-LogRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_in_order)]
+from napari_diffmap.models.card import LogRange, Range
 
 _PER_ANGSTROM: JsonDict = {"unit": "1/Å"}
 

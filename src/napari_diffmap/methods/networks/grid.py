@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.crystal.simulate import rotation_matrices
+from napari_diffmap.methods.networks.upright import about_beam
 from napari_diffmap.methods.orientation.rotations import template_matrices
 from napari_diffmap.methods.orientation.zones import zone_axes, zone_rotations
 
@@ -89,10 +90,7 @@ class OrientationGrid:
     def matrices(self, column: Tensor, angle: Tensor) -> Tensor:
         """Crystal → laboratory ``(…, 3, 3)`` of columns at angles given in bins (not rounded)."""
         turn = angle * (2 * np.pi / self.angles)
-        cos, sin = torch.cos(turn), torch.sin(turn)
-        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-        about = torch.stack((cos, -sin, zero, sin, cos, zero, zero, zero, one), -1)
-        return about.reshape(*angle.shape, 3, 3) @ self._base.to(column.device)[column]
+        return about_beam(turn) @ self._base.to(column.device)[column]
 
     def taught(self, matrices: Tensor, phase: Tensor) -> Taught:
         """The bins near true orientations.

@@ -78,10 +78,17 @@ class SquareInput:
         """Channels of what `draw` returns."""
         return len(_POWERS) + 1
 
-    def draw(self, peaks: PeakBatch) -> Tensor:
-        """``(b, channels, size, size)``; a spot between pixels is shared among its neighbours."""
+    def draw(self, peaks: PeakBatch, angle: Tensor | None = None) -> Tensor:
+        """``(b, channels, size, size)``; a spot between pixels is shared among its neighbours.
+
+        The pattern is turned by −`angle` ``(b,)``, radians, before.
+        """
         scale = (self.size - 1) / (2 * self.q_max)
-        x, y = (peaks.kx + self.q_max) * scale, (peaks.ky + self.q_max) * scale
+        kx, ky = peaks.kx, peaks.ky
+        if angle is not None:
+            cos, sin = torch.cos(angle)[:, None], torch.sin(angle)[:, None]
+            kx, ky = cos * kx + sin * ky, cos * ky - sin * kx
+        x, y = (kx + self.q_max) * scale, (ky + self.q_max) * scale
         left, top = torch.floor(x), torch.floor(y)
         places, shares = [], []
         for row, by_row in ((top, 1 - (y - top)), (top + 1, y - top)):

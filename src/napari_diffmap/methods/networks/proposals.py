@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor
 
 from napari_diffmap.methods.networks.grid import OrientationGrid
+from napari_diffmap.methods.networks.upright import about_beam
 from napari_diffmap.methods.orientation.refine import turned
 
+#: A proposal nearer than this to the truth is right before it is polished, degrees.
+NEAR_DEG = 5.0
 #: Bins looked at: what lies outside them has no say.
 _BINS = 48
 #: Bins nearer than so many steps of the in-plane angle belong to one mode.
@@ -41,6 +45,16 @@ class Proposals:
     probability: Tensor
     phases: Tensor
     crystal: Tensor
+
+    def first(self, count: int) -> Proposals:
+        """The likeliest `count`."""
+        return Proposals(
+            self.matrices[:, :count],
+            self.phase[:, :count],
+            self.probability[:, :count],
+            self.phases,
+            self.crystal,
+        )
 
 
 class Density(Protocol):
@@ -157,11 +171,27 @@ def with_half_turns(said: Proposals, count: int) -> Proposals:
     )
 
 
-def modes_of(out: tuple[Tensor, Tensor, Tensor, Tensor]) -> Proposals:
-    """The modes that a `ModesHead` says, likeliest first; there is one phase."""
-    matrices, weight, _, none = out
-    probability, order = weight.exp().sort(1, descending=True)
+def modes_of(outs: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]], angles: Tensor) -> Proposals:
+    """What a `ModesHead` says of patterns turned upright, likeliest first; there is one phase.
+
+    Parameters
+    ----------
+    outs
+        What it says of each turn.
+    angles
+        ``(turns, b)`` angles that the patterns were turned back by, radians.
+
+    Notes
+    -----
+    The probability of a mode is that of its weight to lie within `NEAR_DEG` of it: of a
+    sharpness κ the errors about three axes are normal with variance 1/κ.
+    """
+    back = about_beam(angles)
+    matrices = torch.cat([b[:, None] @ out[0] for b, out in zip(back, outs, strict=True)], 1)
+    weight = torch.cat([out[1].exp() * _inside(out[2]) for out in outs], 1) / len(outs)
+    probability, order = weight.sort(1, descending=True)
     picked = order[..., None, None].expand(-1, -1, 3, 3)
+    none = torch.stack([out[3] for out in outs]).mean(0)
     return Proposals(
         matrices.gather(1, picked),
         torch.zeros_like(order),
@@ -169,6 +199,13 @@ def modes_of(out: tuple[Tensor, Tensor, Tensor, Tensor]) -> Proposals:
         torch.ones_like(probability[:, :1]),
         torch.sigmoid(-none),
     )
+
+
+def _inside(sharp: Tensor) -> Tensor:
+    """Share of a mode of log sharpness `sharp` within `NEAR_DEG` (chi law of three axes)."""
+    x = np.deg2rad(NEAR_DEG) * torch.exp(0.5 * sharp)
+    share: Tensor = torch.erf(x / 2**0.5) - (2 / np.pi) ** 0.5 * x * torch.exp(-0.5 * x**2)
+    return share
 
 
 def _spans(grid: OrientationGrid) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ from napari_diffmap.methods.networks.proposals import (
     proposals,
     with_half_turns,
 )
+from napari_diffmap.methods.networks.upright import TURNS, angle_of_spot
 from napari_diffmap.methods.registration.spots import PeakBatch
 from napari_diffmap.models.runner import Runner
 
@@ -102,4 +103,9 @@ class ModesProposer:
         self, peaks: PeakBatch, only: Sequence[int] | None = None
     ) -> tuple[Proposals, Density]:
         """The likeliest orientations of each pattern."""
-        return modes_of(self.runner.run(self.seen.draw(peaks))), NoDensity()
+        angles = torch.stack(
+            [angle_of_spot(peaks, torch.full_like(peaks.count, turn)) for turn in range(TURNS)]
+        )
+        outs = [self.runner.run(self.seen.draw(peaks, angle)) for angle in angles]
+        said = modes_of(outs, angles).first(PROPOSED)
+        return with_half_turns(said, PROPOSED), NoDensity()

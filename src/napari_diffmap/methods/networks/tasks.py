@@ -16,11 +16,13 @@ from napari_diffmap.methods.networks.inputs import PolarInput, SquareInput
 from napari_diffmap.methods.networks.labelled import Labelled, Split, check_split
 from napari_diffmap.methods.networks.patterns import PatternPool, Truth
 from napari_diffmap.methods.networks.proposals import (
+    NEAR_DEG,
     Proposals,
     log_probabilities,
     modes_of,
     proposals,
 )
+from napari_diffmap.methods.networks.upright import CHOICES, about_beam, angle_of_spot
 from napari_diffmap.methods.orientation.method import join_peaks
 from napari_diffmap.methods.orientation.rotations import disorientation
 from napari_diffmap.methods.registration.spots import PeakBatch
@@ -28,8 +30,6 @@ from napari_diffmap.models.modes import closeness, mixture_loss
 
 #: Batches drawn from a pool between two renewals of a part of it.
 _DRAWN = 8
-#: A proposal nearer than this to the truth is right before it is polished, degrees.
-NEAR_DEG = 5.0
 #: A pattern with fewer clear spots is not validated on.
 _SPOTS = 5
 
@@ -125,21 +125,29 @@ class OrientationTask:
         said = self.said(network, peaks)
         alone = truth.share[:, 1:].sum(1) == 0
         one = truth.crystal & alone & (peaks.count >= _SPOTS)
-        right, twin, anywhere = (torch.zeros_like(one) for _ in range(3))
+        anywhere = torch.zeros_like(one)
+        off, twin = torch.full((2, len(one)), 180.0, device=one.device)
         half_turn = torch.tensor([-1.0, -1.0, 1.0], device=one.device)[:, None]
         for i, operators in enumerate(self.operators):
             mine = truth.phase[:, 0] == i
-            near = self._near(said, truth.matrices[:, 0], operators, i)[mine]
-            turned = self._near(said, half_turn * truth.matrices[:, 0], operators, i)[mine]
-            right[mine], anywhere[mine] = near[:, 0], near.any(1)
-            twin[mine] = near[:, 0] | turned[:, 0]
+            by = self._off(said, truth.matrices[:, 0], operators, i)[mine]
+            turned = self._off(said, half_turn * truth.matrices[:, 0], operators, i)[mine]
+            off[mine], twin[mine] = by[:, 0], torch.minimum(by, turned)[:, 0]
+            anywhere[mine] = by.amin(1) < NEAR_DEG
+        right = off < NEAR_DEG
         phase = said.phases.argmax(1) == truth.phase[:, 0]
+        kinds = [one & (truth.phase[:, 0] == i) for i in range(len(self.operators))]
         return {
             "right": _share(right[one]),
-            "right_up_to_half_turn": _share(twin[one]),
+            "right_up_to_half_turn": _share(twin[one] < NEAR_DEG),
             "among_proposals": _share(anywhere[one]),
+            "within_3deg": _share(off[one] < 3),
+            "within_3deg_up_to_half_turn": _share(twin[one] < 3),
             "said": float(said.probability[one, 0].mean()),
             "phase": _share(phase[one]),
+            "phase_balanced": float(
+                torch.tensor([_share(phase[kind]) for kind in kinds if kind.any()]).mean()
+            ),
             "judged_on": float(one.sum()),
             "calibration_error": calibration_error(said.probability[one, 0], right[one]),
         }
@@ -148,10 +156,12 @@ class OrientationTask:
         """Numbers that make what the network says of itself true, from held-out patterns."""
         return {}
 
-    def _near(self, said: Proposals, truth: Tensor, operators: Tensor, phase: int) -> Tensor:
-        off = disorientation(said.matrices, truth[:, None], operators.to(truth.device))
-        near: Tensor = (off < np.deg2rad(NEAR_DEG)) & (said.phase == phase)
-        return near
+    def _off(self, said: Proposals, truth: Tensor, operators: Tensor, phase: int) -> Tensor:
+        """Degrees between the proposals and the truth; 180 where the phase is another."""
+        off = torch.rad2deg(
+            disorientation(said.matrices, truth[:, None], operators.to(truth.device))
+        )
+        return torch.where(said.phase == phase, off, 180.0)
 
     @property
     def operators(self) -> list[Tensor]:
@@ -256,14 +266,18 @@ class ModesTask(OrientationTask):
     def loss(self, network: nn.Module, batch: int) -> Tensor:
         """−log density of the truth."""
         peaks, truth = self.drawn(batch)
-        return self._loss(network(self.seen.draw(peaks)), truth)
+        chance = torch.rand(batch, generator=self.pool.random, device=self.pool.device)
+        rank = (CHOICES * chance).long()
+        return self._loss(network, peaks, truth, rank)
 
-    def _loss(self, out: tuple[Tensor, Tensor, Tensor, Tensor], truth: Truth) -> Tensor:
-        matrices, weight, sharp, none = out
+    def _loss(self, network: nn.Module, peaks: PeakBatch, truth: Truth, rank: Tensor) -> Tensor:
+        angle = angle_of_spot(peaks, rank)
+        matrices, weight, sharp, none = network(self.seen.draw(peaks, angle))
+        upright = about_beam(-angle)
         operators = self._operators[0].to(matrices.device)
         surprise = torch.zeros(len(matrices), device=matrices.device)
         for c in range(truth.share.shape[1]):
-            cosine = closeness(matrices, truth.matrices[:, c], operators)
+            cosine = closeness(matrices, upright @ truth.matrices[:, c], operators)
             surprise = surprise + truth.share[:, c] * mixture_loss(weight, sharp, cosine)
         crystals = truth.crystal.sum().clamp_min(1)
         return surprise.sum() / crystals + binary_cross_entropy_with_logits(
@@ -272,12 +286,13 @@ class ModesTask(OrientationTask):
 
     def said(self, network: nn.Module, peaks: PeakBatch) -> Proposals:
         """What a network proposes."""
-        return modes_of(network(self.seen.draw(peaks)))
+        angle = angle_of_spot(peaks, torch.zeros_like(peaks.count))
+        return modes_of([network(self.seen.draw(peaks, angle))], angle[None])
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Figures on the held-out patterns."""
         peaks, truth = self.held_out
-        loss = self._loss(network(self.seen.draw(peaks)), truth)
+        loss = self._loss(network, peaks, truth, torch.zeros_like(peaks.count))
         return {"loss": float(loss), **self.figures(network)}
 
 

@@ -1,0 +1,99 @@
+"""Another map of the scan beside the session's, with what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.maps.colors import ipf_colors
+from napari_diffmap.maps.comparison import KINDS, Comparison, compare
+from napari_diffmap.viewer.layer_stack import LayerStack
+from napari_diffmap.viewer.session import Session
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_diffmap.maps import OrientationMap
+
+#: Layers from bottom to top.
+PICTURE, DIFFERS, TITLE = ORDER = ("IPF-Z beside", "differs", "title beside")
+#: Distance between the maps in widths of one.
+_GAP = 0.06
+
+
+class BesideLayers(LayerStack):
+    """IPF colours of a second map to the right of the first, and what differs on top of them."""
+
+    def __init__(self, session: Session, viewer: ViewerModel) -> None:
+        super().__init__(session, viewer, ORDER)
+        session.map_changed.connect(self._forget)
+        session.scan_changed.connect(self._forget)
+
+    def show(self, found: OrientationMap, name: str) -> Comparison:
+        """Show a map beside the session's.
+
+        Parameters
+        ----------
+        found
+            Of the same positions.
+        name
+            Is written above it.
+
+        Raises
+        ------
+        BadInputError
+            If there is no map, or it is one of other positions.
+        """
+        own = self.session.map
+        if own is None:
+            raise BadInputError("there is no map to show another one beside: map the scan first")
+        told = compare(own, found)
+        self._image(PICTURE, ipf_colors(found), rgb=True)
+        shown = [kind for kind in KINDS if kind.key != "agree"]
+        self._labels(
+            DIFFERS,
+            np.where(told.codes > 1, told.codes, 0).astype(np.uint8),
+            {kind.code: kind.color for kind in shown},
+            {"index": [0, *(k.code for k in shown)], "answers": ["", *(k.name for k in shown)]},
+            visible=False,
+            opacity=0.75,
+        )
+        self._write(f"{name}: {100 * (told.record['agree'] or 0):.0f} % agree")
+        viewer = self._viewer()
+        if viewer is not None:
+            viewer.reset_view()
+        return told
+
+    def _write(self, words: str) -> None:
+        viewer = self._viewer()
+        assert viewer is not None
+        active = viewer.layers.selection.active
+        rows = self._shape[0]
+        layer = viewer.add_points(
+            np.array([[-0.02 * rows, 0.0]], dtype=np.float32),
+            size=0.01,
+            features={"words": [words]},
+            text={"string": "{words}", "anchor": "lower_left", "color": "white", "size": 11},
+            **self._common(TITLE),
+        )
+        self._settle(TITLE, layer, active)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        rows, columns = self.session.grid
+        return rows, columns
+
+    def _place(self) -> dict[str, Any]:
+        """To the right of the scan."""
+        place = super()._place()
+        if not place:
+            return {}
+        down, right = place["translate"]
+        step = place["scale"][1]
+        return {**place, "translate": (down, right + step * self._shape[1] * (1 + _GAP))}
+
+    def _forget(self, _changed: object = None) -> None:
+        for layer in list(self._layers.values()):
+            self._remove(layer)
