@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 
-def _open_window(
-    files: Sequence[str],
-    results: str | None = None,
-    screenshot: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> None:
+def _open_window(files: Sequence[str], **what: Any) -> None:
     """Open napari with the docks; here because only this module may know both sides."""
     from napari_diffmap.widgets.launch import open_window
 
-    open_window(files, results=results, screenshot=screenshot, options=options)
+    open_window(files, **what)
 
 
 def main() -> None:

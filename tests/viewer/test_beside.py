@@ -1,4 +1,4 @@
-"""Another map of the scan is shown to the right of the first, with what differs."""
+"""Another map of the scan is shown below the first, with what differs."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_a_map_beside_the_first(desk: Desk, viewer: ViewerModel, found: Orientat
         if layer.metadata.get(METADATA_KEY, {}).get("role") not in ("position", "region")
         and layer not in beside.named().values()
     )
-    # It begins beyond the right edge of the scan, at the same height.
-    corner, edge = picture.translate, first.extent.world[1, -1]
-    assert corner[-1] > edge
-    assert corner[-2] == pytest.approx(first.translate[-2])
+    # It begins beyond the lower edge of the scan, right below it.
+    corner, edge = picture.translate, first.extent.world[1, -2]
+    assert corner[-2] > edge
+    assert corner[-1] == pytest.approx(first.translate[-1])
     assert np.allclose(picture.scale, first.scale[-2:])
     words: Any = beside.layer(TITLE)
     share = round(100 * (1 - 1 / (rows * columns)))

@@ -78,6 +78,7 @@ def run_demo(
     other = map_orientations(scan, engine, device=device, control=control, on_progress=on_progress)
     other.summary["truth"] = compare_with_truth(other.map, truth)
     beside = folder / NETWORK
+    beside.mkdir(exist_ok=True)
     write_results(other, beside)
     summary = {**run.summary, "network": other.summary}
     if other.result.error is None:

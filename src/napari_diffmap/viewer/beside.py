@@ -1,4 +1,7 @@
-"""Another map of the scan beside the session's, with what differs."""
+"""Another map of the scan with the session's, with what differs.
+
+It lies below the first: in the standard arrangement the picture of the sample is taller than wide.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ if TYPE_CHECKING:
 
 #: Layers from bottom to top.
 PICTURE, DIFFERS, TITLE = ORDER = ("IPF-Z beside", "differs", "title beside")
-#: Distance between the maps in widths of one.
-_GAP = 0.06
+#: Distance between the maps in heights of one: a line of words fits.
+_GAP = 0.14
 
 
 class BesideLayers(LayerStack):
-    """IPF colours of a second map to the right of the first, and what differs on top of them."""
+    """IPF colours of a second map below the first, and what differs on top of them."""
 
     def __init__(self, session: Session, viewer: ViewerModel) -> None:
         super().__init__(session, viewer, ORDER)
@@ -32,7 +35,7 @@ class BesideLayers(LayerStack):
         session.scan_changed.connect(self._forget)
 
     def show(self, found: OrientationMap, name: str) -> Comparison:
-        """Show a map beside the session's.
+        """Show a map with the session's.
 
         Parameters
         ----------
@@ -70,12 +73,12 @@ class BesideLayers(LayerStack):
         viewer = self._viewer()
         assert viewer is not None
         active = viewer.layers.selection.active
-        rows = self._shape[0]
+        rows, columns = self._shape
         layer = viewer.add_points(
-            np.array([[-0.02 * rows, 0.0]], dtype=np.float32),
+            np.array([[-_GAP / 2 * rows - 0.5, columns / 2 - 0.5]], dtype=np.float32),
             size=0.01,
             features={"words": [words]},
-            text={"string": "{words}", "anchor": "lower_left", "color": "white", "size": 11},
+            text={"string": "{words}", "anchor": "center", "color": "white", "size": 11},
             **self._common(TITLE),
         )
         self._settle(TITLE, layer, active)
@@ -86,13 +89,13 @@ class BesideLayers(LayerStack):
         return rows, columns
 
     def _place(self) -> dict[str, Any]:
-        """To the right of the scan."""
+        """Below the scan."""
         place = super()._place()
         if not place:
             return {}
         down, right = place["translate"]
-        step = place["scale"][1]
-        return {**place, "translate": (down, right + step * self._shape[1] * (1 + _GAP))}
+        step = place["scale"][0]
+        return {**place, "translate": (down + step * self._shape[0] * (1 + _GAP), right)}
 
     def _forget(self, _changed: object = None) -> None:
         for layer in list(self._layers.values()):

@@ -20,9 +20,9 @@ from napari_diffmap.methods.orientation.spotmap import SpotMap
 from napari_diffmap.methods.registration.spots import PeakBatch
 
 #: How much a unit of the network's log probability weighs beside one of the log odds.
-PRIOR = 1.0
+PRIOR = 0.5
 #: Candidates kept after the first steps of the climb, and to be tilted finely.
-KEPT = (4, 3)
+KEPT = (6, 3)
 #: Log probability below which orientations count as equally unlikely.
 _LEAST = -12.0
 

@@ -162,7 +162,8 @@ class ReliabilityModel:
         """Probability 0–1 that the best answer is right, ``(b,)``."""
         whole = np.prod(list(self.parts(evidence).values()), axis=0)
         if evidence.known is not None:
-            whole = whole * evidence.known
+            # What is rather known than not is judged by the spots, which say more.
+            whole = whole * np.minimum(2 * evidence.known, 1)
         return np.asarray(whole, dtype=np.float32)
 
     def to_json(self) -> str:
@@ -223,7 +224,7 @@ def causes(
     order = np.stack([parts["rival"], parts["phase"], parts["model"]])
     least = np.array([TWIN, PHASE, OUTSIDE], dtype=np.uint8)[np.argmin(order, axis=0)]
     if evidence.known is not None:
-        least = np.where(evidence.known < order.min(axis=0), np.uint8(OUTSIDE), least)
+        least = np.where(2 * evidence.known < order.min(axis=0), np.uint8(OUTSIDE), least)
     code = np.where(reliability < threshold, least, np.uint8(NONE)).astype(np.uint8)
     code[(code != NONE) & (evidence.spots < FEW)] = FEW_SPOTS
     code[(evidence.second > 0) & (evidence.spots >= FEW + 2)] = OVERLAP
