@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,8 +161,48 @@ def _percent(flags: NDArray[np.bool_]) -> str:
     return f"{100 * flags.mean():.1f} %"
 
 
-def families(folder: Path, entries: Sequence[ModelEntry], name: str = "LiNiO2") -> Iterator[str]:
-    """Every model on one phase."""
+def noted(path: str, found: Found, pace: NDArray[np.float64]) -> None:
+    """Write into a model's card how good and how fast it was; the weights stay as they are."""
+    from napari_diffmap.models.card import Accuracy, Speed
+    from napari_diffmap.models.device import device_label
+    from napari_diffmap.models.weights import read_model, write_model
+
+    card, state = read_model(Path(path))
+    dataset = "LiNiO2 by py4DSTEM (Bloch waves), first proposal"
+    refined = dataset.replace("first proposal", "refined")
+    n, where = len(found.raw), device_label("cpu")
+    measured = (
+        Accuracy(
+            dataset=dataset,
+            patterns=n,
+            within_3deg=float((found.raw < RIGHT_DEG).mean()),
+            within_3deg_up_to_twin=float((found.turned < RIGHT_DEG).mean()),
+            median_deg=round(float(np.median(found.raw)), 3),
+        ),
+        Accuracy(
+            dataset=refined,
+            patterns=n,
+            within_3deg=float((found.polished < RIGHT_DEG).mean()),
+            median_deg=round(float(np.median(found.polished)), 3),
+            polished=True,
+        ),
+    )
+    kept = tuple(one for one in card.accuracy if one.dataset not in (dataset, refined))
+    speed = (
+        Speed(device=where, patterns_per_second=round(float(pace[0]))),
+        Speed(device=where, patterns_per_second=round(float(pace[2])), polished=True),
+    )
+    card = card.model_copy(update={"accuracy": (*measured, *kept), "speed": speed})
+    write_model(Path(path), state, card)
+
+
+def families(
+    folder: Path,
+    entries: Sequence[ModelEntry],
+    name: str = "LiNiO2",
+    note: Callable[[str, Found, NDArray[np.float64]], None] | None = None,
+) -> Iterator[str]:
+    """Every model on one phase; `note` is told of each."""
     phase = load_phase(name)
     made = images.draw(name, folder / f"{name}-{images.PATTERNS}-{images.SEED}.npz")
     scan = as_scan(made.images)
@@ -208,6 +248,8 @@ def families(folder: Path, entries: Sequence[ModelEntry], name: str = "LiNiO2") 
             f"{p[2] / pace['templates'][2]:.2f}",
         )
         yield "| " + " | ".join(cells) + " |"
+        if network and note is not None:
+            note(engine, one, p)
     peaks = join_peaks([methods["templates"].find_spots(tile)[0] for tile in iter_tiles(scan)])
     error, seconds = nearest_neighbour(peaks, made.rotations, phase)
     yield (
@@ -281,6 +323,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="names or files; all shipped ones")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--default", default="cathode-polar")
+    parser.add_argument("--cards", action="store_true", help="write what is found into the cards")
     arguments = parser.parse_args()
     from napari_diffmap.models.registry import find
 
@@ -292,7 +335,7 @@ def main() -> None:
     known = {"LiNiO2"}
     entries = [e for e in entries if e.card and known & {note.name for note in e.card.phases}]
     default = next((e for e in entries if e.name == arguments.default), entries[0])
-    for line in families(arguments.folder, entries):
+    for line in families(arguments.folder, entries, note=noted if arguments.cards else None):
         print(line, flush=True)
     print()
     for line in conditions(arguments.folder, str(default.path)):

@@ -26,7 +26,7 @@ from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.workbench import workbench_of
 from napari_diffmap.widgets.workspace import arrange, docks_of, show_dock
 
-pytestmark = pytest.mark.viewer
+pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
 
 PIXEL, CENTER, SHAPE, GRID = 0.0225, (47.5, 47.5), (96, 96), (8, 10)
 STEP = 2.0

@@ -23,7 +23,7 @@ from napari_diffmap.widgets.stalls import StallProbe
 from napari_diffmap.widgets.workbench import workbench_of
 from napari_diffmap.widgets.workspace import arrange, docks_of, show_dock
 
-pytestmark = pytest.mark.viewer
+pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
 
 #: Where the pictures go; those of the README show the whole sample.
 SCREENSHOTS = os.environ.get("DIFFMAP_SCREENSHOTS")
@@ -165,7 +165,7 @@ def test_the_whole_way(
     session = bench.session
     docks = docks_of(viewer)
     scan_dock, map_dock = docks["Scan"].widget(), docks["Map"].widget()
-    qtbot.waitUntil(lambda: not bench.runner.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not bench.runner.busy, timeout=120_000)
     stalled("docks are made", bounded=False)
 
     def quiet() -> bool:
@@ -173,7 +173,7 @@ def test_the_whole_way(
 
     # ---------------------------------------------------------------- open
     scan_dock.open(scan_file)
-    qtbot.waitUntil(lambda: "BF" in viewer.layers and quiet(), timeout=60_000)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and quiet(), timeout=120_000)
     counts = np.asarray(session.scan.data)
     assert session.calibration.center == pytest.approx((63.2, 64.1), abs=2)
     stalled("open")
@@ -231,7 +231,7 @@ def test_the_whole_way(
     # ------------------------------------------------------------------ map
     show_dock(viewer, "Map")
     map_dock.add_phases(["LiNiO2", "NiO"])
-    qtbot.waitUntil(map_dock.map_button.isEnabled, timeout=60_000)
+    qtbot.waitUntil(map_dock.map_button.isEnabled, timeout=120_000)
     beats: list[int] = []
     timer = QTimer()
     timer.timeout.connect(lambda: beats.append(1))
@@ -242,7 +242,7 @@ def test_the_whole_way(
     assert bench.run.state == "running"
     qtbot.waitUntil(lambda: bool(lines) and "mapping" in lines[-1], timeout=120_000)
     qtbot.waitUntil(lambda: bench.run.state == "idle", timeout=240_000)
-    qtbot.waitUntil(lambda: bench.maps.layer("ambiguity") is not None and quiet(), timeout=60_000)
+    qtbot.waitUntil(lambda: bench.maps.layer("ambiguity") is not None and quiet(), timeout=120_000)
     timer.stop()
     assert len(beats) > 20
     n = session.grid[0] * session.grid[1]
@@ -294,7 +294,7 @@ def test_the_whole_way(
     saved: list[Any] = []
     bench.run.saved.connect(saved.append)
     map_dock.save(tmp_path / "out")
-    qtbot.waitUntil(lambda: bool(saved), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(saved), timeout=120_000)
     names = {path.name for path in saved[0]}
     assert {"orientation.h5", "orientation.ang", "ipf-z.png", "score.tif"} <= names
     stalled("save")

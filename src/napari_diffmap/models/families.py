@@ -35,7 +35,7 @@ class ModesNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``(b, channels, size, size)`` to what `ModesHead` says."""
-        out: tuple[Tensor, Tensor, Tensor, Tensor] = self.head(self.backbone(x))
+        out: tuple[Tensor, Tensor, Tensor, Tensor] = self.head(self.backbone(x).flatten(1))
         return out
 
 
@@ -113,12 +113,15 @@ def _swin(channels: int, width: int = 48, modes: int = 4, size: int = 64) -> nn.
         patch_size=4,
         in_chans=channels,
         num_classes=0,
+        global_pool="",
         embed_dim=width,
         depths=(2, 2, 2),
         num_heads=(2, 4, 8),
         window_size=4,
+        drop_path_rate=0.0,  # every pattern is fresh: nothing to keep it from overfitting to
     )
-    return ModesNet(backbone, backbone.num_features, modes)
+    # Patches know how they lie to each other, not where: their mean would not tell a place.
+    return ModesNet(backbone, (size // 16) ** 2 * backbone.num_features, modes)
 
 
 _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
