@@ -81,7 +81,8 @@ def test_the_command_opens_draws_and_closes(results: Path, tmp_path: Path) -> No
     scan = Scan(da.from_array(counts), axes, "4D-STEM", "scan", calibration=calibration)
     save_scan(scan, tmp_path / "scan.hspy")
     picture = tmp_path / "window.png"
-    done = on_a_display(tmp_path / "scan.hspy", "--results", results, "--screenshot", picture)
+    maps = ("--results", results, "--beside", results)
+    done = on_a_display(tmp_path / "scan.hspy", *maps, "--screenshot", picture)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     from PIL import Image
@@ -91,6 +92,9 @@ def test_the_command_opens_draws_and_closes(results: Path, tmp_path: Path) -> No
     # The map is drawn: LiNiO2 along [0001] and NiO along [001] are both red.
     red = (image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] < 60)
     assert red.sum() > 20_000
+    # Twice, one below the other.
+    rows = np.flatnonzero(red[:, :760].sum(1) > 50)
+    assert np.diff(rows).max() > 10
 
 
 @pytest.mark.parametrize(
