@@ -22,6 +22,7 @@ from napari_diffmap.methods.networks.proposals import (
 from napari_diffmap.methods.networks.search import NetworkSearch
 from napari_diffmap.methods.orientation.candidates import SearchSettings
 from napari_diffmap.methods.orientation.rotations import disorientation
+from napari_diffmap.methods.orientation.search import OrientationSearch
 from napari_diffmap.methods.registration.spots import PeakBatch
 from napari_diffmap.models.weights import read_model
 
@@ -136,7 +137,7 @@ def test_the_network_may_decide_between_equals(cathode, truth, peaks) -> None:
 
     proposer = Told(torch.stack((truth, half * truth), 1), 0, Sure())
     made = search(cathode, proposer)
-    made.prior = 1e3
+    made.prior, made.least = 1e3, 0.0
     answers = made.match(peaks, 1)
     off = torch.rad2deg(
         disorientation(answers.matrices[:, :1], (half * truth)[:, None], made.operators[0])
@@ -162,3 +163,36 @@ def test_the_phases_wanted_in_the_order_wanted(cathode, peaks, tiny_model) -> No
     first, _ = whole.propose(peaks)
     assert torch.equal(swapped.phase[:, 0], 1 - first.phase[:, 0])
     assert torch.allclose(swapped.phases, first.phases.flip(1), atol=1e-5)
+
+
+def test_where_the_network_is_lost_the_templates_find_it(cathode, truth, peaks) -> None:
+    """Proposals that are all wrong cost no answer."""
+    decoys = torch.as_tensor(
+        Rotation.random(3 * N, random_state=9).as_matrix(), dtype=torch.float32
+    )
+    made = search(cathode, Told(decoys.reshape(N, 3, 3, 3), 1, NoDensity()))
+    templates = OrientationSearch(cathode, SETTINGS).match(peaks, 2)
+    answers = made.match(peaks, 2)
+    assert torch.equal(answers.phase[:, 0], templates.phase[:, 0])
+    off = [
+        disorientation(one.matrices[:, :1], truth[:, None], made.operators[0])[:, 0]
+        for one in (answers, templates)
+    ]
+    right = [float((torch.rad2deg(angles) < 3).float().mean()) for angles in off]
+    assert right[0] >= right[1] > 0.9
+
+
+def test_where_the_network_is_sure_no_template_is_tried(
+    cathode, truth, peaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    coarse = OrientationSearch.candidates
+
+    def counted(self, some, only=None):
+        tried.append(len(some))
+        return coarse(self, some, only)
+
+    monkeypatch.setattr(OrientationSearch, "candidates", counted)
+    made = search(cathode, Told(turned_by(truth, 1.0, 1)[:, None], 0, NoDensity()))
+    made.match(peaks, 2)
+    assert sum(tried) < 0.3 * N

@@ -27,7 +27,7 @@ from napari_diffmap.models.runner import Runner
 #: Orientations proposed of each pattern.
 PROPOSED = 4
 #: Of so many the half turn about the beam too: few patterns tell it, the refined answer may.
-TURNED = 4
+TURNED = 2
 #: Patterns that go through a network at once on processors, where larger batches gain nothing.
 _PIECE = 32
 

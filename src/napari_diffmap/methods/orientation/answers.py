@@ -61,6 +61,18 @@ class Answers:
         """Those of some of the patterns."""
         return Answers(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def replaced(self, rows: Tensor, others: Answers) -> Answers:
+        """With those of some patterns in place of the own."""
+        columns = {}
+        for field in fields(self):
+            mine, new = getattr(self, field.name), getattr(others, field.name)
+            if mine.dim() > 1:  # lists of reflections are as long as the longest
+                short = new.shape[-1] - mine.shape[-1]
+                mine = torch.nn.functional.pad(mine, (0, max(0, short)))
+                new = torch.nn.functional.pad(new, (0, max(0, -short)))
+            columns[field.name] = mine.index_copy(0, rows, new)
+        return Answers(**columns)
+
     @staticmethod
     def joined(pieces: Sequence[Answers]) -> Answers:
         """Answers of consecutive batches as one; spots padded to the longest list."""

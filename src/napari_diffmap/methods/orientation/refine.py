@@ -115,6 +115,10 @@ class Candidates:
 
         return Candidates(*(pick(getattr(self, field.name)) for field in fields(self)))
 
+    def of(self, rows: Tensor) -> Candidates:
+        """Those of some of the patterns."""
+        return Candidates(*(getattr(self, field.name)[rows] for field in fields(self)))
+
     def moved(self, matrices: Tensor, score: Tensor) -> Candidates:
         """The same reflections at other orientations."""
         return replace(self, matrices=matrices, score=score)
