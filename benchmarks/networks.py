@@ -26,6 +26,7 @@ from napari_diffmap.methods.networks.domain import Domain
 from napari_diffmap.methods.networks.inputs import PolarInput
 from napari_diffmap.methods.networks.method import NetworkMethod, orientation_method
 from napari_diffmap.methods.networks.patterns import PatternPool
+from napari_diffmap.methods.networks.proposals import Proposals
 from napari_diffmap.methods.networks.tasks import calibration_error
 from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
 from napari_diffmap.methods.orientation.method import join_peaks
@@ -103,8 +104,15 @@ def measure(method: OrientationMethod, scan: Scan, truth: NDArray[np.float64]) -
     raw = turned = np.full(len(truth), np.nan)
     asking = 0.0
     if isinstance(method, NetworkMethod):
+        proposer = method.search.proposer  # type: ignore[attr-defined]
         start = time.perf_counter()
-        said = [method.search.proposer.propose(peaks)[0] for peaks, _ in spots]  # type: ignore[attr-defined]
+        said = []
+        for peaks, _ in spots:  # on as many threads as a map is made with
+
+            def ask(part: slice, peaks: PeakBatch = peaks) -> Proposals:
+                return proposer.propose(peaks.take(torch.arange(part.start, part.stop)))[0]  # type: ignore[no-any-return]
+
+            said += method._spread(ask, len(peaks), method.search.batch)
         asking = time.perf_counter() - start
         first = torch.cat([one.matrices[:, 0] for one in said]).transpose(-1, -2)
         q = matrices_to_quaternions(first.numpy()).astype(np.float64)

@@ -196,3 +196,15 @@ def test_where_the_network_is_sure_no_template_is_tried(
     made = search(cathode, Told(turned_by(truth, 1.0, 1)[:, None], 0, NoDensity()))
     made.match(peaks, 2)
     assert sum(tried) < 0.3 * N
+
+
+def test_a_phase_temperature_sharpens_the_phases_alone(cathode, peaks, tiny_model) -> None:
+    card, state = read_model(tiny_model)
+    plain, sharp = (
+        load_proposer(card.model_copy(update={"calibration": one}), state, cathode).propose(peaks)
+        for one in ({"phase_temperature": 1.0}, {"phase_temperature": 0.5})
+    )
+    squared = plain[0].phases ** 2
+    expected = squared / squared.sum(1, keepdim=True)
+    assert torch.allclose(sharp[0].phases, expected, atol=1e-5)
+    assert torch.equal(sharp[0].probability, plain[0].probability)

@@ -147,6 +147,7 @@ def load_proposer(
         grid,
         device=device,
         temperature=card.calibration.get("temperature", 1.0),
+        phase_temperature=card.calibration.get("phase_temperature", 1.0),
     )
 
 

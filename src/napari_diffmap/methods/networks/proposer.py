@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -48,6 +49,8 @@ class DensityProposer:
         Where the network runs.
     temperature, count
         See `log_probabilities` and `proposals`.
+    phase_temperature
+        Makes the probabilities of the phases what they say.
     turned
         See `with_half_turns`.
     """
@@ -60,11 +63,13 @@ class DensityProposer:
         *,
         device: torch.device | str = "cpu",
         temperature: float = 1.0,
+        phase_temperature: float = 1.0,
         count: int = PROPOSED,
         turned: int = TURNED,
     ) -> None:
         self.runner, self.seen, self.grid = runner_of(network, device), seen, grid
         self.temperature, self.count, self.turned = temperature, count, turned
+        self.phase_temperature = phase_temperature
 
     @torch.inference_mode()
     def propose(
@@ -78,6 +83,8 @@ class DensityProposer:
             logits = logits.masked_fill(shut, -torch.inf)
         logp = log_probabilities(logits, self.temperature)
         said = with_half_turns(proposals(self.grid, logp, none, self.count), self.turned)
+        phases = torch.softmax(said.phases.clamp_min(1e-12).log() / self.phase_temperature, 1)
+        said = replace(said, phases=phases)
         return said, GridDensity(self.grid, logp.reshape(len(logp), -1))
 
 

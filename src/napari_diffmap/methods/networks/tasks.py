@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from napari_diffmap.crystal.phases import CrystalPhase
 from napari_diffmap.methods.networks.domain import Domain
@@ -225,13 +225,23 @@ class DensityTask(OrientationTask):
         return proposals(self.grid, log_probabilities(logits, self.temperature), none, 4)
 
     def calibrated(self, network: nn.Module) -> dict[str, float]:
-        """The temperature at which held-out patterns are least surprising."""
+        """The temperatures at which held-out orientations and phases are least surprising."""
         peaks, truth = self.held_out
         logits, none = network(self.seen.draw(peaks))
         tried = torch.exp(torch.linspace(-0.5, 0.7, 25)).tolist()
         surprise = [float(self._loss((logits / t, none), truth)) for t in tried]
         self.temperature = tried[int(np.argmin(surprise))]
-        return {"temperature": self.temperature}
+        alone = truth.crystal & (truth.share[:, 1:].sum(1) == 0) & (peaks.count >= _SPOTS)
+        if len(self.phases) == 1 or not alone.any():
+            return {"temperature": self.temperature}
+        said = self.said(network, peaks).phases[alone].clamp_min(1e-12).log()
+        told = truth.phase[alone, 0]
+        flat = torch.exp(torch.linspace(-1.5, 1.5, 61)).tolist()
+        wrong = [float(cross_entropy(said / t, told)) for t in flat]
+        return {
+            "temperature": self.temperature,
+            "phase_temperature": flat[int(np.argmin(wrong))],
+        }
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Figures on the held-out patterns."""
