@@ -118,6 +118,31 @@ def models_folder(
     return folder
 
 
+@pytest.fixture(scope="session")
+def flat_map() -> Callable[[tuple[int, int]], Any]:
+    """Makes maps of one LiNiO2 answer everywhere; NiO is known, too."""
+    import numpy as np
+
+    from napari_diffmap.crystal.phases import load_phases
+    from napari_diffmap.maps import OrientationMap
+
+    phases = load_phases(["LiNiO2", "NiO"])
+
+    def make(shape: tuple[int, int]) -> OrientationMap:
+        rotations = np.zeros((*shape, 1, 4), dtype=np.float32)
+        rotations[..., 0] = 1
+        return OrientationMap(
+            rotations,
+            np.ones((*shape, 1), np.float32),
+            np.zeros((*shape, 1), np.int16),
+            np.ones(shape, np.float32),
+            np.zeros(shape, np.uint8),
+            phases,
+        )
+
+    return make
+
+
 #: A training of seconds: what it learns is nothing, but all of it is real.
 TINY: dict[str, Any] = {
     "name": "tiny",

@@ -25,27 +25,6 @@ def found(desk: Desk, flat_map: Callable[..., OrientationMap]) -> OrientationMap
     return found
 
 
-@pytest.fixture
-def flat_map() -> Callable[..., OrientationMap]:
-    from napari_diffmap.crystal.phases import load_phases
-
-    phases = load_phases(["LiNiO2", "NiO"])
-
-    def make(shape: tuple[int, int]) -> OrientationMap:
-        rotations = np.zeros((*shape, 1, 4), dtype=np.float32)
-        rotations[..., 0] = 1
-        return OrientationMap(
-            rotations,
-            np.ones((*shape, 1), np.float32),
-            np.zeros((*shape, 1), np.int16),
-            np.ones(shape, np.float32),
-            np.zeros(shape, np.uint8),
-            phases,
-        )
-
-    return make
-
-
 def test_a_map_beside_the_first(desk: Desk, viewer: ViewerModel, found: OrientationMap) -> None:
     beside = BesideLayers(desk.session, viewer)
     ids = found.phase_ids.copy()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
@@ -15,7 +14,6 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_diffmap.crystal.phases import load_phases
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps import OrientationMap
 from napari_diffmap.models import registry
 from napari_diffmap.models.weights import read_card
 from napari_diffmap.scan.scan import Scan
@@ -523,35 +521,24 @@ def test_the_names_of_files_are_those_of_the_training() -> None:
 
 # ----------------------------------------------------------------- adapting
 def test_without_a_saved_session_nothing_is_learnt(
-    qtbot: Any, stocked: ModelsDock, notes: list[tuple[str, str]]
+    qtbot: Any,
+    stocked: ModelsDock,
+    flat_map: Callable[..., Any],
+    notes: list[tuple[str, str]],
 ) -> None:
     stocked.list.choose("tiny")
     click(qtbot, stocked.list.adapt)
     assert errors(notes) == ["map the scan, correct and save it first: that is learnt from"]
-    stocked.bench.session.set_map(flat(stocked.bench))
+    stocked.bench.session.set_map(flat_map(stocked.bench.session.grid))
     click(qtbot, stocked.list.adapt)
     assert errors(notes)[-1].startswith("save the session in the Doubt dock first")
     assert not stocked.bench.training.running
 
 
-def flat(bench: Workbench) -> OrientationMap:
-    """One answer for every position."""
-    shape = bench.session.grid
-    rotations = np.zeros((*shape, 1, 4), dtype=np.float32)
-    rotations[..., 0] = 1
-    return OrientationMap(
-        rotations,
-        np.ones((*shape, 1), np.float32),
-        np.zeros((*shape, 1), np.int16),
-        np.ones(shape, np.float32),
-        np.zeros(shape, np.uint8),
-        load_phases(["LiNiO2", "NiO"]),
-    )
-
-
 def test_a_model_goes_on_from_the_saved_session(
     qtbot: Any,
     stocked: ModelsDock,
+    flat_map: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     notes: list[tuple[str, str]],
@@ -559,7 +546,7 @@ def test_a_model_goes_on_from_the_saved_session(
     begun: list[tuple[dict[str, Any], Path]] = []
     bench = stocked.bench
     monkeypatch.setattr(bench.training, "start_record", lambda *what: begun.append(what))
-    bench.session.set_map(flat(bench))
+    bench.session.set_map(flat_map(bench.session.grid))
     bench.keeper.folder = tmp_path / "mine.diffmap"
     stocked.list.choose("tiny")
     click(qtbot, stocked.list.adapt)

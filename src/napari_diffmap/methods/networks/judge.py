@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_diffmap.maps.comparison import AGREE_DEG
 from napari_diffmap.maps.quaternions import disorientation
 from napari_diffmap.methods.orientation.method import OrientationMethod
 from napari_diffmap.scan.tiles import Tile
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Patterns judged of a map.
 JUDGED = 144
-#: Answers nearer than this agree, degrees.
-AGREE_DEG = 3.0
 #: What the map ``judged`` holds.
 NOT, AGREES, HALF_TURN, DIFFERS = range(4)
 
