@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -197,6 +198,21 @@ def test_pieces_of_one_size_whatever_the_cut(small):
     cut = [runner.run(part) for part in given.split(5)]
     assert torch.equal(torch.cat(cut), whole)
     assert len(runner.run(given[:0])) == 0
+
+
+def test_threads_run_pieces_side_by_side():
+    """Each waits for the other within the network: under one lock neither would arrive."""
+    both = threading.Barrier(2, timeout=30)
+
+    class Meeting(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            both.wait()
+            return image.sum((1, 2, 3))
+
+    runner = Runner(Meeting(), "cpu", piece=8)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(runner.run, [images(8), images(5)]))
+    assert torch.equal(found[0][:5], found[1])
 
 
 def test_a_piece_that_does_not_fit_is_halved():

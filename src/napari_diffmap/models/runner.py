@@ -116,6 +116,7 @@ class Runner:
     piece
         Batches of exactly so many patterns, filled up with zeros, and no probing: sums round
         with the size of a batch, and here answers must not depend on how patterns are cut.
+        Threads run such batches side by side.
     """
 
     def __init__(
@@ -164,17 +165,19 @@ class Runner:
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         if len({len(each) for each in given}) != 1:
             raise ValueError(f"inputs of {[len(each) for each in given]} patterns")
-        with device_lock(self.device):
+        # Pieces are for processors, where the threads of a map each run their own.
+        with contextlib.nullcontext() if self.piece is not None else device_lock(self.device):
             return self._run(given)
 
     def _run(self, given: tuple[Tensor, ...]) -> Any:
         count, begin, kept = len(given[0]), 0, _Kept(len(given[0]), given[0].device)
         size = self._size(given)
         while begin < count or kept.kind is None:  # no pattern, too, makes an answer
-            step = min(size.now, count - begin)
+            now = size.now  # another thread may halve it
+            step = min(now, count - begin)
             batch = [each[begin : begin + step] for each in given]
             if self.piece is not None:
-                batch = [_filled(each, size.now) for each in batch]
+                batch = [_filled(each, now) for each in batch]
             if self._fits(batch, size, kept, begin):
                 begin += step
                 continue
