@@ -57,8 +57,10 @@ def test_a_map_beside_the_first(desk: Desk, viewer: ViewerModel, found: Orientat
 
 def test_another_map_takes_it_away(desk: Desk, viewer: ViewerModel, found: OrientationMap) -> None:
     beside = BesideLayers(desk.session, viewer)
+    beside.show(found, "one")
     beside.show(found, "again")
     assert set(beside.named()) == set(ORDER)
+    assert [layer.name for layer in viewer.layers].count(TITLE) == 1
     desk.session.set_map(replace(found))
     assert not beside.named()
     assert not {layer.name for layer in viewer.layers} & set(ORDER)

@@ -27,7 +27,8 @@ def drawn(label: QLabel) -> NDArray[np.uint8]:
     bits = image.constBits()
     assert bits is not None
     bits.setsize(image.sizeInBytes())
-    return np.frombuffer(bits, np.uint8).reshape(SIDE, SIDE, 4)
+    # A copy: the memory is the image's, which ends here.
+    return np.frombuffer(bits, np.uint8).reshape(SIDE, SIDE, 4).copy()
 
 
 @pytest.fixture

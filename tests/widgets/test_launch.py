@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,8 @@ from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.open import save_scan
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.widgets.launch import load_results
+from napari_diffmap.widgets.launch import _Outcome, _show_beside, load_results
+from napari_diffmap.widgets.workbench import Workbench
 
 SHAPE = (6, 7)
 
@@ -64,6 +68,25 @@ def test_a_map_comes_back_with_its_phases(results: Path) -> None:
 def test_no_map_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="there is no map"):
         load_results(tmp_path)
+
+
+def test_a_map_beside_goes_with_the_map_that_it_was_shown_with(
+    shown: Workbench,
+    settle: Callable[[Workbench], None],
+    flat_map: Callable[..., OrientationMap],
+    tmp_path: Path,
+) -> None:
+    found = flat_map(shown.session.grid)
+    (tmp_path / "other").mkdir()
+    save_orientation_h5(found, tmp_path / "other" / "orientation.h5")
+    _show_beside(shown, tmp_path / "other", _Outcome(wants_scan=True, wants_map=True))
+    shown.session.set_map(found)
+    settle(shown)
+    assert shown.beside.layer("IPF-Z beside") is not None
+    gc.collect()
+    shown.session.set_map(replace(found))
+    settle(shown)
+    assert not shown.beside.named()
 
 
 @pytest.mark.viewer

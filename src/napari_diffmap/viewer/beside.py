@@ -72,6 +72,9 @@ class BesideLayers(LayerStack):
     def _write(self, words: str) -> None:
         viewer = self._viewer()
         assert viewer is not None
+        before = self.layer(TITLE)
+        if before is not None:
+            self._remove(before)
         active = viewer.layers.selection.active
         rows, columns = self._shape
         layer = viewer.add_points(

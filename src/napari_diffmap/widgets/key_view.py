@@ -50,13 +50,13 @@ class KeyView(QWidget):
         self.bench = workbench_of(napari_viewer)
         self.session = self.bench.session
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setContentsMargins(4, 4, 4, 4)
         self.message = plain_label(_EMPTY)
         layout.addWidget(self.message)
         body = QWidget()
         self.grid = QGridLayout(body)
         self.grid.setContentsMargins(0, 0, 0, 0)
-        self.grid.setHorizontalSpacing(4)
+        self.grid.setHorizontalSpacing(2)
         self.grid.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.keys: dict[str, QLabel] = {}
         self.legend = QLabel()
@@ -65,6 +65,7 @@ class KeyView(QWidget):
         self.legend.setToolTip("Legend of the phase, ambiguity and boundary layers")
         # Each scrolls by itself: many phases do not push the legend out of sight.
         row = QHBoxLayout()
+        row.setSpacing(2)
         row.addWidget(_scrolling(body), 1)
         row.addWidget(_scrolling(self.legend, sideways=False))
         layout.addLayout(row, 1)

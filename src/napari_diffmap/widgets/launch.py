@@ -192,10 +192,7 @@ def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> No
 def _show_beside(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
     """Show another map beside the session's, as soon as that is shown."""
     from napari_diffmap.maps.files.export import load_orientation_h5
-    from napari_diffmap.viewer.beside import BesideLayers
     from napari_diffmap.widgets.bridge import report_error
-
-    layers = BesideLayers(bench.session, bench.desk.sample.viewer)
 
     def failed(error: Exception) -> None:
         outcome.fail(error)
@@ -207,7 +204,7 @@ def _show_beside(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
         bench.runner.latest(
             "load map beside",
             lambda _token: load_orientation_h5(path),
-            lambda found: layers.show(found, folder.name),
+            lambda found: bench.beside.show(found, folder.name),
             failed=failed,
         )
 

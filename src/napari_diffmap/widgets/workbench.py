@@ -6,6 +6,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
+from napari_diffmap.viewer.beside import BesideLayers
 from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.doubting import Doubting
@@ -50,6 +51,7 @@ class Workbench:
         self.desk: Desk = desk_of(viewer, self.runner)
         self.session = self.desk.session
         self.maps = MapLayers(self.session, viewer, self.runner)
+        self.beside = BesideLayers(self.session, viewer)
         self.run = MapRun(self.session, self.maps)
         self.engines = Engines(self.session, self.runner)
         self.training = TrainRun(self.engines)
