@@ -1,0 +1,1 @@
+"""Phases of a stack of images over energy (STXM): by spectra of known phases, with doubt."""
