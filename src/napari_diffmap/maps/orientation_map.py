@@ -67,6 +67,7 @@ class OrientationMap(PhaseMap):
     arrays: ClassVar[tuple[str, ...]] = ("rotations", *PhaseMap.arrays)
     no_answer: ClassVar[Mapping[str, Any]] = {"rotations": (1, 0, 0, 0), **PhaseMap.no_answer}
     causes: ClassVar[tuple[AmbiguityCause, ...]] = AMBIGUITY_TABLE
+    has_orientations: ClassVar[bool] = True
     _lead: ClassVar[str] = "rotations"
     #: Of `PhaseLike`; the point group may be unknown, and asking for it raises then.
     _phase_members: ClassVar[tuple[str, ...]] = ("name", "color", "orix")

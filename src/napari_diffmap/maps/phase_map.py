@@ -59,6 +59,8 @@ class PhaseMap:
     no_answer: ClassVar[Mapping[str, Any]] = {"scores": np.nan, "phase_ids": -1}
     #: Why an answer may be in doubt: the codes of `ambiguity`.
     causes: ClassVar[tuple[AmbiguityCause, ...]]
+    #: Whether answers are orientations, too: grains, boundaries and turns need them.
+    has_orientations: ClassVar[bool] = False
     #: The array that the shapes of the others are told by.
     _lead: ClassVar[str] = "scores"
     _phase_members: ClassVar[tuple[str, ...]] = ("name", "color")
