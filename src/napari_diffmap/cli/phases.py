@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_diffmap.jobs.phases_recipe import PhasesRecipe, PreparedPhases
 
 
-class Energies(click.ParamType):
+class Energies(click.ParamType):  # type: ignore[type-arg]
     """Energies in eV, between commas."""
 
     name = "E1,E2,…"
@@ -27,7 +27,9 @@ class Energies(click.ParamType):
         try:
             return tuple(float(part) for part in str(value).split(",") if part.strip())
         except ValueError:
-            self.fail(f"{value!r}: give energies in eV between commas, e.g. 708.2,710.2", param, ctx)
+            self.fail(
+                f"{value!r}: give energies in eV between commas, e.g. 708.2,710.2", param, ctx
+            )
 
 
 @click.command()
@@ -47,7 +49,9 @@ class Energies(click.ParamType):
     help="Rows and columns beside the sample where the incident spectrum is measured.",
 )
 @click.option("--optical-density", is_flag=True, help="The stack holds optical density already.")
-@click.option("--mask", "mask_file", help="Pixels not to be read, such as thick parts (TIFF, .msk).")
+@click.option(
+    "--mask", "mask_file", help="Pixels not to be read, such as thick parts (TIFF, .msk)."
+)
 @click.option("--energies", type=Energies(), help="Only these energies, eV.")
 @click.option(
     "--method",

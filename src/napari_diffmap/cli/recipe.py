@@ -41,7 +41,9 @@ def run(
     edits = edits_file(loaded, beside)  # before the work, not after it
     if isinstance(loaded, PhasesRecipe):
         if scheduler is not None or resume:
-            raise BadInputError("a phase map is made at once, here: leave --scheduler, --resume out")
+            raise BadInputError(
+                "phase maps are made here, at once: leave --scheduler and --resume out"
+            )
         ready = prepared_phases(loaded, beside)
         warn(ready.scan)
         carry_out_phases(

@@ -129,9 +129,8 @@ def density_of(
     masked
         ``(Y, X)`` pixels that the user takes out, such as thick parts.
     """
-    if incident.already_density:
-        spectrum = None
-    else:
+    spectrum = None
+    if not incident.already_density:
         spectrum = incident.spectrum(stack.values, stack.energies)
     return optical_density(
         stack.values,

@@ -296,10 +296,8 @@ def _left_out(
     asked = len(energies if parameters.energies is None else parameters.energies)
     if len(chosen) == asked or parameters.energies is not None:
         return []
-    return [
-        f"{len(energies) - len(chosen)} of {len(energies)} energies lie outside a reference and"
-        " are not used"
-    ]
+    n, out = len(energies), len(energies) - len(chosen)
+    return [f"{out} of {n} energies lie outside a reference and are not used"]
 
 
 def _plane(
@@ -322,4 +320,3 @@ def _row(name: MethodName, told: Told, labels: NDArray[np.intp], m: int) -> Meth
         tuple(counts.tolist()),
         None if told.clusters is None else told.clusters.effective,
     )
-
