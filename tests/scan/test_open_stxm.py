@@ -247,6 +247,17 @@ def test_folder_of_xrm_images(tmp_path):
     assert said(scan, "cropped to their common 50 x 40")
 
 
+def test_oversampled_lines_are_told(tmp_path):
+    path = tmp_path / "s.nxs"
+    with h5py.File(path, "w") as file:
+        nx(file, "entry0/counter0", counts(5, 6, 12), kind="Image")
+        del file["entry0/counter0/sample_x"]
+        file["entry0/counter0/sample_x"] = np.zeros((5, 72))
+    scan = open_scan(path)
+    assert scan.axes[2].unit == "pixel"
+    assert said(scan, "sample_x lists 360 positions, not one a pixel")
+
+
 def test_zeiss_files_that_are_damaged(tmp_path):
     path = write_zeiss(tmp_path / "s.txrm", counts(5, 50, 44), ENERGIES)
     whole = path.read_bytes()
@@ -298,7 +309,9 @@ def test_als_regions_are_offers(tmp_path):
     with pytest.raises(ChooseDatasetError, match="region 2 channel a"):
         open_scan(path)
     check(open_scan(path, dataset="region 1 channel a"), one)
-    check(open_scan(tmp_path / "s_a0031.xim"), two)  # a frame belongs to its region
+    by_frame = open_scan(tmp_path / "s_a0031.xim")  # a frame belongs to its region
+    check(by_frame, two)
+    check(open_scan(by_frame.source), two)
     with pytest.raises(ChooseDatasetError):
         open_scan(tmp_path)
     image = {"i_a0": one[0], "i_a1": two[0]}
@@ -339,7 +352,10 @@ def test_als_by_folder_and_parent(tmp_path):
         open_scan(tmp_path)
     names = [c.path for c in caught.value.candidates]
     assert any("s2/t.stk" in name for name in names)
-    check(open_scan(tmp_path, dataset=next(n for n in names if "s1/Aligned" in n)), data)
+    name = next(n for n in names if "s1/Aligned" in n)
+    chosen = open_scan(tmp_path, dataset=name)
+    check(chosen, data)
+    check(open_scan(chosen.source, dataset=name), data)  # as a recipe opens it again
     for header in home.glob("*.hdr"):
         header.unlink()
     with pytest.raises(BadInputError, match=r"without their \.hdr"):
@@ -525,8 +541,9 @@ def test_a_list_that_does_not_fit(tmp_path):
         open_scan(tmp_path / "s.tif")
     (tmp_path / "s_energy.txt").rename(tmp_path / "positions.txt")
     assert open_scan(tmp_path / "s.tif").kind == "pattern stack"
-    (tmp_path / "positions.txt").write_text("0\n1\n2\n3\n4\n")  # a count is no energy
-    assert open_scan(tmp_path / "s.tif").kind == "pattern stack"
+    for listed in ("0 1 2 3 4", "10 20 25 30 40", "-60 -30 0 30 60", "100 900 1800 2400 3000"):
+        (tmp_path / "positions.txt").write_text(listed.replace(" ", "\n"))  # counts, tilts, times
+        assert open_scan(tmp_path / "s.tif").kind == "pattern stack"
 
 
 def test_tiff_pages_of_different_size(tmp_path):
@@ -548,6 +565,12 @@ def test_frames_whose_names_hold_energies(tmp_path, pattern):
     scan = open_scan(tmp_path)
     check(scan, data)
     assert said(scan, "energies from the names of the frames")
+
+
+def test_a_voltage_in_every_name_is_no_energy(tmp_path):
+    for i in range(5):
+        tifffile.imwrite(tmp_path / f"200keV_{i}.tif", counts(6, 9))
+    assert open_scan(tmp_path).kind == "pattern stack"
 
 
 def test_numbered_frames_are_no_energies(tmp_path):

@@ -122,6 +122,8 @@ def als(path: Path, request: Request) -> list[Offer]:
     if "Point" in header.kind or any("QAxis" not in axes for axes in header.regions):
         what = header.kind or "scan of another kind"
         raise ScanFileError(f"{path.name}: is a {what}, which is no stack and no image")
+    if any("PAxis" not in axes for axes in header.regions):
+        raise ScanFileError(f"{path.name}: one of its axes is not described: it is damaged")
     parts = _parts(path, header)
     if not parts:
         count = header.stack[2].size
@@ -129,9 +131,11 @@ def als(path: Path, request: Request) -> list[Offer]:
         raise ScanFileError(
             f"{path.name}: speaks of {what}, but not one of its .xim frames is beside it"
         )
-    if frame is not None:
-        parts = [part for part in parts if frame in part.files.values()] or parts
-    return [_offer(path, header, part) for part in parts]
+    if frame is None or len(parts) == 1:
+        return [_offer(path, header, part, path) for part in parts]
+    # The frame says which stack is meant; its header alone would not say so again.
+    mine = [part for part in parts if frame in part.files.values()]
+    return [_offer(path, header, part, frame) for part in mine or parts]
 
 
 def is_header(path: Path) -> bool:
@@ -145,10 +149,10 @@ def is_header(path: Path) -> bool:
 
 def _header_of(frame: Path) -> Path:
     stem = _FRAME_NAME.sub("", frame.stem)
-    beside = frame.with_name(f"{stem}.hdr")
-    if not beside.is_file():
-        raise ScanFileError(f"{frame.name}: its header ({stem}.hdr) is not beside it")
-    return beside
+    for beside in (frame.with_name(f"{stem}{ending}") for ending in (".hdr", ".HDR")):
+        if beside.is_file():
+            return beside
+    raise ScanFileError(f"{frame.name}: its header ({stem}.hdr) is not beside it")
 
 
 def _parts(path: Path, header: Header) -> list[_Part]:
@@ -171,7 +175,7 @@ def _parts(path: Path, header: Header) -> list[_Part]:
     return [_Part(region, letter, files) for (region, letter), files in sorted(found.items())]
 
 
-def _offer(path: Path, header: Header, part: _Part) -> Offer:
+def _offer(path: Path, header: Header, part: _Part, source: Path) -> Offer:
     rows, columns = header.frame(part.region)
     count = header.stack[2].size
     shape: tuple[int, ...] = (count, rows, columns) if count > 1 else (rows, columns)
@@ -180,14 +184,14 @@ def _offer(path: Path, header: Header, part: _Part) -> Offer:
     kind = "STXM" if len(shape) == 3 else "image"
     region = f"region {part.region + 1} " if len(header.regions) > 1 else ""
     candidate = Candidate(f"{region}channel {part.letter}", shape, "float64", kind)
-    return Offer(candidate, lambda: _load(path, header, part))
+    return Offer(candidate, lambda: _load(path, header, part, source))
 
 
 def _energy_in_columns(header: Header, part: _Part) -> bool:
     return header.regions[part.region]["PAxis"][0].lower() == "energy"
 
 
-def _load(path: Path, header: Header, part: _Part) -> Found:
+def _load(path: Path, header: Header, part: _Part, source: Path) -> Found:
     frame = header.frame(part.region)
     axes_of = header.regions[part.region]
     energies = header.stack[2]
@@ -217,7 +221,7 @@ def _load(path: Path, header: Header, part: _Part) -> Found:
             metadata["energy_ev"] = float(energies[0])
     name = path.stem if len(header.regions) == 1 else f"{path.stem} region {part.region + 1}"
     return Found(
-        region, axes, "ALS STXM", name, path, kind=kind, diffraction=False, missing=missing,
+        region, axes, "ALS STXM", name, source, kind=kind, diffraction=False, missing=missing,
         notes=notes, metadata=metadata,
     )  # fmt: skip
 

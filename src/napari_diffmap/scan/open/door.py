@@ -190,7 +190,9 @@ def _choose(path: Path, offered: list[Offer], request: Request) -> Offer:
         wanted = request.dataset.strip("/")
         exact = [o for o in offered if o.candidate.path.strip("/") == wanted]
         tail = [o for o in offered if o.candidate.path.strip("/").endswith("/" + wanted)]
-        for hits in (exact, tail):
+        # Of a folder's stack, named by its place, the file was kept to open it again.
+        placed = [o for o in offered if wanted.endswith(f" {o.candidate.path.strip('/')}")]
+        for hits in (exact, tail, placed):
             if len(hits) == 1:
                 return hits[0]
         raise _choice(f"{path.name}: has no array '{wanted}'; it has ", candidates, "")

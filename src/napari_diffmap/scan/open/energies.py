@@ -24,13 +24,13 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 #: Words in the name of a file that lists energies.
-_LIST_NAME = re.compile(r"(eng|energ|(^|[_\W])k?ev([_\W]|$))", re.IGNORECASE)
+_LIST_NAME = re.compile(r"energ|(^|[_\W\d])(engs?|k?ev)([_\W\d]|$)", re.IGNORECASE)
 _LIST_SUFFIXES = (".txt", ".csv", ".dat", ".tsv", ".eng", ".energy")
 #: ``Fe_0707.50eV``, ``8333_eV``, ``e8.333keV``.
 _WITH_UNIT = re.compile(r"(?<![\d.])(\d+(?:[.p]\d+)?)[ _]?(k?ev)(?![a-z])", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<![\d.])(\d{2,5}\.\d+)(?![\d.])")
-#: No scanning X-ray microscope goes further (eV).
-_MAX_EV = 1e5
+#: No scanning X-ray microscope goes further (eV); electron microscopes start beyond.
+_MAX_EV = 5e4
 #: Lists longer than this are no energies.
 _MAX_LIST_BYTES = 1 << 20
 
@@ -52,7 +52,7 @@ def plausible(listed: NDArray[np.float64], *, strict: bool = False) -> bool:
     Parameters
     ----------
     strict
-        They carry no name that says so: steps run one way, and a plain count is none.
+        They carry no name that says so: steps run one way within the range of an edge.
     """
     if not listed.size or not np.isfinite(listed).all() or listed.min() <= 0:
         return False
@@ -62,9 +62,10 @@ def plausible(listed: NDArray[np.float64], *, strict: bool = False) -> bool:
         return True
     steps = np.diff(listed)
     one_way = bool((steps > 0).all() or (steps < 0).all())
-    counts = np.array_equal(listed, listed[0] + np.arange(listed.size)) and listed[0] in (0, 1)
+    # Tilts, times and positions are small numbers too: keV have decimals and a narrow range.
     spread = float(listed.max() / listed.min())
-    return one_way and not counts and spread < 5
+    kev = spread < 1.5 and bool((listed % 1 > 0).any())
+    return one_way and spread < 5 and (kev or listed.min() >= MIN_ENERGY_EV)
 
 
 def energy_axis(listed: NDArray[np.float64], unit: object = None) -> RawAxis:
@@ -189,7 +190,9 @@ def in_names(names: Sequence[str], *, any_number: bool = False) -> NDArray[np.fl
             float(pairs[-1][0].replace("p", ".")) * (1e3 if pairs[-1][1].lower() == "kev" else 1.0)
             for pairs in found
         ]
-        return np.array(values)
+        # One number in every name is a setting, such as the voltage of an electron microscope.
+        told = len(values) == 1 or len(set(values)) > 1
+        return np.array(values) if told and max(values) <= _MAX_EV else None
     numbers = [_DECIMAL.findall(name) for name in names]
     if any_number and not all(numbers):
         numbers = [re.findall(r"\d+(?:\.\d+)?", name) for name in names]
@@ -200,7 +203,7 @@ def in_names(names: Sequence[str], *, any_number: bool = False) -> NDArray[np.fl
     for column in reversed(distinct):
         low, high = float(column.min()), float(column.max())
         counted = column.max() - column.min() == len(column) - 1 and low < MIN_ENERGY_EV
-        if low >= MIN_ENERGY_EV and high <= 5e4 and high < 5 * low and not counted:
+        if low >= MIN_ENERGY_EV and high <= _MAX_EV and high < 5 * low and not counted:
             return np.asarray(column)
     return None
 

@@ -41,7 +41,8 @@ def nxstxm(path: Path, file: Any, tree: Walk) -> list[Offer]:
             continue
         if attrs.get("NX_class", "NXdata") != "NXdata":
             continue
-        name = f"{group}/{attrs.get('signal') or 'data'}"
+        signal = attrs.get("signal")
+        name = f"{group}/{signal if isinstance(signal, str) else 'data'}"
         node = tree.datasets.get(name)
         if node is not None and node.ndim in (2, 3) and node.size:
             offers[name] = _offer(path, file, group, kind or "", name, node)
@@ -108,6 +109,12 @@ def _offer(path: Path, file: Any, group: str, scan_type: str, name: str, node: A
     elif kind == "STXM" and region.shape[words.index("energy")] == 1:
         kind = "image"
 
+    notes = []
+    for word, axis in zip(words, axes, strict=False):
+        listed = file.get(f"{group}/{word}")
+        if axis.unit is None and getattr(listed, "size", 0) > 1:
+            notes.append(f"{word} lists {listed.size} positions, not one a pixel; it is left out")
+
     def load() -> Found:
         if kind is None:
             raise ScanFileError(
@@ -115,7 +122,7 @@ def _offer(path: Path, file: Any, group: str, scan_type: str, name: str, node: A
             )
         return Found(
             region, axes, "NXstxm", path.stem, path, kind=kind, diffraction=False,
-            metadata=metadata,
+            notes=notes, metadata=metadata,
         )  # fmt: skip
 
     candidate = Candidate(name.strip("/"), region.shape, str(region.dtype), kind or scan_type)
