@@ -106,12 +106,14 @@ def write_compound(path, streams):
     return path
 
 
-def write_zeiss(path, data, energies, *, code=5, angles=None, leave_out=(), promised=None):
+def write_zeiss(path, data, energies, *, code=5, angles=None, leave_out=(), promised=None,
+                more=None):  # fmt: skip
     """A .xrm or .txrm with the streams that are read."""
     count, rows, columns = data.shape
     words = {"ImageWidth": columns, "ImageHeight": rows, "DataType": code,
              "ImagesTaken": promised or count}  # fmt: skip
     streams = {f"ImageInfo/{k}": struct.pack("<I", v) for k, v in words.items()}
+    streams.update(more or {})
     streams["ImageInfo/PixelSize"] = struct.pack("<f", 0.04)
     if energies is not None:
         streams["ImageInfo/Energy"] = np.asarray(energies, "<f4").tobytes()
@@ -234,6 +236,16 @@ def test_xrm_image_and_rotation_series(tmp_path):
     scan = open_scan(turned)
     assert scan.kind == "image series"
     assert said(scan, "is a rotation series (-60 to 60 degree)")
+    assert scan.metadata["energy_ev"] == 850
+    same = open_scan(write_zeiss(tmp_path / "u.txrm", counts(5, 50, 44), [850.0] * 5))
+    assert said(same, "its 5 images carry no energies that differ")
+    stopped = {"ImageInfo/NoOfImages": b"\7\0\0\0"}
+    part = open_scan(write_zeiss(tmp_path / "v.txrm", counts(5, 50, 44), ENERGIES, more=stopped))
+    assert said(part, "5 of 7 images were taken")
+    more = {"ImageInfo/MosiacRows": b"\2\0\0\0", "ImageInfo/MosiacColumns": b"\2\0\0\0"}
+    tiles = open_scan(write_zeiss(tmp_path / "m.txrm", counts(4, 50, 44), None, more=more))
+    assert tiles.kind == "image series"
+    assert said(tiles, "is a mosaic of 4 tiles")
 
 
 def test_folder_of_xrm_images(tmp_path):

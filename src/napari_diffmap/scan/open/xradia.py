@@ -39,6 +39,10 @@ class Information:
         Size of a pixel (µm); 0 where it is not known.
     absent
         Images without a stream, or with one that is cut.
+    tiles
+        Tiles of a mosaic; 0 where it is none.
+    planned
+        Images that were to be taken; 0 where that is not said.
     """
 
     shape: tuple[int, int, int]
@@ -47,6 +51,8 @@ class Information:
     angles: NDArray[np.float64]
     pixel_um: float
     absent: tuple[int, ...]
+    tiles: int = 0
+    planned: int = 0
 
 
 @contextmanager
@@ -79,8 +85,8 @@ def information(path: Path) -> Information:
             _whole(path, file, f"ImageInfo/{name}")
             for name in ("ImageWidth", "ImageHeight", "ImagesTaken", "DataType")
         )
-        if count == 0:  # a scan that was stopped counts in another stream
-            count = _whole(path, file, "ImageInfo/NoOfImages")
+        planned = _optional(file, "ImageInfo/NoOfImages")
+        count = count or planned
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE and 0 < count <= _MAX_SIDE):
             raise ScanFileError(
                 f"{path.name}: describes {count} images of {height} x {width} pixels: it is damaged"
@@ -98,10 +104,13 @@ def information(path: Path) -> Information:
         energies = _reals(file, "ImageInfo/Energy", count)
         angles = _reals(file, "ImageInfo/Angles", count)
         pixel = _reals(file, "ImageInfo/PixelSize", 1)
+        # The streams are spelled so.
+        tiles = np.prod([_optional(file, f"ImageInfo/Mosiac{n}") for n in ("Rows", "Columns")])
     if len(absent) == count:
         raise ScanFileError(f"{path.name}: not one whole image is in it: copy it again")
     pixel_um = float(pixel[0]) if pixel.size and np.isfinite(pixel[0]) and pixel[0] > 0 else 0.0
-    return Information((count, height, width), dtype, energies, angles, pixel_um, absent)
+    shape = (count, height, width)
+    return Information(shape, dtype, energies, angles, pixel_um, absent, int(tiles), planned)
 
 
 def _stream(number: int) -> str:
@@ -114,13 +123,16 @@ def _exists(file: Any, number: int) -> bool:
 
 def _whole(path: Path, file: Any, name: str) -> int:
     if not file.exists(name):
-        if name.endswith("NoOfImages"):
-            return 0
         raise ScanFileError(f"{path.name}: is no Zeiss image: it has no {name}")
     content = file.openstream(name).read(4)
     if len(content) < 4:
         raise ScanFileError(f"{path.name}: is damaged at {name}: copy it again")
     return int(np.frombuffer(content, "<u4")[0])
+
+
+def _optional(file: Any, name: str) -> int:
+    content = file.openstream(name).read(4) if file.exists(name) else b""
+    return int(np.frombuffer(content, "<u4")[0]) if len(content) == 4 else 0
 
 
 def _reals(file: Any, name: str, count: int) -> NDArray[np.float64]:
@@ -168,6 +180,8 @@ def xradia(path: Path, request: Request) -> list[Offer]:
     axes = [RawAxis(), *_pixels(about.pixel_um)]
     missing = None
     kind: Kind = "image series"
+    if about.planned > count:
+        notes.append(f"the scan was stopped: {count} of {about.planned} images were taken")
     if about.absent:
         missing = np.isin(np.arange(count), about.absent)
         notes.append(f"{len(about.absent)} of {count} images are absent or cut; marked missing")
@@ -177,14 +191,13 @@ def xradia(path: Path, request: Request) -> list[Offer]:
         axes = axes[1:]
         if energies is not None:
             metadata["energy_ev"] = round(float(energies[0]), 3)
-    elif energies is not None and (np.ptp(energies) > 0 or not _turns(about)):
+    elif energies is not None and np.ptp(energies) > 0:
         kind = "STXM"
         axes[0] = energy_axis(energies, "eV")
     else:
-        notes.append("its images carry no energies; taken as a series")
-    if kind == "image series" and _turns(about):
-        low, high = about.angles.min(), about.angles.max()
-        notes[-1] = f"is a rotation series ({low:g} to {high:g} degree), no stack of energies"
+        notes.append(_series(about))
+        if energies is not None:
+            metadata["energy_ev"] = round(float(energies[0]), 3)
     found = Found(
         region, axes, "Zeiss", path.stem, path, kind=kind, diffraction=False,
         missing=missing, notes=notes, metadata=metadata,
@@ -192,9 +205,15 @@ def xradia(path: Path, request: Request) -> list[Offer]:
     return [offer_of(found)]
 
 
-def _turns(about: Information) -> bool:
-    """Whether the sample turns from image to image."""
-    return bool(about.angles.size and np.ptp(about.angles) > 1)
+def _series(about: Information) -> str:
+    """What images are that no energies tell apart."""
+    count = about.shape[0]
+    if about.tiles > 1:
+        return f"is a mosaic of {about.tiles} tiles, no stack of energies; tiles are not joined"
+    if about.angles.size and np.ptp(about.angles) > 1:
+        low, high = about.angles.min(), about.angles.max()
+        return f"is a rotation series ({low:g} to {high:g} degree), no stack of energies"
+    return f"its {count} images carry no energies that differ; taken as a series"
 
 
 def _energies(path: Path, about: Information) -> NDArray[np.float64] | None:
