@@ -94,8 +94,8 @@ def accuracy(methods: Sequence[MethodName], seeds: int) -> None:
 
 
 def doubt(seeds: int) -> None:
-    print("| energies, photons | AUC of mixed pixels | by largest fraction (NNLS) | error | stated |"
-          " stated / error |")  # fmt: skip
+    heads = ("energies, photons", "AUC of mixed pixels", "by largest fraction (NNLS)")
+    print("| " + " | ".join((*heads, "error", "stated", "stated / error")) + " |")
     print("| --- | --- | --- | --- | --- | --- |")
     for n in ENERGIES:
         for counts in COUNTS:
