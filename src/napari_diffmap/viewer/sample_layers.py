@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -58,6 +59,8 @@ class SampleLayers:
         self.cursor: Points | None = None
         self.region: Shapes | None = None
         self.stack: StackData | None = None
+        #: What makes the image of a stack; None: its plane as it was measured.
+        self.picture: Callable[[], Callable[[], NDArray[np.float32]]] | None = None
         self._spares: list[Image] = []
         self._auto_limits: dict[int, tuple[float, float]] = {}
         self._removing = False
@@ -93,8 +96,8 @@ class SampleLayers:
             return
         overlays = self.viewer.canvas.overlays
         overlays.scale_bar.visible = True
-        if scan.kind in ("STXM", "image series"):
-            self.stack = StackData(scan)
+        if self.session.stack_data is not None:
+            self.stack = self.session.stack_data
             self._load_plane()
         elif scan.kind == "image":
             self._show(0, np.asarray(scan.data.compute(), dtype=np.float32), scan.name)
@@ -283,19 +286,34 @@ class SampleLayers:
         if self.stack is not None:
             self._load_plane()
 
+    def reload_stack(self, *, rescaled: bool = False) -> None:
+        """Show the image of the stack anew.
+
+        Parameters
+        ----------
+        rescaled
+            It has another meaning now: limits that the user set for the old one do not fit it.
+        """
+        layer = self.images.get(0)
+        if self.stack is None:
+            return
+        if rescaled and layer is not None:
+            self._auto_limits[0] = tuple(layer.contrast_limits)
+        self._load_plane()
+
     def _load_plane(self) -> None:
         stack, plane, scan = self.stack, self.session.plane, self.session.scan
         assert stack is not None
         assert scan is not None
-        name = scan.name if plane is None else f"{scan.name}"
+        make = None if self.picture is None else self.picture()
 
         def work(token: Token) -> NDArray[np.float32]:
             del token
-            return stack.image(plane)
+            return stack.image(plane) if make is None else make()
 
         def done(image: NDArray[np.float32]) -> None:
             if self.stack is stack and self._viewer() is not None:
-                self._show(0, image, name)
+                self._show(0, image, scan.name)
 
         self.runner.latest("plane", work, done, failed=self._failed)
 

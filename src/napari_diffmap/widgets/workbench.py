@@ -25,6 +25,7 @@ from napari_diffmap.widgets.keeping import SessionKeeper
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
 from napari_diffmap.widgets.peak_run import PeakRun
+from napari_diffmap.widgets.spectral_run import SpectralRun
 from napari_diffmap.widgets.spots import SpotOverlay
 from napari_diffmap.widgets.train_run import TrainRun
 
@@ -50,6 +51,8 @@ class Workbench:
         self.runner = LatestRunner()
         self.desk: Desk = desk_of(viewer, self.runner)
         self.session = self.desk.session
+        self.spectral = self.desk.spectral
+        self.spectral_run = SpectralRun(self.spectral)
         self.maps = MapLayers(self.session, viewer, self.runner)
         self.beside = BesideLayers(self.session, viewer)
         self.run = MapRun(self.session, self.maps)
@@ -103,6 +106,7 @@ class Workbench:
             return
         gc.unfreeze()  # what the window held may go now
         self.run.stop()
+        self.spectral_run.stop()
         self.peaks.stop()
         self.calibrating.stop()
         self.following.stop()
