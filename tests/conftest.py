@@ -132,13 +132,77 @@ def flat_map() -> Callable[[tuple[int, int]], Any]:
         rotations = np.zeros((*shape, 1, 4), dtype=np.float32)
         rotations[..., 0] = 1
         return OrientationMap(
-            rotations,
-            np.ones((*shape, 1), np.float32),
-            np.zeros((*shape, 1), np.int16),
-            np.ones(shape, np.float32),
-            np.zeros(shape, np.uint8),
-            phases,
+            rotations=rotations,
+            scores=np.ones((*shape, 1), np.float32),
+            phase_ids=np.zeros((*shape, 1), np.int16),
+            reliability=np.ones(shape, np.float32),
+            ambiguity=np.zeros(shape, np.uint8),
+            phases=phases,
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_spectral() -> Callable[..., Any]:
+    """Makes spectral maps up: phases in vertical bands, every cause of doubt, rows without data.
+
+    The first and the last row hold no data; keywords replace fields of the map.
+    """
+    import numpy as np
+
+    from napari_diffmap.maps import SpectralDoubt, SpectralMap, SpectralPhase
+    from napari_diffmap.maps.phases import PHASE_COLORS
+    from napari_diffmap.maps.spectral_map import ranked_answers
+
+    def references(count: int, compositions: bool) -> tuple[SpectralPhase, ...]:
+        energies = np.linspace(512, 530, 40)
+        peaks = [np.exp(-(((energies - 516 - 3 * i) / 2) ** 2)) for i in range(count)]
+        return tuple(
+            SpectralPhase(
+                f"Na{i + 1}", PHASE_COLORS[i], energies, peak, i + 1.0 if compositions else None
+            )
+            for i, peak in enumerate(peaks)
+        )
+
+    def make(
+        shape: tuple[int, int] = (12, 15),
+        count: int = 3,
+        *,
+        seed: int = 0,
+        compositions: bool = True,
+        **changes: Any,
+    ) -> SpectralMap:
+        random = np.random.default_rng(seed)
+        band = np.broadcast_to(np.arange(shape[1]) * count // shape[1], shape)
+        correlations = random.uniform(0.6, 0.9, (*shape, count))
+        np.put_along_axis(correlations, band[..., None], random.uniform(0.95, 1, (*shape, 1)), -1)
+        fractions = random.uniform(0, 0.2, (*shape, count))
+        np.put_along_axis(fractions, band[..., None], 1.0, -1)
+        fractions /= fractions.sum(axis=-1, keepdims=True)
+        doubt = np.zeros(shape, dtype=np.uint8)
+        edge = np.diff(band, axis=1, prepend=band[:, :1]) != 0
+        doubt[edge] = SpectralDoubt.TRANSITION
+        doubt[2:4, 1:4] = SpectralDoubt.AMBIGUITY
+        doubt[5:6, 1:3] = SpectralDoubt.FALSE_ASSIGNMENT
+        doubt[7:8, 1:3] = SpectralDoubt.THIN
+        doubt[9:10, 1:3] = SpectralDoubt.SATURATED
+        away = np.zeros(shape, dtype=bool)
+        away[0], away[-1] = True, True
+        doubt[away] = SpectralDoubt.NO_DATA
+        for values in (correlations, fractions):
+            values[away] = np.nan
+        options: dict[str, Any] = {
+            **ranked_answers(correlations),
+            "reliability": np.where(away, np.nan, random.uniform(0.5, 1, shape)),
+            "ambiguity": doubt,
+            "phases": references(count, compositions),
+            "fractions": fractions,
+            "fraction_errors": np.where(away[..., None], np.nan, 0.02 * np.ones_like(fractions)),
+            "step": (40.0, 40.0),
+            "step_unit": "nm",
+        }
+        return SpectralMap(**{**options, **changes})
 
     return make
 

@@ -23,12 +23,12 @@ def maps(tmp_path):
     rotations = np.zeros((4, 5, 1, 4))
     rotations[..., 0] = 1
     found = OrientationMap(
-        rotations,
-        np.ones((4, 5, 1)),
-        np.zeros((4, 5, 1)),
-        np.ones((4, 5)),
-        np.zeros((4, 5)),
-        load_phases(["LiNiO2"]),
+        rotations=rotations,
+        scores=np.ones((4, 5, 1)),
+        phase_ids=np.zeros((4, 5, 1)),
+        reliability=np.ones((4, 5)),
+        ambiguity=np.zeros((4, 5)),
+        phases=load_phases(["LiNiO2"]),
     )
     folder = tmp_path / "templates"
     folder.mkdir()

@@ -137,7 +137,8 @@ q = np.random.default_rng(0).normal(size=(n, n, 1, 4))
 q /= np.linalg.norm(q, axis=-1, keepdims=True)
 one, flat = np.ones((n, n, 1)), np.ones((n, n))
 phase = MapPhase("a", "#0072B2", Phase(point_group="m-3m"))
-found = OrientationMap(q, one, 0 * one, flat, 0 * flat, (phase,))
+found = OrientationMap(rotations=q, scores=one, phase_ids=0 * one, reliability=flat,
+                       ambiguity=0 * flat, phases=(phase,))
 folder = Path(sys.argv[1])
 from matplotlib import font_manager  # its cache is written before the limit
 resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))

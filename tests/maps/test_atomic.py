@@ -101,7 +101,8 @@ q = np.random.default_rng(0).normal(size=(n, n, 1, 4))
 q /= np.linalg.norm(q, axis=-1, keepdims=True)
 one, flat = np.ones((n, n, 1)), np.ones((n, n))
 phase = MapPhase("a", "#0072B2", Phase(point_group="m-3m"))
-found = OrientationMap(q, one, 0 * one, flat, 0 * flat, (phase,))
+found = OrientationMap(rotations=q, scores=one, phase_ids=0 * one, reliability=flat,
+                       ambiguity=0 * flat, phases=(phase,))
 folder = sys.argv[1]
 save_ipf_png(found, folder + "/warm.png")  # fonts and caches are written before the limit
 os.remove(folder + "/warm.png")

@@ -307,10 +307,14 @@ def test_a_stroke_on_a_large_map_is_shown_at_once(
     rotations[..., 0] = 1
     session.set_map(
         OrientationMap(
-            rotations, np.ones((*shape, 1)), np.zeros((*shape, 1)), np.ones(shape),
-            np.zeros(shape), phases(),
+            rotations=rotations,
+            scores=np.ones((*shape, 1)),
+            phase_ids=np.zeros((*shape, 1)),
+            reliability=np.ones(shape),
+            ambiguity=np.zeros(shape),
+            phases=phases(),
         )
-    )  # fmt: skip
+    )
     assert session.corrections is not None
     blocks = np.arange(4096, dtype=np.int32).reshape(64, 64).repeat(16, 0).repeat(16, 1)
     labels = session.corrections.add_labels(LabelMap("blocks", blocks))

@@ -101,10 +101,10 @@ class Autosave:
         DiffmapError
             If it cannot be written.
         """
-        from napari_diffmap.maps.files.save_h5 import save_orientation_h5
+        from napari_diffmap.maps.files.own_h5 import save_map_h5
 
         if self.folder is not None and not (self.folder / ANSWER).exists():
-            save_orientation_h5(self.corrections.answer, self.folder / ANSWER)
+            save_map_h5(self.corrections.answer, self.folder / ANSWER)
 
     @property
     def waits_for_answer(self) -> bool:

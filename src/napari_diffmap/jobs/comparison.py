@@ -25,9 +25,10 @@ def map_of(path: Path) -> OrientationMap:
     from napari_diffmap.jobs.results import MAP_FILE
     from napari_diffmap.jobs.session_file import is_session, load_corrections
     from napari_diffmap.maps.files.load import load_map
+    from napari_diffmap.maps.orientation_map import oriented
 
     if is_session(path):
-        return load_corrections(path)[0].map
+        return oriented(load_corrections(path)[0].map)
     return load_map(path / MAP_FILE if (path / MAP_FILE).is_file() else path)
 
 

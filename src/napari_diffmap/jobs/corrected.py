@@ -14,8 +14,9 @@ from napari_diffmap.maps.edits.edit import snapshot
 from napari_diffmap.maps.edits.edited import edited_counts
 from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
 from napari_diffmap.maps.edits.log import save_log
-from napari_diffmap.maps.files.save_h5 import save_orientation_h5
+from napari_diffmap.maps.files.own_h5 import save_map_h5
 from napari_diffmap.maps.labels.named import NamedLabels
+from napari_diffmap.maps.orientation_map import oriented
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
@@ -57,7 +58,7 @@ def write_corrected(
     """
     written = export_corrected(corrections, folder, boundaries=boundaries, formats=formats)
     try:
-        written.append(save_orientation_h5(corrections.answer, folder / ANSWER))
+        written.append(save_map_h5(corrections.answer, folder / ANSWER))
         written.append(save_log(corrections, folder / EDITS))
         if run is not None:
             path = folder / "summary.json"
@@ -78,7 +79,7 @@ def export_corrected(
     caption: str = "",
 ) -> list[Path]:
     """Write a corrected map and its label maps in chosen formats; see `export_map`."""
-    found = snapshot(corrections.map)
+    found = snapshot(oriented(corrections.map))
     labels = {
         name: NamedLabels(mine.values, mine.names, mine.colors, found.step, found.step_unit)
         for name, mine in corrections.labels.items()
@@ -89,7 +90,7 @@ def export_corrected(
         formats=formats,
         boundaries=boundaries,
         labels=labels,
-        answer=corrections.answer,
+        answer=oriented(corrections.answer),
         edits=corrections.in_force(),
         caption=caption,
     )

@@ -166,7 +166,7 @@ def save_session(
         If it cannot be written.
     """
     from napari_diffmap.jobs.recipe import FILE_NAME, save_recipe, with_edits
-    from napari_diffmap.maps.files.save_h5 import save_orientation_h5
+    from napari_diffmap.maps.files.own_h5 import save_map_h5
 
     if folder.exists() and not is_session(folder) and (folder.is_file() or any(folder.iterdir())):
         raise BadInputError(f"{folder} is there and no session: choose another name")
@@ -174,7 +174,7 @@ def save_session(
         folder.mkdir(parents=True, exist_ok=True)
         written = [save_record(record, folder)]
         if corrections is not None:
-            written.append(save_orientation_h5(corrections.answer, folder / ANSWER))
+            written.append(save_map_h5(corrections.answer, folder / ANSWER))
             written.append(save_log(corrections, folder / EDITS))
             if recipe is not None:
                 whole = with_edits(recipe, folder / EDITS)
@@ -257,11 +257,11 @@ def load_corrections(folder: Path) -> tuple[Corrections, tuple[str, ...]]:
         If it holds no map, or a file in it is damaged.
     """
     from napari_diffmap.maps.edits.corrections import Corrections
-    from napari_diffmap.maps.files.save_h5 import load_orientation_h5
+    from napari_diffmap.maps.files.own_h5 import load_map_h5
 
     if not (folder / ANSWER).is_file():
         raise BadInputError(f"{folder.name} holds no map: map its scan first")
-    answer = load_orientation_h5(folder / ANSWER)
+    answer = load_map_h5(folder / ANSWER)
     if (folder / EDITS).is_file():
         return load_log(folder / EDITS, answer)
     return Corrections(answer), ()

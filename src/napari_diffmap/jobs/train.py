@@ -152,6 +152,7 @@ def add_session(
     from napari_diffmap.jobs.orient import calibrated
     from napari_diffmap.jobs.session_file import is_session, load_session, options_of
     from napari_diffmap.maps.edits.edit import EDITED
+    from napari_diffmap.maps.orientation_map import oriented
     from napari_diffmap.methods.networks.labelled import labelled, split_by_grain
     from napari_diffmap.methods.orientation import OrientationMethod, OrientationParameters
     from napari_diffmap.scan.open import open_scan
@@ -161,7 +162,7 @@ def add_session(
     saved = load_session(folder)
     if saved.corrections is None:
         raise BadInputError(f"{folder.name} holds no map: map its scan first")
-    found = saved.corrections.map
+    found = oriented(saved.corrections.map)
     names = [phase.name for phase in phases]
     strange = [phase.name for phase in found.phases if phase.name not in names]
     if strange:

@@ -55,8 +55,11 @@ from napari_diffmap.maps.grains.properties import GrainProperties, grain_propert
 from napari_diffmap.maps.grains.tables import save_table
 from napari_diffmap.maps.grains.twin_merging import MergedGrains, merge_by_laws
 from napari_diffmap.maps.orientation_map import OrientationMap
+from napari_diffmap.maps.phase_map import PhaseMap
 from napari_diffmap.maps.phases import MapPhase, PhaseLike
 from napari_diffmap.maps.provenance import InputFile, Provenance
+from napari_diffmap.maps.spectral_doubt import SPECTRAL_TABLE, SpectralDoubt
+from napari_diffmap.maps.spectral_map import SpectralMap, SpectralPhase
 from napari_diffmap.maps.zones import AmbiguityZones, Zone, find_zones
 
 __all__ = [
@@ -64,6 +67,7 @@ __all__ = [
     "AMBIGUITY_COLORS",
     "AMBIGUITY_TABLE",
     "BOUNDARY_TABLE",
+    "SPECTRAL_TABLE",
     "Ambiguity",
     "AmbiguityCause",
     "AmbiguityZones",
@@ -81,7 +85,11 @@ __all__ = [
     "MergedGrains",
     "OrientationMap",
     "PhaseLike",
+    "PhaseMap",
     "Provenance",
+    "SpectralDoubt",
+    "SpectralMap",
+    "SpectralPhase",
     "TwinLaw",
     "Zone",
     "ambiguity_colors",

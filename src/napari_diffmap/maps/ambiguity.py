@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+#: The codes that mean the same in every map: not in doubt, and nothing recorded or mapped.
+NO_DOUBT, NO_DATA = 0, 6
+
 
 class Ambiguity(IntEnum):
     """Cause of doubt of one map pixel, as stored in files (uint8)."""
@@ -34,7 +37,7 @@ class AmbiguityCause:
         One sentence for the tooltip.
     """
 
-    code: Ambiguity
+    code: IntEnum
     name: str
     color: str
     description: str

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
+from napari_diffmap.maps.ambiguity import NO_DOUBT
 from napari_diffmap.maps.color_key import color_key
 from napari_diffmap.maps.quaternions import rotate_vector
 
 if TYPE_CHECKING:
     from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
 Direction = Literal["x", "y", "z"]
 
@@ -63,7 +64,7 @@ def ipf_colors(found: OrientationMap, direction: Direction = "z") -> NDArray[np.
     return out
 
 
-def phase_colors(found: OrientationMap) -> NDArray[np.uint8]:
+def phase_colors(found: PhaseMap) -> NDArray[np.uint8]:
     """``(Y, X, 4)`` RGBA colours of the phases; transparent where there is no answer."""
     table = np.zeros((len(found.phases) + 1, 4), dtype=np.uint8)
     for i, phase in enumerate(found.phases):
@@ -71,10 +72,10 @@ def phase_colors(found: OrientationMap) -> NDArray[np.uint8]:
     return table[found.best_phase_ids.astype(np.intp) + 1]
 
 
-def ambiguity_colors(found: OrientationMap) -> NDArray[np.uint8]:
+def ambiguity_colors(found: PhaseMap) -> NDArray[np.uint8]:
     """``(Y, X, 4)`` RGBA colours of the causes of doubt; transparent where there is none."""
-    table = np.array([rgba(cause.color) for cause in AMBIGUITY_TABLE], dtype=np.uint8)
-    table[Ambiguity.NONE, 3] = 0
+    table = np.array([rgba(cause.color) for cause in found.causes], dtype=np.uint8)
+    table[NO_DOUBT, 3] = 0
     return table[found.ambiguity]
 
 

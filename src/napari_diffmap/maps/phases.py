@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 PHASE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
-class PhaseLike(Protocol):
-    """The part of a crystal phase that maps need."""
+class NamedPhase(Protocol):
+    """The part of a phase that legends need."""
 
     @property
     def name(self) -> str:
@@ -25,6 +25,10 @@ class PhaseLike(Protocol):
     @property
     def color(self) -> str:
         """``#RRGGBB``."""
+
+
+class PhaseLike(NamedPhase, Protocol):
+    """The part of a crystal phase that maps need."""
 
     @property
     def orix(self) -> Any:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
+from napari_diffmap.maps.ambiguity import NO_DATA, NO_DOUBT, Ambiguity, AmbiguityCause
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
-#: What a user can settle by looking; *no data* is not among them.
-DOUBTFUL = tuple(code for code in Ambiguity if code not in (Ambiguity.NONE, Ambiguity.NO_DATA))
+#: What a user can settle of an orientation map by looking; *no data* is not among them.
+DOUBTFUL = tuple(code for code in Ambiguity if code not in (NO_DOUBT, NO_DATA))
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Zone:
     label
         Value in `AmbiguityZones.labels`, from 1 in falling order of `weight`.
     cause
-        Why its pixels are in doubt.
+        Why its pixels are in doubt: a code of the map's own table.
+    name
+        Of the cause.
     size
         Pixels.
     area
@@ -44,18 +47,14 @@ class Zone:
     """
 
     label: int
-    cause: Ambiguity
+    cause: IntEnum
+    name: str
     size: int
     area: float
     doubt: float
     weight: float
     bbox: tuple[int, int, int, int]
     center: tuple[int, int]
-
-    @property
-    def name(self) -> str:
-        """Name of the cause."""
-        return AMBIGUITY[int(self.cause)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,7 @@ class AmbiguityZones:
 
     labels: NDArray[np.int32]
     zones: tuple[Zone, ...]
-    fractions: dict[Ambiguity, float]
+    fractions: dict[IntEnum, float]
 
     def __len__(self) -> int:
         return len(self.zones)
@@ -87,9 +86,9 @@ class AmbiguityZones:
 
 
 def find_zones(
-    found: OrientationMap,
+    found: PhaseMap,
     *,
-    causes: Iterable[Ambiguity | int] = DOUBTFUL,
+    causes: Iterable[int] | None = None,
     min_size: int = 1,
 ) -> AmbiguityZones:
     """Connected regions (eight neighbours) of ambiguous pixels, the weightiest first.
@@ -99,7 +98,7 @@ def find_zones(
     found
         The map.
     causes
-        Codes that count.
+        Codes that count; None: all that a user can settle.
     min_size
         Smaller regions (pixels) are left out.
 
@@ -108,10 +107,12 @@ def find_zones(
     BadInputError
         If a code is unknown or `min_size` below 1.
     """
-    wanted = [int(code) for code in causes]
-    if min_size < 1 or any(code not in AMBIGUITY or code == Ambiguity.NONE for code in wanted):
+    table = {int(cause.code): cause for cause in found.causes}
+    settled = (int(cause.code) for cause in found.doubts)
+    wanted = [int(code) for code in (settled if causes is None else causes)]
+    if min_size < 1 or any(code not in table or code == NO_DOUBT for code in wanted):
         raise BadInputError(
-            f"zones need codes from 1 to {max(AMBIGUITY)} and a size of at least 1 pixel"
+            f"zones need codes from 1 to {max(table)} and a size of at least 1 pixel"
         )
     raw, cause_of = _regions(found.ambiguity, wanted)
     sizes = np.bincount(raw.ravel(), minlength=len(cause_of))
@@ -120,14 +121,15 @@ def find_zones(
     totals = np.bincount(raw.ravel(), doubt.ravel().astype(np.float64), len(cause_of))
     kept = np.flatnonzero((sizes >= min_size) & (np.arange(len(cause_of)) > 0))
     kept = kept[np.argsort(-totals[kept], kind="stable")]
-    table = np.zeros(len(cause_of), dtype=np.int32)
-    table[kept] = np.arange(1, len(kept) + 1)
-    labels = table[raw]
-    zones = _zones(labels, cause_of[kept], sizes[kept], totals[kept], found.step)
-    data = max(1, int(np.count_nonzero(found.ambiguity != Ambiguity.NO_DATA)))
-    counts = np.bincount(found.ambiguity.ravel(), minlength=len(AMBIGUITY))
-    fractions: dict[Ambiguity, float] = {
-        code: float(counts[int(code)]) / data for code in Ambiguity if code != Ambiguity.NO_DATA
+    numbers = np.zeros(len(cause_of), dtype=np.int32)
+    numbers[kept] = np.arange(1, len(kept) + 1)
+    labels = numbers[raw]
+    causes_of = [table[int(code)] for code in cause_of[kept]]
+    zones = _zones(labels, causes_of, sizes[kept], totals[kept], found.step)
+    data = max(1, int(np.count_nonzero(found.ambiguity != NO_DATA)))
+    counts = np.bincount(found.ambiguity.ravel(), minlength=max(table) + 1)
+    fractions = {
+        cause.code: float(counts[code]) / data for code, cause in table.items() if code != NO_DATA
     }
     return AmbiguityZones(labels, zones, fractions)
 
@@ -161,7 +163,7 @@ def _centers(labels: NDArray[np.int32], n: int) -> list[tuple[int, int]]:
 
 def _zones(
     labels: NDArray[np.int32],
-    causes: NDArray[np.int64],
+    causes: list[AmbiguityCause],
     sizes: NDArray[np.intp],
     totals: NDArray[Any],
     step: tuple[float, float],
@@ -173,7 +175,8 @@ def _zones(
     return tuple(
         Zone(
             label=i + 1,
-            cause=Ambiguity(int(causes[i])),
+            cause=causes[i].code,
+            name=causes[i].name,
             size=int(sizes[i]),
             area=int(sizes[i]) * pixel_area,
             doubt=float(totals[i]) / int(sizes[i]),

@@ -171,7 +171,14 @@ def test_random_boundaries_follow_laws_as_often_as_their_volume(name, variants):
     q = rng.normal(size=(160, 151, 1, 4))
     q /= np.linalg.norm(q, axis=-1, keepdims=True)
     ones = np.ones(q.shape[:2])
-    found = OrientationMap(q, ones[..., None], 0 * ones[..., None], ones, 0 * ones, (CU,))
+    found = OrientationMap(
+        rotations=q,
+        scores=ones[..., None],
+        phase_ids=0 * ones[..., None],
+        reliability=ones,
+        ambiguity=0 * ones,
+        phases=(CU,),
+    )
     laws = classify_laws(found, find_boundaries(found), {0: [law]}, minimum=0.5)
     total = 160 * 150 + 159 * 151
     share = laws.lengths[0] / total
@@ -489,7 +496,14 @@ def test_the_share_of_the_shared_length_decides():
     q[:3, 2:, 0] = twin
     q[3, 2:, 0] = rotated(twin, (0, 1, 3), 9.5)  # too far from the law, near to its neighbours
     ones = np.ones((4, 4))
-    found = OrientationMap(q, ones[..., None], 0 * ones[..., None], ones, 0 * ones, (CU,))
+    found = OrientationMap(
+        rotations=q,
+        scores=ones[..., None],
+        phase_ids=0 * ones[..., None],
+        reliability=ones,
+        ambiguity=0 * ones,
+        phases=(CU,),
+    )
     grains = find_grains(found, threshold=10)
     assert len(grains) == 2
     pairs, laws = find_pairs(found, grains), laws_of(found, laws_by_phase={0: [LAWS["Σ3"]]})

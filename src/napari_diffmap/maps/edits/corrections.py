@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,8 @@ from napari_diffmap.maps.edits.edit import (
     user_name,
     words,
 )
-
-if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+from napari_diffmap.maps.orientation_map import OrientationMap
+from napari_diffmap.maps.phase_map import PhaseMap
 
 #: Receives each step as it is made: what was done, and the edit or label map it was done to.
 Listener = Callable[[str, Any], None]
@@ -105,7 +104,7 @@ class Corrections:
         Numbers of edits that are switched off.
     """
 
-    def __init__(self, answer: OrientationMap) -> None:
+    def __init__(self, answer: PhaseMap) -> None:
         self.answer = answer
         self.map = editable(answer)
         self.labels: dict[str, LabelMap] = {}
@@ -161,17 +160,18 @@ class Corrections:
         self._tell("edit", edit)
         return Change(target, edit.pixels, edit)
 
-    def _first(self, edit: Edit) -> NDArray[np.float32]:
-        """First orientations of the pixels of an edit, ``(n, 4)``; none for label maps."""
-        if edit.target != MAP:
-            return np.zeros((0, 4), np.float32)
+    def _first(self, edit: Edit) -> NDArray[np.float32] | None:
+        """First orientations of the pixels of an edit, ``(n, 4)``; None where there are none."""
+        if edit.target != MAP or not isinstance(self.map, OrientationMap):
+            return None
         return self.map.best_rotations.reshape(-1, 4)[edit.pixels]
 
-    def _changed(self, edit: Edit, before: NDArray[np.float32]) -> str:
+    def _changed(self, edit: Edit, before: NDArray[np.float32] | None) -> str:
         """How many of several pixels have another orientation now."""
-        if len(before) < 2:
+        after = self._first(edit)
+        if before is None or after is None or len(before) < 2:
             return ""
-        same = np.abs((before * self._first(edit)).sum(axis=1)) > 1 - 1e-6
+        same = np.abs((before * after).sum(axis=1)) > 1 - 1e-6
         return f"; {int((~same).sum())} turned"
 
     def _words(self, edit: Edit) -> str:
@@ -194,6 +194,8 @@ class Corrections:
             if "labels" not in edit.values:
                 raise BadInputError("an edit of labels needs the labels")
         elif edit.values:
+            if set(edit.values) != set(self.answer.no_answer):
+                raise BadInputError("an edit of another kind of map does not fit this one")
             ids = edit.values["phase_ids"]
             if ids.min() < 0 or ids.max() >= len(self.answer.phases):
                 raise BadInputError("an edit names a phase that the map does not have")

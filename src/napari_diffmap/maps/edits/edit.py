@@ -13,24 +13,24 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps.ambiguity import Ambiguity
+from napari_diffmap.maps.ambiguity import NO_DOUBT
+from napari_diffmap.maps.phase_map import PhaseMap
 
-if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
-
-#: What edits of the orientation map are called; those of a label map are `labels/NAME`.
+#: What edits of the map itself are called; those of a label map are `labels/NAME`.
 MAP = "map"
 LABELS = "labels/"
 #: Name of the extra map that says how each pixel was corrected, see `EditKind`.
 EDITED = "edited"
 #: Whose edits these are, unless the computer's user name says it.
 USER_VARIABLE = "DIFFMAP_USER"
+
+Map = TypeVar("Map", bound=PhaseMap)
 
 
 class EditKind(IntEnum):
@@ -48,7 +48,6 @@ class EditKind(IntEnum):
 
 #: Kinds that take the answer away.
 EMPTYING = (EditKind.INVALID, EditKind.UNKNOWN)
-_ARRAYS = ("rotations", "scores", "phase_ids", "reliability", "ambiguity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +63,9 @@ class Edit:
     pixels
         ``(n,)`` int64, flat numbers of the pixels in rising order, row by row.
     values
-        What the pixels are after it.  Of the map: ``rotations (n, 4)``, ``phase_ids (n,)`` and
-        ``scores (n,)``, none for kinds that take the answer away.  Of a label map:
+        What the pixels are after it.  Of the map: what makes up one answer of it
+        (`PhaseMap.no_answer`): ``phase_ids (n,)``, ``scores (n,)`` and, of an orientation map,
+        ``rotations (n, 4)``; none for kinds that take the answer away.  Of a label map:
         ``labels (n,)``.
     target
         `MAP`, or `LABELS` and the name of a label map.
@@ -128,10 +128,10 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def editable(answer: OrientationMap) -> OrientationMap:
+def editable(answer: Map) -> Map:
     """A copy of a map whose arrays may be changed in place; `EDITED` is added, all 0."""
     mine = copy(answer)
-    for name in _ARRAYS:
+    for name in answer.arrays:
         object.__setattr__(mine, name, getattr(answer, name).copy())
     extra = {name: values for name, values in answer.extra.items() if name != EDITED}
     extra[EDITED] = np.zeros(answer.shape, dtype=np.uint8)
@@ -139,10 +139,10 @@ def editable(answer: OrientationMap) -> OrientationMap:
     return mine
 
 
-def snapshot(found: OrientationMap) -> OrientationMap:
+def snapshot(found: Map) -> Map:
     """A copy that later edits do not reach, without an `EDITED` map that is empty."""
     mine = copy(found)
-    for name in _ARRAYS:
+    for name in found.arrays:
         object.__setattr__(mine, name, getattr(found, name).copy())
     extra = dict(found.extra)
     if EDITED in extra:
@@ -153,26 +153,24 @@ def snapshot(found: OrientationMap) -> OrientationMap:
     return mine
 
 
-def part_of(found: OrientationMap, pixels: NDArray[np.int64]) -> OrientationMap:
+def part_of(found: Map, pixels: NDArray[np.int64]) -> Map:
     """Some pixels of a map, copied, as a map of one row."""
     part = copy(found)
-    for name in _ARRAYS:
+    for name in (*found.arrays, *found.measured):
         object.__setattr__(part, name, _flat(getattr(found, name))[pixels][None])
     extra = {name: _flat(values)[pixels][None] for name, values in found.extra.items()}
     object.__setattr__(part, "extra", extra)
     return part
 
 
-def restore(mine: OrientationMap, answer: OrientationMap, pixels: NDArray[np.int64]) -> None:
+def restore(mine: PhaseMap, answer: PhaseMap, pixels: NDArray[np.int64]) -> None:
     """Put the answer back at some pixels of an `editable` map."""
-    for name in _ARRAYS:
+    for name in mine.arrays:
         _flat(getattr(mine, name))[pixels] = _flat(getattr(answer, name))[pixels]
     _flat(mine.extra[EDITED])[pixels] = 0
 
 
-def apply(
-    mine: OrientationMap, edit: Edit, only: NDArray[np.int64] | None = None
-) -> NDArray[np.int64]:
+def apply(mine: PhaseMap, edit: Edit, only: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Carry an edit out on an `editable` map.
 
     The new answer comes first; the others keep their order behind it, and the last is dropped
@@ -199,33 +197,30 @@ def apply(
     if not len(pixels):
         return pixels
     if edit.kind in EMPTYING:
-        _flat(mine.rotations)[pixels] = (1, 0, 0, 0)
-        _flat(mine.scores)[pixels] = np.nan
-        _flat(mine.phase_ids)[pixels] = -1
+        for name, nothing in mine.no_answer.items():
+            _flat(getattr(mine, name))[pixels] = nothing
     else:
         _put_first(mine, pixels, {name: values[rows] for name, values in edit.values.items()})
     _flat(mine.reliability)[pixels] = np.nan
-    _flat(mine.ambiguity)[pixels] = Ambiguity.NONE
+    _flat(mine.ambiguity)[pixels] = NO_DOUBT
     _flat(mine.extra[EDITED])[pixels] = edit.kind
     return pixels
 
 
 def _put_first(
-    mine: OrientationMap, pixels: NDArray[np.int64], values: Mapping[str, NDArray[Any]]
+    mine: PhaseMap, pixels: NDArray[np.int64], values: Mapping[str, NDArray[Any]]
 ) -> None:
-    rotations, phases = _flat(mine.rotations)[pixels], _flat(mine.phase_ids)[pixels]
-    scores, n = _flat(mine.scores)[pixels], mine.n_best
-    same = (np.abs((rotations * values["rotations"][:, None]).sum(-1)) > 1 - 1e-6) & (
-        phases == values["phase_ids"][:, None]
-    )
+    n = mine.n_best
+    same = mine.is_kept(pixels, values)
     gone = np.where(same.any(axis=1), same.argmax(axis=1), n - 1)
     places = np.arange(n)
     source = places - ((places > 0) & (places <= gone[:, None]))
     rows = np.arange(len(pixels))[:, None]
-    for name, old in (("rotations", rotations), ("phase_ids", phases), ("scores", scores)):
-        moved = old[rows, source]
+    for name in mine.no_answer:
+        kept = _flat(getattr(mine, name))
+        moved = kept[pixels][rows, source]
         moved[:, 0] = values[name]
-        _flat(getattr(mine, name))[pixels] = moved
+        kept[pixels] = moved
 
 
 def _flat(values: NDArray[Any]) -> NDArray[Any]:
@@ -238,15 +233,11 @@ def flat_pixels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.flatnonzero(mask).astype(np.int64)
 
 
-def words(found: OrientationMap, pixels: NDArray[np.int64]) -> str:
-    """First answers of some pixels: ``Cu 12, Ag 3, no answer 1``; of one pixel with angles."""
+def words(found: PhaseMap, pixels: NDArray[np.int64]) -> str:
+    """First answers of some pixels: ``Cu 12, Ag 3, no answer 1``; of one pixel in full."""
     ids = _flat(found.phase_ids)[pixels, 0]
     if len(pixels) == 1 and ids[0] >= 0:
-        from napari_diffmap.maps.quaternions import bunge
-
-        angles = np.rad2deg(bunge(_flat(found.rotations)[pixels, 0].astype(np.float64))[0])
-        turned = " ".join(f"{angle:.1f}" for angle in angles)
-        return f"{found.phases[int(ids[0])].name} at Euler {turned}°"
+        return found.words_of(int(pixels[0]))
     named = [(phase.name, int((ids == i).sum())) for i, phase in enumerate(found.phases)]
     named.append(("no answer", int((ids < 0).sum())))
     return ", ".join(f"{name} {count}" for name, count in named if count)

@@ -9,7 +9,7 @@ import numpy as np
 from napari_diffmap.maps.edits.edit import EDITED, EditKind
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
 #: Code → name, as a legend says it.
 EDITED_NAMES: dict[int, str] = {
@@ -34,7 +34,7 @@ EDITED_COLORS: dict[int, str] = {
 }
 
 
-def edited_counts(found: OrientationMap) -> dict[str, int]:
+def edited_counts(found: PhaseMap) -> dict[str, int]:
     """Pixels by how they were corrected; kinds without a pixel are left out."""
     codes = found.extra.get(EDITED)
     if codes is None:

@@ -24,7 +24,7 @@ from napari_diffmap.maps.edits.corrections import Corrections, LabelMap
 from napari_diffmap.maps.edits.edit import Edit, EditKind, now
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
 #: Name of the file in a session.
 FILE_NAME = "edits.jsonl"
@@ -33,11 +33,12 @@ _MARK, _VERSION = "napari-diffmap edits", 1
 _LEVEL = 1
 
 
-def answer_digest(answer: OrientationMap) -> str:
-    """SHA-256 of the first orientations and phases: what a record tells another run by."""
+def answer_digest(answer: PhaseMap) -> str:
+    """SHA-256 of the first answers, less their scores: what a record tells another run by."""
     digest = hashlib.sha256()
-    for values in (answer.best_rotations, answer.best_phase_ids):
-        digest.update(np.ascontiguousarray(values).tobytes())
+    for name in answer.no_answer:
+        if name != "scores":
+            digest.update(np.ascontiguousarray(getattr(answer, name)[:, :, 0]).tobytes())
     return digest.hexdigest()
 
 
@@ -116,7 +117,7 @@ def save_log(corrections: Corrections, path: Path) -> Path:
     return path
 
 
-def load_log(path: Path, answer: OrientationMap) -> tuple[Corrections, tuple[str, ...]]:
+def load_log(path: Path, answer: PhaseMap) -> tuple[Corrections, tuple[str, ...]]:
     """Corrections as a record tells them.
 
     Parameters
@@ -214,7 +215,7 @@ def _replay(corrections: Corrections, record: Mapping[str, Any]) -> None:
         corrections.replay(step, number=int(record["number"]))
 
 
-def _header(answer: OrientationMap) -> dict[str, Any]:
+def _header(answer: PhaseMap) -> dict[str, Any]:
     return {
         _MARK: _VERSION,
         "shape": list(answer.shape),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_diffmap.maps.ambiguity import Ambiguity
 from napari_diffmap.maps.edits.edit import flat_pixels
+from napari_diffmap.maps.orientation_map import OrientationMap
+from napari_diffmap.maps.phase_map import PhaseMap
 from napari_diffmap.maps.quaternions import (
     HALF_TURN,
     conjugate,
@@ -16,9 +17,6 @@ from napari_diffmap.maps.quaternions import (
     laue_operators,
     multiply,
 )
-
-if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
 
 Pixels = NDArray[np.int64]
 
@@ -34,10 +32,11 @@ def disk(shape: tuple[int, int], y: int, x: int, radius: float) -> Pixels:
     return flat_pixels((rows - y) ** 2 + (columns - x) ** 2 <= radius**2)
 
 
-def grain_at(found: OrientationMap, y: int, x: int, threshold: float = SAME_DEG) -> Pixels:
+def grain_at(found: PhaseMap, y: int, x: int, threshold: float = SAME_DEG) -> Pixels:
     """The grain of a pixel: reached from neighbour to neighbour up to a disorientation.
 
-    Without an answer there: the connected pixels without one.
+    Of a map without orientations: the connected pixels of its phase.  Without an answer there:
+    the connected pixels without one.
 
     Parameters
     ----------
@@ -49,11 +48,9 @@ def grain_at(found: OrientationMap, y: int, x: int, threshold: float = SAME_DEG)
         Degrees, as of `find_grains`.
     """
     rows, columns = found.shape
-    q = found.best_rotations.reshape(-1, 4)
     ids = found.best_phase_ids.reshape(-1)
     start = y * columns + x
     phase = int(ids[start])
-    operators = laue_operators(found.phases[phase]) if phase >= 0 else None
     inside = ids == phase
     reached = np.zeros(rows * columns, dtype=bool)
     reached[start] = True
@@ -62,9 +59,8 @@ def grain_at(found: OrientationMap, y: int, x: int, threshold: float = SAME_DEG)
         ours, theirs = _neighbours(front, rows, columns)
         open_ = inside[theirs] & ~reached[theirs]
         ours, theirs = ours[open_], theirs[open_]
-        if operators is not None:
-            joined = disorientation(q[ours], q[theirs], operators) <= threshold
-            theirs = theirs[joined]
+        if phase >= 0:
+            theirs = theirs[found.steps(ours, theirs, phase) <= threshold]
         front = np.unique(theirs)
         reached[front] = True
     return flat_pixels(reached)
@@ -85,7 +81,7 @@ def _neighbours(front: Pixels, rows: int, columns: int) -> tuple[Pixels, Pixels]
     return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
 
 
-def zone_at(found: OrientationMap, y: int, x: int) -> Pixels:
+def zone_at(found: PhaseMap, y: int, x: int) -> Pixels:
     """The connected pixels (eight neighbours) that are in doubt for the same cause."""
     from scipy.ndimage import label
 
@@ -95,9 +91,9 @@ def zone_at(found: OrientationMap, y: int, x: int) -> Pixels:
 
 
 def nearest_kept(
-    found: OrientationMap,
+    found: PhaseMap,
     pixels: Pixels,
-    rotation: NDArray[np.floating[Any]],
+    rotation: NDArray[np.floating[Any]] | None,
     phase: int,
     within: float = SAME_DEG,
 ) -> NDArray[np.int64]:
@@ -110,7 +106,8 @@ def nearest_kept(
     pixels
         ``(n,)`` flat.
     rotation, phase
-        The answer that is sought: ``(4,)`` laboratory → crystal, and its phase.
+        The answer that is sought: ``(4,)`` laboratory → crystal (None of a map without
+        orientations), and its phase.
     within
         Degrees.
 
@@ -119,17 +116,13 @@ def nearest_kept(
     ndarray
         ``(n,)`` place of the nearest answer of that phase, -1 where none is near enough.
     """
-    q = found.rotations.reshape(-1, found.n_best, 4)[pixels]
-    of_phase = found.phase_ids.reshape(-1, found.n_best)[pixels] == phase
-    angle = np.full(of_phase.shape, np.inf)
-    wanted = np.broadcast_to(rotation, (int(of_phase.sum()), 4))
-    angle[of_phase] = disorientation(q[of_phase], wanted, laue_operators(found.phases[phase]))
+    angle = found.gaps(pixels, rotation, phase)
     best = angle.argmin(axis=1)
     near = angle[np.arange(len(best)), best] <= within
     return np.asarray(np.where(near, best, -1), dtype=np.int64)
 
 
-def of_one_doubt(found: OrientationMap, pixels: Pixels, y: int, x: int, rank: int) -> Pixels:
+def of_one_doubt(found: PhaseMap, pixels: Pixels, y: int, x: int, rank: int) -> Pixels:
     """Pixels of a zone for which an answer accepted at one of them is an answer too.
 
     A zone may reach over several grains.  Those pixels keep that answer, and their first one is
@@ -145,18 +138,22 @@ def of_one_doubt(found: OrientationMap, pixels: Pixels, y: int, x: int, rank: in
     y, x, rank
         Where which answer was accepted.
     """
-    here = found.rotations[y, x], found.phase_ids[y, x]
-    kept = nearest_kept(found, pixels, here[0][rank], int(here[1][rank])) >= 0
-    overlap = found.ambiguity[y, x] == Ambiguity.OVERLAP
-    competing = {0, rank} if overlap else range(found.n_best)
+    here = found.phase_ids[y, x]
+
+    def place_of(kept: int) -> NDArray[np.int64]:
+        """Where each pixel keeps an answer of this one."""
+        return nearest_kept(found, pixels, found.rotation_at(y, x, kept), int(here[kept]))
+
+    kept = place_of(rank) >= 0
+    competing = {0, rank} if found.crossed(y, x) else range(found.n_best)
     alike = np.zeros(len(pixels), dtype=bool)
     for place in competing:
-        if here[1][place] >= 0:
-            alike |= nearest_kept(found, pixels, here[0][place], int(here[1][place])) == 0
+        if here[place] >= 0:
+            alike |= place_of(place) == 0
     return np.asarray(pixels[kept & alike], dtype=np.int64)
 
 
-def best_of_phase(found: OrientationMap, pixels: Pixels, phase: int) -> NDArray[np.int64]:
+def best_of_phase(found: PhaseMap, pixels: Pixels, phase: int) -> NDArray[np.int64]:
     """Place of the first kept answer of a phase at each pixel, -1 where there is none."""
     of_phase = found.phase_ids.reshape(-1, found.n_best)[pixels] == phase
     first = np.where(of_phase.any(axis=1), of_phase.argmax(axis=1), -1)
@@ -164,21 +161,22 @@ def best_of_phase(found: OrientationMap, pixels: Pixels, phase: int) -> NDArray[
 
 
 def alike(
-    found: OrientationMap,
-    first: tuple[NDArray[np.floating[Any]], int],
-    other: tuple[NDArray[np.floating[Any]], int],
+    found: PhaseMap,
+    first: tuple[NDArray[np.floating[Any]] | None, int],
+    other: tuple[NDArray[np.floating[Any]] | None, int],
     within: float = 8.0,
 ) -> Pixels:
     """Pixels in doubt whose first answer is one, with another among those kept.
 
-    What a correction says about the rest of the map: the same two orientations compete there.
+    What a correction says about the rest of the map: the same two answers compete there.
 
     Parameters
     ----------
     found
         The map.
     first, other
-        Orientation ``(4,)`` and phase of the answer that was first, and of the one that is right.
+        Orientation ``(4,)`` (or None) and phase of the answer that was first, and of the one
+        that is right.
     within
         Degrees.
     """
@@ -188,13 +186,12 @@ def alike(
     return np.asarray(candidates[kept], dtype=np.int64)
 
 
-def same_confusion(
-    found: OrientationMap, y: int, x: int, rank: int
-) -> tuple[Pixels, NDArray[np.int64]]:
+def same_confusion(found: PhaseMap, y: int, x: int, rank: int) -> tuple[Pixels, NDArray[np.int64]]:
     """Pixels in doubt for the same cause, between answers that are turned in the same way.
 
     The relation of the first answer and the `rank`-th: half a turn about the beam, or a turn of
-    the crystal (such as a twin law), whatever the orientation.
+    the crystal (such as a twin law), whatever the orientation.  Of a map without orientations:
+    between the same two phases.
 
     Parameters
     ----------
@@ -213,24 +210,45 @@ def same_confusion(
     phases = found.phase_ids.reshape(-1, found.n_best)
     here = y * found.shape[1] + x
     one, other = int(phases[here, 0]), int(phases[here, rank])
-    q = found.rotations.reshape(-1, found.n_best, 4)
     cause = found.ambiguity.reshape(-1) == found.ambiguity[y, x]
     pixels = np.flatnonzero(cause & (phases[:, 0] == one) & found.ambiguous.reshape(-1))
     places = np.full(len(pixels), -1)
-    operators = [laue_operators(found.phases[i]) for i in (one, other)]
-    turned = one == other and _is_half_turn(q[here, 0], q[here, rank], operators[0])
-    relation = _relation(q[here, None, 0], q[here, None, rank])
+    turns = _Turns(found, here, rank) if isinstance(found, OrientationMap) else None
     for place in range(1, found.n_best):
         mine = np.flatnonzero((phases[pixels, place] == other) & (places < 0))
-        first, second = q[pixels[mine], 0], q[pixels[mine], place]
-        if turned:
-            near = disorientation(first, second, operators[0], half_turn=True) <= _RELATION_DEG
-        else:
-            gap = _relation_gap(_relation(first, second), relation[0], *operators)
-            near = gap <= _RELATION_DEG
-        places[mine[near]] = place
+        if turns is not None:
+            mine = mine[turns.alike(pixels[mine], place)]
+        places[mine] = place
     kept = places > 0
     return pixels[kept].astype(np.int64), places[kept]
+
+
+class _Turns:
+    """How the answers of an orientation map are turned against each other.
+
+    Parameters
+    ----------
+    found, here, rank
+        The map, the flat number of a pixel, and which of its answers competes with the first.
+    """
+
+    def __init__(self, found: OrientationMap, here: int, rank: int) -> None:
+        self._q = found.rotations.reshape(-1, found.n_best, 4)
+        ids = found.phase_ids.reshape(-1, found.n_best)[here]
+        one, other = int(ids[0]), int(ids[rank])
+        self._operators = [laue_operators(found.phases[i]) for i in (one, other)]
+        first, second = self._q[here, 0], self._q[here, rank]
+        self._half = one == other and _is_half_turn(first, second, self._operators[0])
+        self._wanted = _relation(first[None], second[None])[0]
+
+    def alike(self, pixels: Pixels, place: int) -> NDArray[np.bool_]:
+        """Where the first answer and that at a place are turned as those of the one pixel."""
+        first, second = self._q[pixels, 0], self._q[pixels, place]
+        if self._half:
+            gap: NDArray[Any] = disorientation(first, second, self._operators[0], half_turn=True)
+        else:
+            gap = _relation_gap(_relation(first, second), self._wanted, *self._operators)
+        return np.asarray(gap <= _RELATION_DEG)
 
 
 def _is_half_turn(first: Any, second: Any, operators: NDArray[np.float64]) -> bool:

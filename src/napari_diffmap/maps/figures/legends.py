@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_diffmap.maps.figures.sheet_parts import Block, Pen, Sample, legend, shortened
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
     from napari_diffmap.maps.phases import PhaseLike
 
 #: Where there is no answer or no value.
@@ -43,7 +43,7 @@ def key_block(name: str, phase: PhaseLike, size: int) -> Block:
     return Block(size + 34, draw)
 
 
-def trust(found: OrientationMap) -> list[Block]:
+def trust(found: PhaseMap) -> list[Block]:
     """How much of a picture of answers is none, and how much of the rest is in doubt."""
     missing, doubtful = ~found.indexed, found.ambiguous & found.indexed
     samples = []

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
+from napari_diffmap.maps.ambiguity import NO_DATA
 from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE, Boundaries, find_boundaries
 from napari_diffmap.maps.colors import Direction, ipf_colors, phase_colors, rgba
 from napari_diffmap.maps.counts import CRYSTAL_COLORS, crystal_count
@@ -35,6 +35,7 @@ from napari_diffmap.maps.files.save_tiff import scalar_maps
 
 if TYPE_CHECKING:
     from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
 _DIRECTION_WORDS: dict[Direction, str] = {
     "x": "x (right)",
@@ -82,7 +83,7 @@ def save_ipf_png(
     return _save(found, image, path, title, [*blocks, *trust(found)], caption)
 
 
-def save_phase_png(found: OrientationMap, path: str | Path, *, caption: str = "") -> Path:
+def save_phase_png(found: PhaseMap, path: str | Path, *, caption: str = "") -> Path:
     """Phases of the first answers with their shares of the answered positions."""
     total = max(1, int(np.count_nonzero(found.indexed)))
     samples = [
@@ -146,20 +147,19 @@ def save_boundaries_png(
     return _save(found, _light_grey(grey), path, title, [notes], caption, over)
 
 
-def save_ambiguity_png(found: OrientationMap, path: str | Path, *, caption: str = "") -> Path:
+def save_ambiguity_png(found: PhaseMap, path: str | Path, *, caption: str = "") -> Path:
     """Doubt by cause with the share of each among the positions with data."""
-    table = np.array([rgba(cause.color)[:3] for cause in AMBIGUITY_TABLE], dtype=np.uint8)
-    data = max(1, int(np.count_nonzero(found.ambiguity != Ambiguity.NO_DATA)))
+    table = np.array([rgba(cause.color)[:3] for cause in found.causes], dtype=np.uint8)
+    data = max(1, int(np.count_nonzero(found.ambiguity != NO_DATA)))
     samples = [
         Sample(cause.color, cause.name, percent(found.ambiguity == cause.code, data))
-        for cause in AMBIGUITY_TABLE
-        if cause.code != Ambiguity.NO_DATA
+        for cause in found.causes
+        if cause.code != NO_DATA
     ]
-    gaps, whose = found.ambiguity == Ambiguity.NO_DATA, "the positions"
+    gaps, whose = found.ambiguity == NO_DATA, "the positions"
     if gaps.any():
         share = percent(gaps, gaps.size)
-        color = AMBIGUITY_TABLE[Ambiguity.NO_DATA].color
-        samples.append(Sample(color, "no data or not mapped", share))
+        samples.append(Sample(found.cause_colors[NO_DATA], "no data or not mapped", share))
         whose = f"{data} mapped positions"
     title = f"Doubt by cause: {percent(found.ambiguous, data)} of {whose}"
     return _save(found, table[found.ambiguity], path, title, [legend("Cause", samples)], caption)
@@ -193,7 +193,7 @@ def save_crystals_png(found: OrientationMap, path: str | Path, *, caption: str =
     )
 
 
-def save_edited_png(found: OrientationMap, path: str | Path, *, caption: str = "") -> Path:
+def save_edited_png(found: PhaseMap, path: str | Path, *, caption: str = "") -> Path:
     """Where answers were corrected and how, with the share of each kind among all positions.
 
     Raises
@@ -218,7 +218,7 @@ def save_edited_png(found: OrientationMap, path: str | Path, *, caption: str = "
 
 
 def save_scalar_png(
-    found: OrientationMap,
+    found: PhaseMap,
     path: str | Path,
     name: str = "score",
     *,
@@ -278,7 +278,7 @@ def save_scalar_png(
 
 
 def _save(
-    found: OrientationMap,
+    found: PhaseMap,
     image: NDArray[np.uint8],
     path: str | Path,
     title: str,

@@ -52,8 +52,14 @@ def load_map(path: str | Path) -> OrientationMap:
 def _load_h5(path: Path) -> OrientationMap:
     from napari_diffmap.maps.files.read_edax_h5 import is_edax_h5, read_edax_h5
     from napari_diffmap.maps.files.save_h5 import is_own_h5, load_orientation_h5
+    from napari_diffmap.maps.files.save_spectral_h5 import is_spectral_h5
 
     try:
+        if is_spectral_h5(path):
+            raise BadInputError(
+                f"{path.name} holds phases of spectra and no orientations: open its scan and its"
+                " session instead"
+            )
         if is_own_h5(path):
             return load_orientation_h5(path)
         if is_edax_h5(path):

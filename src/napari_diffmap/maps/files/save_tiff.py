@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,42 @@ from napari_diffmap.maps.atomic import atomic_path
 from napari_diffmap.maps.provenance import Provenance
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
+
+
+def save_tiff_pages(
+    pages: Mapping[str, NDArray[Any]],
+    path: str | Path,
+    *,
+    step: tuple[float, float] = (1.0, 1.0),
+    unit: str = "pixel",
+    provenance: Provenance | None = None,
+) -> Path:
+    """Write several images with their names, scale and provenance as pages of one file.
+
+    Parameters
+    ----------
+    pages
+        ``(Y, X)`` by name, all of one shape; written as float32.
+    path, step, unit, provenance
+        As for `save_tiff`.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    BadInputError, ResourceError
+        If there is no image, the name is wrong or it cannot be written.
+    """
+    target = _tiff_name(path)
+    arrays = [np.asarray(page, dtype=np.float32) for page in pages.values()]
+    if not arrays or arrays[0].ndim != 2 or len({array.shape for array in arrays}) > 1:
+        raise BadInputError("pages of a TIFF must be grey images (Y, X) of one shape")
+    metadata = {"axes": "ZYX", "Labels": list(pages)}
+    return _write(np.stack(arrays), target, step, unit, provenance, metadata)
 
 
 def save_tiff(
@@ -51,11 +87,7 @@ def save_tiff(
     BadInputError, ResourceError
         If the image is not 2-D, the name is wrong or it cannot be written.
     """
-    import tifffile
-
-    target = Path(path)
-    if target.suffix.lower() not in (".tif", ".tiff"):
-        raise BadInputError(f"{target.name}: a TIFF image must end in .tif")
+    target = _tiff_name(path)
     array = np.asarray(image)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "biuf":
         raise BadInputError(
@@ -63,7 +95,28 @@ def save_tiff(
         )
     if array.dtype not in (np.uint8, np.uint16):
         array = array.astype(np.float32)
-    metadata: dict[str, Any] = {"unit": unit.replace("µ", "u"), "axes": "YX"}
+    return _write(array, target, step, unit, provenance, {"axes": "YX"})
+
+
+def _tiff_name(path: str | Path) -> Path:
+    target = Path(path)
+    if target.suffix.lower() not in (".tif", ".tiff"):
+        raise BadInputError(f"{target.name}: a TIFF image must end in .tif")
+    return target
+
+
+def _write(
+    array: NDArray[Any],
+    target: Path,
+    step: tuple[float, float],
+    unit: str,
+    provenance: Provenance | None,
+    metadata: dict[str, Any],
+) -> Path:
+    """Write what ImageJ opens with scale and unit."""
+    import tifffile
+
+    metadata = {**metadata, "unit": unit.replace("µ", "u")}
     if provenance is not None:
         metadata["provenance"] = provenance.to_json()
         metadata["Info"] = provenance.to_json(indent=1)
@@ -78,7 +131,7 @@ def save_tiff(
     return target
 
 
-def scalar_maps(found: OrientationMap) -> dict[str, NDArray[np.float32]]:
+def scalar_maps(found: PhaseMap) -> dict[str, NDArray[np.float32]]:
     """Every scalar map by name, float32, NaN where there is no answer."""
     missing = ~found.indexed
 
@@ -98,7 +151,7 @@ def scalar_maps(found: OrientationMap) -> dict[str, NDArray[np.float32]]:
     return maps
 
 
-def save_maps_tiff(found: OrientationMap, folder: str | Path, *, prefix: str = "") -> list[Path]:
+def save_maps_tiff(found: PhaseMap, folder: str | Path, *, prefix: str = "") -> list[Path]:
     """Write each scalar map: score, reliability, phase, ambiguity and the extra ones.
 
     Parameters

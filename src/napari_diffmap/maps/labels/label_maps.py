@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps.edits.corrections import LabelMap
 from napari_diffmap.maps.labels.ops import Labels, Mask, checked
+from napari_diffmap.maps.orientation_map import oriented
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
 Quantity = Literal["score", "reliability"]
 #: What a threshold can be set on.
@@ -35,7 +36,7 @@ def empty(name: str, shape: tuple[int, int]) -> LabelMap:
     return LabelMap(name, np.zeros(shape, dtype=np.int32), source="empty")
 
 
-def phase_labels(found: OrientationMap, name: str = "phase labels") -> LabelMap:
+def phase_labels(found: PhaseMap, name: str = "phase labels") -> LabelMap:
     """A label for each phase, numbered from 1 in the map's order."""
     base = found.best_phase_ids.astype(np.int32) + 1
     return LabelMap(
@@ -48,7 +49,7 @@ def phase_labels(found: OrientationMap, name: str = "phase labels") -> LabelMap:
 
 
 def grain_labels(
-    found: OrientationMap, threshold: float = 5.0, min_size: int = 1, name: str = "grains"
+    found: PhaseMap, threshold: float = 5.0, min_size: int = 1, name: str = "grains"
 ) -> LabelMap:
     """A label for each grain.
 
@@ -58,10 +59,15 @@ def grain_labels(
         See `maps.find_grains`: the map, degrees, pixels.
     name
         Of the label map.
+
+    Raises
+    ------
+    BadInputError
+        If the map has no orientations.
     """
     from napari_diffmap.maps.grains.find import find_grains
 
-    grains = find_grains(found, threshold=threshold, min_size=min_size)
+    grains = find_grains(oriented(found), threshold=threshold, min_size=min_size)
     source = f"grains of the map, {threshold:g}°, at least {min_size} pixels"
     return LabelMap(name, grains.labels, source=source)
 
@@ -79,7 +85,7 @@ def components_of(mask: Mask) -> Labels:
 
 
 def threshold_mask(
-    found: OrientationMap, quantity: Quantity, value: float, *, above: bool = True
+    found: PhaseMap, quantity: Quantity, value: float, *, above: bool = True
 ) -> Mask:
     """Where a quantity of the map reaches a value, or stays below it; never where it is unknown.
 

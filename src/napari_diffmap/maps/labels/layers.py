@@ -1,4 +1,4 @@
-"""Label maps that every orientation map holds: phases, grains, causes of doubt, corrections."""
+"""Label maps that every map holds: phases, grains, causes of doubt, corrections."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_diffmap.errors import PhaseError
-from napari_diffmap.maps.ambiguity import AMBIGUITY, AMBIGUITY_COLORS
 from napari_diffmap.maps.edits.edit import EDITED
 from napari_diffmap.maps.edits.edited import EDITED_COLORS, EDITED_NAMES
 from napari_diffmap.maps.grains.find import find_grains
 from napari_diffmap.maps.labels.named import NamedLabels
+from napari_diffmap.maps.orientation_map import OrientationMap
 
 if TYPE_CHECKING:
     from napari_diffmap.maps.boundaries.find import Boundaries
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
 
 def label_layers(
-    found: OrientationMap, *, boundaries: Boundaries | None = None
+    found: PhaseMap, *, boundaries: Boundaries | None = None
 ) -> dict[str, NamedLabels]:
     """Label maps by name, ready to be saved.
 
     ``phases`` (number in the list of phases from 1, 0 without an answer), ``grains`` (5°, from
-    1), ``ambiguity`` (codes of `AMBIGUITY`) and, of a corrected map, ``edited`` (codes of
-    `EditKind`).
+    1; of orientation maps), ``ambiguity`` (codes of the map's causes; ``doubt`` of a map without
+    orientations) and, of a corrected map, ``edited`` (codes of `EditKind`).
 
     Parameters
     ----------
@@ -42,14 +42,15 @@ def label_layers(
         *place,
     )
     made = {"phases": phases}
-    if found.indexed.any():
+    if isinstance(found, OrientationMap) and found.indexed.any():
         try:
             grains = find_grains(found, boundaries=boundaries)
         except PhaseError:  # no symmetry, no grains
             pass
         else:
             made["grains"] = NamedLabels(grains.labels, {}, {}, *place)
-    made["ambiguity"] = NamedLabels(found.ambiguity, AMBIGUITY, AMBIGUITY_COLORS, *place)
+    doubt = "ambiguity" if found.has_orientations else "doubt"
+    made[doubt] = NamedLabels(found.ambiguity, found.cause_names, found.cause_colors, *place)
     if EDITED in found.extra:
         codes = np.nan_to_num(found.extra[EDITED]).astype(np.uint8)
         names = {int(code): name or "untouched" for code, name in EDITED_NAMES.items()}
