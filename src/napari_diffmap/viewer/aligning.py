@@ -41,12 +41,6 @@ class Shifts:
     shifts: NDArray[np.float64]
     stack: NDArray[np.float32]
 
-    @property
-    def largest(self) -> float:
-        """Largest distance between two frames' shifts, pixels."""
-        lengths = np.hypot(*(self.shifts - self.shifts.mean(axis=0)).T)
-        return float(2 * lengths.max())
-
 
 class Aligning:
     """Finds how the frames of the stack on the desk lie, and lays them on each other.
@@ -160,14 +154,23 @@ class Aligning:
             return "after" if self._second else "before"
         return self.preview
 
-    @property
-    def words(self) -> str:
-        """What the sample shows of the alignment, in words."""
-        return {
+    def words(self, plane: int | None) -> str:
+        """What the sample shows of the alignment at an energy, in words."""
+        if self.found is None:
+            return ""
+        y, x = self.found.shifts[self._looked_at(plane)]
+        what = {
             "before": "counts before alignment",
             "after": "counts after alignment",
-            "difference": "change by the alignment (after − before, counts)",
+            "difference": "counts after − before alignment",
         }.get(self._shows, "")
+        return f"{what}; this frame moves by {y:.2f} px in y, {x:.2f} px in x"
+
+    def _looked_at(self, plane: int | None) -> int:
+        """The frame of an energy; at the mean of all the one that moves most."""
+        assert self.found is not None
+        away = np.hypot(*self.found.shifts.T)
+        return int(np.argmax(away)) if plane is None else plane
 
     def picture(self, plane: int | None) -> Callable[[], NDArray[np.float32]] | None:
         """What makes the picture ``(Y, X)`` of an energy; None while nothing is looked at.
@@ -180,8 +183,7 @@ class Aligning:
         found, data, shows = self.found, self.session.stack_data, self._shows
         if found is None or data is None or shows == "off":
             return None
-        if plane is None:
-            plane = int(np.argmax(np.hypot(*(found.shifts - found.shifts.mean(axis=0)).T)))
+        plane = self._looked_at(plane)
 
         def make() -> NDArray[np.float32]:
             after = found.stack[plane]

@@ -179,7 +179,10 @@ class Incidence:
             return f"⚠ {self.problem}"
         if self.measuring:
             return "I0 is being worked out …"
+        file = self.incident.file
         found, where = self.absorption, self.incident.describe()
+        if file is not None:
+            where = file.name
         if found is None:
             return f"I0: {where}; worked out when it is needed"
         density = found.density

@@ -180,7 +180,7 @@ class Spectral:
         look, plane = self.look, self.session.plane
         what = "OD" if look.quantity == "OD" and self.density is not None else "counts"
         if self.aligning.preview != "off":
-            return f"Sample: {self.aligning.words}"
+            return f"Sample: {self.aligning.words(plane)}"
         if look.image == "energy":
             at = "mean of all energies" if plane is None else f"{self.energies[plane]:.6g} eV"
             return f"Sample: {what}, {at}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,6 @@ _SYMBOLS = {
     "P": "cross",
     "X": "x",
 }
-#: Width of a mark on the screen, pixels.
-_MARK = 14
 
 
 class StackLayers(LayerStack):
@@ -115,7 +113,7 @@ class StackLayers(LayerStack):
     def _marks(self, items: tuple[Held, ...]) -> None:
         places = np.array([item.spectrum.position for item in items], dtype=np.float32)
         layer = self._layers.get(HELD_LAYER)
-        size = 1.0
+        size = max(self.session.grid) / 40
         if layer is not None and len(layer.data) != len(items):
             # napari keeps the symbols of the first marks when others are taken out.
             self._layers.pop(HELD_LAYER)
@@ -130,12 +128,14 @@ class StackLayers(LayerStack):
             [item.color for item in items],
             {"number": [str(item.key) for item in items]},
             size,
-            canvas_size_limits=(_MARK, _MARK),
-            text={"string": "{number}", "color": "white", "size": 11, "translation": (0, 0)},
+            text={
+                "string": "{number}",
+                "color": "white",
+                "size": 11,
+                "translation": (-1.1 * size, 1.1 * size),
+            },
         )
-        made: Any = self._layers[HELD_LAYER]
-        made.border_color = "black"
-        place_layer(made, self._place())
+        place_layer(self._layers[HELD_LAYER], self._place())
 
     # --------------------------------------------------------------- labels
     def label_at(self, y: int, x: int) -> tuple[str, NDArray[np.bool_]] | None:

@@ -21,7 +21,7 @@ from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.parts import Links, plain_label, tool_button
 from napari_diffmap.widgets.spectral_run import SpectralRun
 
-_ANY, _SCANNED = "any energy of the references", "energies of this stack"
+_ANY, _SCANNED = "all energies", "energies of this stack"
 
 
 class PlanForm(QWidget):
@@ -45,6 +45,7 @@ class PlanForm(QWidget):
         self.counts.setDecimals(0)
         self.counts.setValue(2000)
         self.counts.setSuffix(" counts")
+        self.counts.setMinimumWidth(136)
         self.counts.setToolTip(
             "Dose: photons counted a pixel and energy beside the sample (I0), in counts"
         )
@@ -129,8 +130,10 @@ def plan_text(plan: Any) -> str:
     first, second = plan.worst
     lines = [
         f"Measure at {energies} eV.",
-        f"Hardest to tell: {first} and {second}, {plan.separations[plan.worst]:.3g} standard"
-        f" deviations apart ({100 * plan.error:.2g} % of such pixels mistaken).",
+        (
+            f"Hardest to tell: {first} and {second}, {plan.separations[plan.worst]:.3g} standard"
+            f" deviations apart ({_mistaken(plan.error)} of such pixels mistaken)."
+        ),
     ]
     others = sorted((pair for pair in plan.separations if pair != plan.worst),
                     key=lambda pair: plan.separations[pair])  # fmt: skip
@@ -138,3 +141,7 @@ def plan_text(plan: Any) -> str:
         words = "; ".join(f"{a}–{b} {plan.separations[a, b]:.3g}" for a, b in others[:4])
         lines.append(f"Next: {words} standard deviations.")
     return "\n".join(lines)
+
+
+def _mistaken(share: float) -> str:
+    return "less than 0.01 %" if share < 1e-4 else f"{100 * share:.2g} %"

@@ -78,7 +78,10 @@ class SpectrumView(QWidget):
         layout.addLayout(middle, 1)
         layout.addWidget(self.aligning)
         layout.addLayout(self._make_planes())
-        layout.addWidget(self.shown)
+        below = QHBoxLayout()
+        below.addWidget(self.shown, 1)
+        below.addWidget(self.bar.incident.state, 1)
+        layout.addLayout(below)
         self._connect()
         self.reset()
 
@@ -145,7 +148,7 @@ class SpectrumView(QWidget):
         axis = stack.axes[0].canonical()
         x = self.coordinates
         self.plot.show_range(float(x.min()), float(x.max()))
-        for widget in (self.bar, self.image, self.shown):
+        for widget in (self.bar, self.image, self.shown, self.bar.incident.state):
             widget.setVisible(self.spectral.active)
         self.bar.align.setChecked(False)
         self.slider.blockSignals(True)
@@ -171,17 +174,17 @@ class SpectrumView(QWidget):
         unit = f" ({axis.unit})" if axis.unit != "pixel" else " (index)"
         what = "Intensity"
         if self.spectral.active:
-            what = "Counts" if look.quantity == "counts" else "Optical density"
+            what = "Counts" if look.quantity == "counts" else "OD"
             if look.quantity == "OD" and look.normalisation != "none":
                 what = {
-                    "pre-edge": "OD above pre-edge",
+                    "pre-edge": "OD − pre-edge",
                     "area": "OD / area",
                     "post-edge": "OD / post-edge",
                 }[look.normalisation]
         of = "position"
         if current is not None and current.mask is not None:
-            of = "mean of region" if self.session.region is not None else "mean of label"
-        self.plot.name_axes(_WORDS.get(axis.name, axis.name) + unit, f"{what}, {of}")
+            of = "region" if self.session.region is not None else "label"
+        self.plot.name_axes(_WORDS.get(axis.name, axis.name) + unit, f"{what} ({of})")
 
     def _on_look(self, look: Look) -> None:
         if self.session.stack is None:

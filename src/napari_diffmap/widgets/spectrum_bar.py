@@ -18,10 +18,14 @@ from napari_diffmap.widgets.incident_row import IncidentRow
 from napari_diffmap.widgets.parts import Links, tool_button
 
 _EDGE_TIPS = (
-    "Energies up to this lie before the edge: a line through them is taken off. eV; drag the"
-    " dash-dotted line in the plot as well",
-    "Energies from this on lie behind the edge: post-edge normalisation divides by their mean."
-    " eV; drag the dash-dotted line in the plot as well",
+    (
+        "Energies up to this lie before the edge: a line through them is taken off. eV; drag the"
+        " dash-dotted line in the plot as well"
+    ),
+    (
+        "Energies from this on lie behind the edge: post-edge normalisation divides by their mean."
+        " eV; drag the dash-dotted line in the plot as well"
+    ),
 )
 
 
@@ -43,7 +47,7 @@ class SpectrumBar(QWidget):
         self.quantity.setToolTip(
             "What spectra and sample image show: counts, or optical density −ln(counts / I0)"
         )
-        self.incident = IncidentRow(desk)
+        self.incident = IncidentRow(desk, line=False)
         self.how = QComboBox()
         self.how.addItems(list(NORMALISATIONS))
         self.how.setToolTip(
@@ -74,11 +78,15 @@ class SpectrumBar(QWidget):
         label.setToolTip(self.quantity.toolTip())
         first.insertWidget(0, label)
         first.insertWidget(1, self.quantity)
+        first.addWidget(self.hold)
+        first.addWidget(self.align)
+        first.addStretch()
         second = QHBoxLayout()
         second.setSpacing(4)
+        self.how.setMinimumWidth(104)
         label = QLabel("Normalise")
         label.setToolTip(self.how.toolTip())
-        for widget in (label, self.how, *self.edge, self.hold, self.labels, self.masks, self.align):
+        for widget in (label, self.how, *self.edge, self.labels, self.masks):
             second.addWidget(widget)
         second.addStretch()
         layout = QVBoxLayout(self)

@@ -21,9 +21,11 @@ _BACK = "#262930"
 #: Colour and hatching of the energy windows A and B.
 _WINDOWS = (("#E69F00", "//", "A"), ("#56B4E9", "\\\\", "B"))
 #: Room for numbers and names: left, below, right, above, pixels.
-_ROOM = (58, 36, 10, 8)
+_ROOM = (58, 42, 10, 8)
 #: So near to a line the mouse takes it, pixels.
 _NEAR = 7
+#: Up to so many energies each point of a spectrum is marked, else every n-th of those held.
+_MARKED = 45
 #: The plot is scaled anew when a spectrum leaves it, or needs less than this share of it.
 _FILLS = 0.55
 
@@ -85,9 +87,9 @@ class SpectrumPlot(QObject):
 
     def _edge(self, words: str, side: str) -> tuple[Line2D, Any]:
         line = self.axes.axvline(0, color=_EDGE, lw=1.3, ls="-.", animated=True)
-        words = f"{words}-edge ◂ " if side == "right" else f" ▸ {words}-edge"
-        text = self.axes.text(0, 0.03, words, transform=self.axes.get_xaxis_transform(),
-                              color=_EDGE, fontsize=8, ha=side, animated=True)  # fmt: skip
+        across = self.axes.get_xaxis_transform()
+        text = self.axes.text(0, 0.97, f"{words}-edge", transform=across, color=_EDGE, fontsize=8)
+        text.set(ha=side, va="top", rotation=90, animated=True)
         for artist in (line, text):
             artist.set_visible(False)
         return line, text
@@ -149,6 +151,7 @@ class SpectrumPlot(QObject):
         if trace is not None:
             self.trace.set_data(trace.energies, trace.values)
             self.trace.set_color(trace.color)
+            self.trace.set_marker("o" if len(trace.energies) <= _MARKED else "None")
         else:
             self.trace.set_data([], [])
         while len(self.lines) < len(others):
@@ -161,9 +164,10 @@ class SpectrumPlot(QObject):
                 line.set_data(curve.energies, curve.values)
                 line.set_color(curve.color)
                 line.set_linestyle((0, curve.dashes) if curve.dashes else "-")
-                line.set_linewidth(1.5)
+                line.set_linewidth(2.0 if curve.dashes else 1.2)
                 line.set_marker(curve.marker or "None")
                 line.set_markersize(4.5)
+                line.set_markevery(max(1, len(curve.energies) // _MARKED))
         found = [trace, *others] if trace is not None else list(others)
         if self._fit([curve.values for curve in found]):
             self.redraw()
@@ -188,7 +192,10 @@ class SpectrumPlot(QObject):
     # -------------------------------------------------------------- drawing
     def _moving(self) -> list[Artist]:
         shapes = [artist for pair in (*self.windows, *self.edges) for artist in pair]
-        return [*shapes, self.marker, *self.lines, self.trace]
+        # References come last: they are seen over the spectrum that they are compared with.
+        over = [line for line in self.lines if line.is_dashed()]
+        below = [line for line in self.lines if not line.is_dashed()]
+        return [*shapes, self.marker, *below, self.trace, *over]
 
     def redraw(self) -> None:
         """Draw everything anew, once the window has time."""

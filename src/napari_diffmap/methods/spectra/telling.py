@@ -194,9 +194,7 @@ def _pearson(
     _, _, p = best_two(correlation, spectra.plain.between(), spectra.known)
     # Shares by rank of correlation: the largest is the answer, the second the next.
     support = np.exp((correlation - correlation.max(axis=1, keepdims=True)) * 100)
-    return Told(
-        support / support.sum(axis=1, keepdims=True), 1 - p, p > parameters.significance
-    )
+    return Told(support / support.sum(axis=1, keepdims=True), 1 - p, p > parameters.significance)
 
 
 def _nnls(
