@@ -89,14 +89,15 @@ def add_commands() -> None:
         models,
         orient,
         peaks,
+        phases,
         recipe,
         train,
     )
 
     commands = (
         scans.info, scans.virtual, convert.convert, calibrate.calibrate, peaks.peaks, orient.orient,
-        grains.grains, export.export, compare.compare, recipe.run, models.models, train.train,
-        demo.demo,
+        phases.phases, grains.grains, export.export, compare.compare, recipe.run, models.models,
+        train.train, demo.demo,
     )  # fmt: skip
     for command in commands:
         cli.add_command(command)

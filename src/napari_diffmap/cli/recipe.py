@@ -8,7 +8,9 @@ import click
 
 from napari_diffmap.cli.options import json_option, scheduler_option
 from napari_diffmap.cli.orient import carry_out
+from napari_diffmap.cli.phases import carry_out_phases
 from napari_diffmap.cli.scans import warn
+from napari_diffmap.errors import BadInputError
 
 
 @click.command()
@@ -30,12 +32,24 @@ def run(
 
     Files that are no longer where they were are sought beside the recipe.
     """
+    from napari_diffmap.jobs.phases_recipe import PhasesRecipe, prepared_phases
     from napari_diffmap.jobs.recipe import edits_file, load_recipe, prepared
 
     path = Path(recipe).expanduser()
     loaded = load_recipe(path)
     beside = path.resolve().parent
     edits = edits_file(loaded, beside)  # before the work, not after it
+    if isinstance(loaded, PhasesRecipe):
+        if scheduler is not None or resume:
+            raise BadInputError(
+                "phase maps are made here, at once: leave --scheduler and --resume out"
+            )
+        ready = prepared_phases(loaded, beside)
+        warn(ready.scan)
+        carry_out_phases(
+            ready, loaded, out=out or str(beside), device=device, as_json=as_json, edits=edits
+        )
+        return
     scan, method = prepared(loaded, beside)
     warn(scan)
     carry_out(

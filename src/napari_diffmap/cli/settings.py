@@ -60,8 +60,15 @@ def _registration() -> type[BaseModel]:
     return RegistrationParameters
 
 
+def _spectra() -> type[BaseModel]:
+    from napari_diffmap.methods.spectra.parameters import SpectralParameters
+
+    return SpectralParameters
+
+
 ORIENT = Settings(_orientation, OWN_OPTIONS)
 CALIBRATE = Settings(_calibration, {"phase": "--phase"})
+PHASES = Settings(_spectra, {"method": "--method", "energies": "--energies"})
 REGISTER = Settings(_registration, {"false_spots": "--false-spots", "preset": "--preset"})
 
 

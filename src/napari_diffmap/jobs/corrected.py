@@ -10,6 +10,7 @@ from napari_diffmap.jobs.formats import DEFAULT_FORMATS
 from napari_diffmap.jobs.record import json_text
 from napari_diffmap.jobs.results import export_map, unwritable
 from napari_diffmap.jobs.session_file import ANSWER
+from napari_diffmap.jobs.spectral_results import export_spectral
 from napari_diffmap.maps.edits.edit import snapshot
 from napari_diffmap.maps.edits.edited import edited_counts
 from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
@@ -17,6 +18,7 @@ from napari_diffmap.maps.edits.log import save_log
 from napari_diffmap.maps.files.own_h5 import save_map_h5
 from napari_diffmap.maps.labels.named import NamedLabels
 from napari_diffmap.maps.orientation_map import oriented
+from napari_diffmap.maps.spectral_map import SpectralMap
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
@@ -34,8 +36,8 @@ def write_corrected(
 ) -> list[Path]:
     """Write a corrected map, the answer beside it, and what was corrected.
 
-    ``orientation.h5`` and the pictures hold the corrections, ``answer.h5`` the map as it was
-    found, ``edits.jsonl`` every edit.
+    ``orientation.h5`` (``phases.h5`` of spectra) and the pictures hold the corrections,
+    ``answer.h5`` the map as it was found, ``edits.jsonl`` every edit.
 
     Parameters
     ----------
@@ -79,13 +81,15 @@ def export_corrected(
     caption: str = "",
 ) -> list[Path]:
     """Write a corrected map and its label maps in chosen formats; see `export_map`."""
-    found = snapshot(oriented(corrections.map))
+    found = snapshot(corrections.map)
     labels = {
         name: NamedLabels(mine.values, mine.names, mine.colors, found.step, found.step_unit)
         for name, mine in corrections.labels.items()
     }
+    if isinstance(found, SpectralMap):
+        return export_spectral(found, folder, formats=formats, labels=labels, caption=caption)
     return export_map(
-        found,
+        oriented(found),
         folder,
         formats=formats,
         boundaries=boundaries,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,32 +13,36 @@ from napari_diffmap.errors import BadInputError
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
+    from napari_diffmap.jobs.phases_recipe import PhasesRecipe
     from napari_diffmap.methods.orientation import OrientationMethod
     from napari_diffmap.scan.scan import Scan
 
+AnyRecipe = TypeVar("AnyRecipe", "Recipe", "PhasesRecipe")
 #: Name of the recipe that a map leaves beside its results.
 FILE_NAME = "recipe.yaml"
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a recipe; what it does not know is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class RecipePhase(_Strict):
+class RecipePhase(Strict):
     """A phase by the name of a bundled one, or by its CIF and what was in it."""
 
     source: str
     sha256: str | None = None
 
 
-class RecipeEdits(_Strict):
+class RecipeEdits(Strict):
     """The corrections made by hand: a record of edits, and what was in it."""
 
     file: str
     sha256: str
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """What was mapped, and how.
 
     Attributes
@@ -110,17 +114,17 @@ def phases_of(phases: Sequence[CrystalPhase]) -> list[RecipePhase] | None:
             return None
         else:
             cif = Path(phase.source).resolve()
-            found.append(RecipePhase(source=str(cif), sha256=_digest(cif)))
+            found.append(RecipePhase(source=str(cif), sha256=digest(cif)))
     return found
 
 
-def with_edits(recipe: Recipe, record: Path) -> Recipe:
+def with_edits(recipe: AnyRecipe, record: Path) -> AnyRecipe:
     """The recipe with corrections on top, by their record (``edits.jsonl``)."""
-    edits = RecipeEdits(file=str(record.resolve()), sha256=_digest(record))
+    edits = RecipeEdits(file=str(record.resolve()), sha256=digest(record))
     return recipe.model_copy(update={"edits": edits})
 
 
-def edits_file(recipe: Recipe, beside: Path | None = None) -> Path | None:
+def edits_file(recipe: Recipe | PhasesRecipe, beside: Path | None = None) -> Path | None:
     """The record of a recipe's corrections; None without any.
 
     Raises
@@ -130,17 +134,17 @@ def edits_file(recipe: Recipe, beside: Path | None = None) -> Path | None:
     """
     if recipe.edits is None:
         return None
-    path = _found(recipe.edits.file, beside)
+    path = found_file(recipe.edits.file, beside)
     if not path.is_file():
         raise BadInputError(f"{path}: the corrections of the recipe are not there")
-    if _digest(path) != recipe.edits.sha256:
+    if digest(path) != recipe.edits.sha256:
         raise BadInputError(
             f"{path} is not what it was when the recipe was written: write the recipe anew"
         )
     return path
 
 
-def save_recipe(recipe: Recipe, path: Path) -> Path:
+def save_recipe(recipe: Recipe | PhasesRecipe, path: Path) -> Path:
     """Write a recipe as YAML."""
     from napari_diffmap.maps.atomic import atomic_path
 
@@ -149,7 +153,7 @@ def save_recipe(recipe: Recipe, path: Path) -> Path:
     return path
 
 
-def recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe | PhasesRecipe) -> str:
     """A recipe as YAML."""
     import yaml
 
@@ -159,8 +163,8 @@ def recipe_text(recipe: Recipe) -> str:
     return str(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
-def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe.
+def load_recipe(path: str | Path) -> Recipe | PhasesRecipe:
+    """Read a recipe of an orientation map or of a phase map.
 
     Raises
     ------
@@ -178,6 +182,10 @@ def load_recipe(path: str | Path) -> Recipe:
     if not isinstance(record, dict) or "napari-diffmap recipe" not in record:
         raise BadInputError(f"{path.name} is no recipe: one that orient wrote has its name in it")
     try:
+        if record.get("method") == "phases":
+            from napari_diffmap.jobs.phases_recipe import PhasesRecipe
+
+            return PhasesRecipe(**record)
         return Recipe(**record)
     except ValidationError as error:
         first = error.errors()[0]
@@ -205,7 +213,7 @@ def prepared(recipe: Recipe, beside: Path | None = None) -> tuple[Scan, Orientat
     from napari_diffmap.scan.calibration_file import from_record
     from napari_diffmap.scan.open import open_scan
 
-    scan = open_scan(_found(recipe.file, beside), **_as_keywords(recipe.options))
+    scan = open_scan(found_file(recipe.file, beside), **as_keywords(recipe.options))
     scan = scan.with_calibration(from_record(recipe.calibration, "the recipe's calibration"))
     try:
         parameters = OrientationParameters(**recipe.parameters)
@@ -216,7 +224,8 @@ def prepared(recipe: Recipe, beside: Path | None = None) -> tuple[Scan, Orientat
     return scan, make_method(sources_of(recipe.phases, beside), parameters)
 
 
-def _as_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
+def as_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a recipe as `open_scan` takes them."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
 
@@ -233,8 +242,8 @@ def sources_of(phases: Sequence[RecipePhase], beside: Path | None) -> list[str]:
         if phase.sha256 is None:
             sources.append(phase.source)
             continue
-        path = _found(phase.source, beside)
-        if _digest(path) != phase.sha256:
+        path = found_file(phase.source, beside)
+        if digest(path) != phase.sha256:
             raise BadInputError(
                 f"{path} is not what it was when the recipe was written: map it anew with orient"
             )
@@ -242,12 +251,14 @@ def sources_of(phases: Sequence[RecipePhase], beside: Path | None) -> list[str]:
     return sources
 
 
-def _found(file: str, beside: Path | None) -> Path:
+def found_file(file: str, beside: Path | None) -> Path:
+    """A file at its place, or beside the recipe."""
     path = Path(file)
     if path.exists() or beside is None or not (beside / path.name).exists():
         return path
     return beside / path.name
 
 
-def _digest(path: Path | str) -> str:
+def digest(path: Path | str) -> str:
+    """SHA-256 of what is in a file."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -37,7 +37,7 @@ from napari_diffmap.maps.labels.layers import label_layers
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
-    from napari_diffmap.maps import Boundaries, OrientationMap
+    from napari_diffmap.maps import Boundaries, OrientationMap, PhaseMap
     from napari_diffmap.maps.edits.edit import Edit
     from napari_diffmap.maps.labels.named import NamedLabels
 
@@ -107,7 +107,9 @@ def export_map(
             written.append(save_ang(found, folder / "orientation.ang"))
         if "ctf" in formats and answered:
             written.append(save_ctf(found, folder / "orientation.ctf"))
-        written += _save_labels(found, folder, formats, boundaries, labels or {})
+        if {"ome-tiff", "ome-zarr"} & {*formats}:
+            layers = {**label_layers(found, boundaries=boundaries), **(labels or {})}
+            written += save_label_layers(found, folder, formats, layers)
         for kind in ("png", "svg", "pdf"):
             if kind in formats:
                 written += _save_pictures(found, folder, kind, boundaries, caption)
@@ -145,16 +147,10 @@ def _save_pictures(
     return written
 
 
-def _save_labels(
-    found: OrientationMap,
-    folder: Path,
-    formats: Collection[str],
-    boundaries: Boundaries | None,
-    labels: Mapping[str, NamedLabels],
+def save_label_layers(
+    found: PhaseMap, folder: Path, formats: Collection[str], layers: Mapping[str, NamedLabels]
 ) -> list[Path]:
-    if not {"ome-tiff", "ome-zarr"} & {*formats}:
-        return []
-    layers = {**label_layers(found, boundaries=boundaries), **labels}
+    """Write label maps as ``ome-tiff`` (a file each) and ``ome-zarr`` (one with all)."""
     written = []
     if "ome-tiff" in formats:
         for name, layer in layers.items():

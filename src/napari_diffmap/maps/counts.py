@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps.orientation_map import OrientationMap
+    from napari_diffmap.maps.phase_map import PhaseMap
 
 #: Name of the extra map of crystals per pattern; 0 is no answer.
 CRYSTALS = "crystals"
@@ -61,23 +61,23 @@ VERDICTS: tuple[Verdict, ...] = (
 )
 
 
-def crystal_count(found: OrientationMap) -> NDArray[np.uint8] | None:
+def crystal_count(found: PhaseMap) -> NDArray[np.uint8] | None:
     """Crystals of every pattern ``(Y, X)``, 0 without an answer; None where nobody counted."""
     return _small(found, CRYSTALS)
 
 
-def resolved(found: OrientationMap) -> NDArray[np.bool_] | None:
+def resolved(found: PhaseMap) -> NDArray[np.bool_] | None:
     """Where the neighbourhood chose ``(Y, X)``; None where it was not asked."""
     values = _small(found, RESOLVED)
     return None if values is None else values > 0
 
 
-def judged(found: OrientationMap) -> NDArray[np.uint8] | None:
+def judged(found: PhaseMap) -> NDArray[np.uint8] | None:
     """What the templates say ``(Y, X)``, codes of `VERDICTS`; None where they were not asked."""
     return _small(found, JUDGED)
 
 
-def _small(found: OrientationMap, name: str) -> NDArray[np.uint8] | None:
+def _small(found: PhaseMap, name: str) -> NDArray[np.uint8] | None:
     values = found.extra.get(name)
     if values is None:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import DiffmapError
-from napari_diffmap.maps.ambiguity import AMBIGUITY, Ambiguity
+from napari_diffmap.maps.ambiguity import NO_DATA
 from napari_diffmap.maps.counts import crystal_count, place_word, resolved
 from napari_diffmap.maps.edits.edit import EDITED
 from napari_diffmap.maps.edits.edited import EDITED_NAMES
@@ -19,7 +19,7 @@ from napari_diffmap.maps.quaternions import bunge
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, PhaseMap
     from napari_diffmap.methods.orientation import OrientationMethod
     from napari_diffmap.methods.registration.spots import PeakBatch
     from napari_diffmap.scan.scan import Scan
@@ -227,7 +227,7 @@ def with_structure(phase: Any, known: Sequence[CrystalPhase]) -> CrystalPhase | 
     return next((other for other in known if other.name == phase.name), None)
 
 
-def doubt_line(found: OrientationMap, y: int, x: int) -> str:
+def doubt_line(found: PhaseMap, y: int, x: int) -> str:
     """Reliability and cause of doubt at a position, in words."""
     code = int(found.ambiguity[y, x])
     reliability = float(found.reliability[y, x])
@@ -237,9 +237,10 @@ def doubt_line(found: OrientationMap, y: int, x: int) -> str:
     by_hand = int(found.extra[EDITED][y, x]) if EDITED in found.extra else 0
     if by_hand:
         told = f"by hand: {EDITED_NAMES[by_hand]}"
-    cause = "" if code == 0 else f"in doubt: {AMBIGUITY[code]}"
-    if code == Ambiguity.NO_DATA:
-        cause = "no data: no pattern was recorded here, or the run ended before it"
+    cause = "" if code == 0 else f"in doubt: {found.cause_names[code]}"
+    if code == NO_DATA:
+        what = "pattern" if found.has_orientations else "spectrum"
+        cause = f"no data: no {what} was recorded here, or the run ended before it"
     return " · ".join(part for part in (sure, told, cause) if part)
 
 

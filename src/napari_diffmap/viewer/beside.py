@@ -12,6 +12,7 @@ import numpy as np
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps.colors import ipf_colors
 from napari_diffmap.maps.comparison import KINDS, Comparison, compare
+from napari_diffmap.maps.orientation_map import oriented
 from napari_diffmap.viewer.layer_stack import LayerStack
 from napari_diffmap.viewer.session import Session
 
@@ -47,12 +48,12 @@ class BesideLayers(LayerStack):
         Raises
         ------
         BadInputError
-            If there is no map, or it is one of other positions.
+            If there is no map of orientations, or it is one of other positions.
         """
         own = self.session.map
         if own is None:
             raise BadInputError("there is no map to show another one beside: map the scan first")
-        told = compare(own, found)
+        told = compare(oriented(own), found)
         self._image(PICTURE, ipf_colors(found), rgb=True)
         shown = [kind for kind in KINDS if kind.key != "agree"]
         self._labels(

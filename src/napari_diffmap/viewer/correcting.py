@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, PhaseMap
     from napari_diffmap.maps.boundaries.twin_laws import TwinLaw
     from napari_diffmap.maps.edits.corrections import Change, Corrections
     from napari_diffmap.maps.edits.selection import Pixels
@@ -34,8 +34,8 @@ _PATIENCE = 0.03
 #: Fewer pixels of the same kind are not worth a question.
 _WORTH_OFFERING = 3
 
-#: Quaternion ``(4,)`` and number of the phase.
-Orientation = tuple[NDArray[np.float32], int]
+#: Quaternion ``(4,)``, None of a map without orientations, and number of the phase.
+AnswerKey = tuple[NDArray[np.float32] | None, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Offer:
     """
 
     pixels: Pixels
-    rotation: NDArray[np.float32]
+    rotation: NDArray[np.float32] | None
     phase: int
 
 
@@ -62,7 +62,7 @@ class _Made:
     values: Values | None
     note: str
     #: The answer that was first and the one that was accepted: they may compete elsewhere.
-    pair: tuple[Orientation, Orientation] | None = None
+    pair: tuple[AnswerKey, AnswerKey] | None = None
     told: str = ""
 
 
@@ -136,11 +136,25 @@ class Correcting:
         """Whether a correction is computed or waits."""
         return self._running or bool(self._waiting)
 
-    def _map(self) -> tuple[Corrections, OrientationMap, int, int]:
+    def _map(self) -> tuple[Corrections, PhaseMap, int, int]:
         corrections = self.session.corrections
         if corrections is None:
             raise BadInputError("there is no map to correct: map the scan first, or open a map")
         return corrections, corrections.map, *self.session.position
+
+    @property
+    def turns(self) -> bool:
+        """Whether answers can be turned and refined: a map of phases alone has no orientations."""
+        found = self.session.map
+        return found is not None and found.has_orientations
+
+    def _turnable(self) -> tuple[Corrections, OrientationMap, int, int]:
+        corrections, found, y, x = self._map()
+        if not found.has_orientations:
+            raise BadInputError(
+                "this map holds phases of spectra: there is no orientation to turn or refine"
+            )
+        return corrections, cast("OrientationMap", found), y, x
 
     def pixels(self) -> Pixels:
         """The pixels that the next correction is for.
@@ -155,7 +169,7 @@ class Correcting:
 
     def _chosen(
         self,
-        found: OrientationMap,
+        found: PhaseMap,
         y: int,
         x: int,
         scope: Scope,
@@ -194,8 +208,8 @@ class Correcting:
         if rank >= found.n_best or found.phase_ids[y, x, rank] < 0:
             raise BadInputError(f"there is no answer {rank + 1} at this position")
         scope, radius, region = self.scope, self.radius, self.session.region
-        rotation, phase = found.rotations[y, x, rank].copy(), int(found.phase_ids[y, x, rank])
-        first = found.rotations[y, x, 0].copy(), int(found.phase_ids[y, x, 0])
+        rotation, phase = found.rotation_at(y, x, rank), int(found.phase_ids[y, x, rank])
+        first = found.rotation_at(y, x, 0), int(found.phase_ids[y, x, 0])
         note = f"answer {rank + 1} of row {y}, column {x}; {scope}"
 
         def work(token: Token) -> _Made:
@@ -243,7 +257,10 @@ class Correcting:
         self._queue(work)
 
     def set_phase(self, phase: int) -> None:
-        """Take each pixel's best kept answer of a phase; match it anew where none is kept."""
+        """Take each pixel's best kept answer of a phase; match it anew where none is kept.
+
+        A spectrum is not matched again: its phase is set, and no score of it is known.
+        """
         _, found, y, x = self._map()
         scope, radius, region = self.scope, self.radius, self.session.region
 
@@ -267,7 +284,7 @@ class Correcting:
     def _of_phase(
         self,
         token: Token,
-        found: OrientationMap,
+        found: PhaseMap,
         pixels: Pixels,
         phase: int,
         kind: EditKind,
@@ -285,7 +302,7 @@ class Correcting:
 
         The other pixels of the scope take the same variant, each refined on its own pattern.
         """
-        _, found, y, x = self._map()
+        _, found, y, x = self._turnable()
         if found.phase_ids[y, x, 0] < 0:
             raise BadInputError("there is no answer here to turn")
         scope, radius, region = self.scope, self.radius, self.session.region
@@ -311,7 +328,7 @@ class Correcting:
     def _restart(
         self, kind: EditKind, start: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     ) -> None:
-        _, found, y, x = self._map()
+        _, found, y, x = self._turnable()
         scope, radius, region = self.scope, self.radius, self.session.region
 
         def work(token: Token) -> _Made | None:
@@ -396,9 +413,7 @@ class Correcting:
             self.changed.emit()
         self._next()
 
-    def _look_for_more(
-        self, corrections: Corrections, first: Orientation, right: Orientation
-    ) -> None:
+    def _look_for_more(self, corrections: Corrections, first: AnswerKey, right: AnswerKey) -> None:
         """Offer the correction where the same two answers compete."""
         found = corrections.map
         steps = len(corrections.done)

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_diffmap.maps.ambiguity import Ambiguity
 from napari_diffmap.maps.edits.edit import MAP, snapshot
-from napari_diffmap.maps.zones import DOUBTFUL, AmbiguityZones, Zone, find_zones
+from napari_diffmap.maps.zones import AmbiguityZones, Zone, find_zones
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import PhaseMap
     from napari_diffmap.maps.edits.corrections import Change
 
 SLOT = "doubtful zones"
@@ -38,7 +37,8 @@ class DoubtQueue:
     def __init__(self, session: Session, runner: Runner) -> None:
         self.session = session
         self.runner = runner
-        self.causes: tuple[Ambiguity, ...] = DOUBTFUL
+        #: Codes of the causes that are visited; None: all that can be settled.
+        self.causes: tuple[int, ...] | None = None
         self.phase: int | None = None
         self.min_size = 1
         self.zones: tuple[Zone, ...] = ()
@@ -47,11 +47,15 @@ class DoubtQueue:
         self.left = self.first = 0
         self._labels: NDArray[np.int32] | None = None
         self._seen: NDArray[np.bool_] | None = None
+        self._table: object = None
         self._path: list[tuple[int, int]] = []
         session.map_changed.connect(self._on_map)
         session.edited.connect(self._on_edited)
 
-    def _on_map(self, found: OrientationMap | None) -> None:
+    def _on_map(self, found: PhaseMap | None) -> None:
+        if found is not None and found.causes is not self._table:
+            # A code of one kind of map means something else in another.
+            self._table, self.causes = found.causes, None
         self.zones, self.current, self._labels, self._seen = (), None, None, None
         self._path.clear()
         self.first = self.left = 0
@@ -65,7 +69,7 @@ class DoubtQueue:
     def filter(
         self,
         *,
-        causes: tuple[Ambiguity, ...] = DOUBTFUL,
+        causes: tuple[int, ...] | None = None,
         phase: int | None = None,
         min_size: int = 1,
     ) -> None:
@@ -74,7 +78,7 @@ class DoubtQueue:
         Parameters
         ----------
         causes
-            Why they are in doubt.
+            Why they are in doubt: codes of the map's own table; None: any cause.
         phase
             Whose first answer is of this phase where the zone's middle is; None: any.
         min_size

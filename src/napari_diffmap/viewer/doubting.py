@@ -16,9 +16,10 @@ from napari_diffmap.viewer.correcting import Correcting, Offer
 from napari_diffmap.viewer.desk import Desk
 from napari_diffmap.viewer.doubt_queue import DoubtQueue
 from napari_diffmap.viewer.map_edits import MapEdits
-from napari_diffmap.viewer.map_layers import MapLayers
+from napari_diffmap.viewer.map_stack import MapStack
 from napari_diffmap.viewer.phase_painting import PhasePainting
 from napari_diffmap.viewer.runner import Runner
+from napari_diffmap.viewer.shown_map import ShownMap
 from napari_diffmap.viewer.zooming import look_at
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Doubting:
     def __init__(
         self,
         desk: Desk,
-        maps: MapLayers,
+        maps: MapStack | ShownMap,
         runner: Runner,
         viewer: Any,
         matcher: Callable[[], OrientationMethod | None],

@@ -117,10 +117,10 @@ class GrainStudy:
         Raises
         ------
         BadInputError
-            If there is no map.
+            If there is no map, or one without orientations.
         """
         found = self.session.map
-        if found is None:
+        if found is None or not found.has_orientations:
             raise BadInputError(self.missing())
         if self._busy:
             # The work cannot be stopped on its way: the newest map and settings come after it.
@@ -182,6 +182,8 @@ class GrainStudy:
         """What has to be done first; empty when grains can be measured."""
         if self.session.map is None:
             return "Map the scan first (Map dock), or open a map."
+        if not self.session.map.has_orientations:
+            return "This map holds phases of spectra and no orientations: it has no grains."
         if not self.session.map.indexed.any():
             return "No position of this map has an answer: there are no grains."
         return ""

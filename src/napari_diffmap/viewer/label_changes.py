@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.maps.labels import cleaning, ops
+from napari_diffmap.maps.orientation_map import oriented
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import PhaseMap
     from napari_diffmap.maps.labels.label_maps import LabelTable
 
 Operation = Literal["merge", "split", "grow", "clean small", "majority", "fill holes", "delete"]
@@ -87,7 +88,7 @@ class LabelChange:
     chosen: tuple[int, ...]
     scope: Scope
     region: ops.Mask | None
-    found: OrientationMap
+    found: PhaseMap
 
     def note(self) -> str:
         """What is done, in words."""
@@ -132,7 +133,7 @@ class LabelChange:
         after = self.before
         for number in self.chosen:
             after = (
-                ops.split_by_orientation(after, number, self.found, self.value)
+                ops.split_by_orientation(after, number, oriented(self.found), self.value)
                 if self.value
                 else ops.split(after, number)
             )

@@ -29,7 +29,7 @@ from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import PhaseMap
     from napari_diffmap.maps.edits.corrections import Change, Corrections, LabelMap
 
 
@@ -247,13 +247,13 @@ class Labelling:
         """A label for each part where a quantity reaches a value, or stays below it."""
         source = f"{quantity} {'≥' if above else '<'} {value:g}"
 
-        def make(found: OrientationMap, name: str) -> LabelMap:
+        def make(found: PhaseMap, name: str) -> LabelMap:
             mask = label_maps.threshold_mask(found, quantity, value, above=above)
             return label_maps.mask_labels(mask, name, source)
 
         self._add(name or source, make)
 
-    def _add(self, name: str, make: Callable[[OrientationMap, str], LabelMap]) -> None:
+    def _add(self, name: str, make: Callable[[PhaseMap, str], LabelMap]) -> None:
         corrections = self._corrections()
         free = self._free_name(name)
         found = corrections.map

@@ -66,9 +66,15 @@ class LayerStack:
         # Two layers of a name cannot be: one that is on its way out goes now.
         for layer in [layer for layer in self._leaving if layer.name == name]:
             self._remove(layer)
+        role = f"map: {name}"
+        viewer = self._viewer()
+        # So does that of another kind of map, whose stack takes its time.
+        for layer in () if viewer is None else tuple(viewer.layers):
+            if layer.name == name and layer.metadata.get(METADATA_KEY, {}).get("role") == role:
+                viewer.layers.remove(layer)
         return {
             "name": name,
-            "metadata": {METADATA_KEY: {"schema": 1, "role": f"map: {name}"}},
+            "metadata": {METADATA_KEY: {"schema": 1, "role": role}},
             **self._place(),
         }
 

@@ -9,8 +9,9 @@ from psygnal import Signal
 
 from napari_diffmap.maps.edits.edit import flat_pixels
 from napari_diffmap.viewer.correcting import Correcting
-from napari_diffmap.viewer.map_layers import MapLayers
+from napari_diffmap.viewer.map_stack import MapStack
 from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.shown_map import ShownMap
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -34,7 +35,7 @@ class PhasePainting:
 
     changed = Signal(bool)
 
-    def __init__(self, session: Session, maps: MapLayers, correcting: Correcting) -> None:
+    def __init__(self, session: Session, maps: MapStack | ShownMap, correcting: Correcting) -> None:
         self.session = session
         self.maps = maps
         self.correcting = correcting

@@ -17,11 +17,11 @@ from napari_diffmap.viewer.runner import Token
 from napari_diffmap.viewer.session import Session
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, PhaseMap
     from napari_diffmap.maps.edits.selection import Pixels
     from napari_diffmap.methods.orientation import OrientationMethod
 
-#: Rotations, phases and scores of some pixels, as `maps.edits.edit.Edit.values`.
+#: Phases, scores and, of orientations, rotations of some pixels, as `maps.edits.edit.Edit.values`.
 Values = dict[str, NDArray[Any]]
 
 
@@ -44,17 +44,22 @@ class Rematching:
     def nearest(
         self,
         token: Token,
-        found: OrientationMap,
+        found: PhaseMap,
         pixels: Pixels,
-        rotation: NDArray[np.float32],
+        rotation: NDArray[np.float32] | None,
         phase: int,
     ) -> tuple[Values, str]:
-        """At each pixel the kept answer nearest to one, or that one refined."""
+        """At each pixel the kept answer nearest to one, or that one refined.
+
+        Of a map without orientations: the phase, kept or not.
+        """
         places = selection.nearest_kept(found, pixels, rotation, phase)
         values = ranked(found, pixels, np.maximum(places, 0))
         new = np.flatnonzero(places < 0)
-        values["rotations"][new], values["phase_ids"][new] = rotation, phase
-        values["scores"][new] = np.nan
+        values["phase_ids"][new], values["scores"][new] = phase, np.nan
+        if rotation is None:
+            return values, ""
+        values["rotations"][new] = rotation
         return values, self.refined(token, pixels, values, new)
 
     def refined(self, token: Token, pixels: Pixels, values: Values, rows: NDArray[Any]) -> str:
@@ -82,11 +87,14 @@ class Rematching:
     def of_phase(
         self,
         token: Token,
-        found: OrientationMap,
+        found: PhaseMap,
         pixels: Pixels,
         phase: int,
     ) -> tuple[Pixels, Values, str]:
         """Each pixel's best kept answer of a phase, or the pattern matched with it alone.
+
+        Of a map without orientations the phase is taken everywhere; where it was not kept, no
+        score of it is known.
 
         Returns
         -------
@@ -97,6 +105,9 @@ class Rematching:
         """
         places = selection.best_of_phase(found, pixels, phase)
         values = ranked(found, pixels, np.maximum(places, 0))
+        if not found.has_orientations:
+            values["scores"][places < 0], values["phase_ids"][:] = np.nan, phase
+            return pixels, values, ""
         name = found.phases[phase].name
         new, told = np.flatnonzero(places < 0), ""
         if len(new):
@@ -198,11 +209,7 @@ def progress_of(token: Token, what: str) -> Callable[[int, int], None]:
     return tell
 
 
-def ranked(found: OrientationMap, pixels: Pixels, places: NDArray[np.integer]) -> Values:
+def ranked(found: PhaseMap, pixels: Pixels, places: NDArray[np.integer]) -> Values:
     """Copies of one kept answer of each pixel."""
-    n = found.n_best
-    return {
-        "rotations": found.rotations.reshape(-1, n, 4)[pixels, places],
-        "phase_ids": found.phase_ids.reshape(-1, n)[pixels, places],
-        "scores": found.scores.reshape(-1, n)[pixels, places],
-    }
+    kept = {name: getattr(found, name) for name in found.no_answer}
+    return {name: a.reshape(-1, *a.shape[2:])[pixels, places] for name, a in kept.items()}

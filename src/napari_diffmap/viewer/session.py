@@ -26,7 +26,7 @@ from napari_diffmap.viewer.views import as_patterns
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import PhaseMap
     from napari_diffmap.maps.edits.corrections import Corrections
 
 
@@ -342,17 +342,17 @@ class Session:
         self.phases_changed.emit()
 
     @property
-    def map(self) -> OrientationMap | None:
+    def map(self) -> PhaseMap | None:
         """The map as it is corrected, changed in place by every edit."""
         return None if self.corrections is None else self.corrections.map
 
     @property
-    def answer(self) -> OrientationMap | None:
+    def answer(self) -> PhaseMap | None:
         """The map as a method found it."""
         return None if self.corrections is None else self.corrections.answer
 
-    def set_map(self, found: OrientationMap | Corrections | None) -> None:
-        """Show another orientation map, or one with its corrections.
+    def set_map(self, found: PhaseMap | Corrections | None) -> None:
+        """Show another map of phases or orientations, or one with its corrections.
 
         Raises
         ------

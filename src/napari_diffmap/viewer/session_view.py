@@ -15,8 +15,8 @@ from napari_diffmap.scan.detectors import (
     Shape,
     Weights,
 )
-from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.shown_map import ShownMap
 from napari_diffmap.viewer.views import show_layer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _SHAPES: dict[str, Callable[..., Shape]] = {
 }
 
 
-def view_of(session: Session, maps: MapLayers, viewer: ViewerModel) -> dict[str, Any]:
+def view_of(session: Session, maps: ShownMap, viewer: ViewerModel) -> dict[str, Any]:
     """The present view, in plain values; weights of a detector from a file are left out."""
     camera = viewer.scene.camera
     return {
@@ -82,7 +82,7 @@ def show_scan_view(session: Session, view: dict[str, Any]) -> None:
         session.set_position(int(y), int(x))
 
 
-def show_map_view(maps: MapLayers, viewer: ViewerModel, view: dict[str, Any]) -> None:
+def show_map_view(maps: ShownMap, viewer: ViewerModel, view: dict[str, Any]) -> None:
     """Eyes and opacities of the map's layers and the camera, once the map is shown."""
     for name, state in (view.get("layers") or {}).items():
         layer = maps.layer(name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
 from napari_diffmap.maps.counts import (
     CRYSTAL_COLORS,
     RESOLVED_COLOR,
@@ -20,7 +21,7 @@ from napari_diffmap.maps.edits.edited import EDITED_COLORS, EDITED_NAMES
 from napari_diffmap.viewer.layer_stack import LayerStack
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, PhaseMap
 
 AMBIGUITY_LAYER = "ambiguity"
 RESOLVED_LAYER = "resolved by neighbours"
@@ -31,10 +32,31 @@ JUDGED_LAYER = "judged by templates"
 _JUDGED_LIMITS = (7, 26)
 
 
-class SmallMapLayers(LayerStack):
-    """A stack that knows how to draw what an orientation map holds in small numbers."""
+def small_values(
+    part: PhaseMap, doubt: str = AMBIGUITY_LAYER
+) -> dict[str, Callable[[], NDArray[Any]]]:
+    """What the layers that every kind of map has hold of a map of one row, by name.
 
-    def _show_phases(self, found: OrientationMap) -> None:
+    Parameters
+    ----------
+    part
+        The map, ``(1, n)``.
+    doubt
+        Name of the layer of causes.
+    """
+    return {
+        "phases": lambda: part.best_phase_ids[0] + 1,
+        "score": lambda: np.where(part.indexed, part.best_scores, np.nan)[0],
+        "reliability": lambda: part.reliability[0],
+        doubt: lambda: np.where(part.ambiguous, part.ambiguity, 0)[0],
+        EDITED_LAYER: lambda: part.extra[EDITED][0],
+    }
+
+
+class SmallMapLayers(LayerStack):
+    """A stack that knows how to draw what a map holds in small numbers."""
+
+    def _show_phases(self, found: PhaseMap, *, visible: bool = False) -> None:
         names = ["", *(phase.name for phase in found.phases)]
         colors = {i + 1: phase.color for i, phase in enumerate(found.phases)}
         self._labels(
@@ -42,15 +64,15 @@ class SmallMapLayers(LayerStack):
             (found.best_phase_ids.astype(np.int32) + 1).astype(np.uint8),
             colors,
             {"index": list(range(len(names))), "phase": names},
-            visible=False,
+            visible=visible,
             opacity=1.0,
         )
 
-    def _show_ambiguity(self, found: OrientationMap) -> None:
-        shown = [c for c in AMBIGUITY_TABLE if c.code not in (Ambiguity.NONE, Ambiguity.NO_DATA)]
+    def _show_ambiguity(self, found: PhaseMap, name: str = AMBIGUITY_LAYER) -> None:
+        shown = found.doubts
         labels = np.where(found.ambiguous, found.ambiguity, 0).astype(np.uint8)
         self._labels(
-            AMBIGUITY_LAYER,
+            name,
             labels,
             {int(cause.code): cause.color for cause in shown},
             {
@@ -105,7 +127,7 @@ class SmallMapLayers(LayerStack):
             canvas_size_limits=_JUDGED_LIMITS,
         )
 
-    def _show_edited(self, found: OrientationMap) -> None:
+    def _show_edited(self, found: PhaseMap) -> None:
         self._labels(
             EDITED_LAYER,
             found.extra[EDITED].copy(),

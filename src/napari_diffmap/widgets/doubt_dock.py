@@ -22,9 +22,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.maps.ambiguity import AMBIGUITY
+from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, NO_DATA, NO_DOUBT, AmbiguityCause
 from napari_diffmap.maps.edits.edit import EditKind
-from napari_diffmap.maps.zones import DOUBTFUL
 from napari_diffmap.viewer.correcting import SCOPES
 from napari_diffmap.widgets.doubt_bars import OfferBar, SavingButtons, UnsavedBar
 from napari_diffmap.widgets.history import HistoryModel
@@ -35,7 +34,8 @@ _SCOPE_TIPS = {
     "pixel": "the position alone",
     "disk": "the pixels around the position, up to a radius",
     "region": "the region drawn with Region in the Scan dock",
-    "grain": "what is connected to the position with less than 5° from pixel to pixel",
+    "grain": "what is connected to the position with less than 5° from pixel to pixel; of a map"
+    " without orientations: with the same phase",
     "zone": "the connected pixels in doubt for the same cause",
     "same confusion": "all pixels whose answers compete in the same way, wherever they are",
 }
@@ -87,9 +87,8 @@ class DoubtDock(QWidget):
         self.next = tool_button("Next zone", "The next zone in doubt, by area times doubt (N)")
         self.next.clicked.connect(lambda: self.queue.next())
         self.cause = QComboBox()
-        self.cause.addItem("any cause", None)
-        for code in DOUBTFUL:
-            self.cause.addItem(AMBIGUITY[code], code)
+        self._causes: object = None
+        self._fill_causes(AMBIGUITY_TABLE)
         self.cause.setToolTip("Visit only zones that are in doubt for this cause")
         self.phase = QComboBox()
         self.phase.setToolTip("Visit only zones whose first answer is this phase")
@@ -107,6 +106,21 @@ class DoubtDock(QWidget):
         self.least.valueChanged.connect(self._on_filter)
         column.addLayout(row)
         return column
+
+    def _fill_causes(self, causes: tuple[AmbiguityCause, ...]) -> None:
+        """Offer the causes of a kind of map; another kind has others."""
+        if causes is self._causes:
+            return
+        self._causes = causes
+        self.cause.blockSignals(True)
+        self.cause.clear()
+        self.cause.addItem("any cause", None)
+        for cause in causes:
+            if cause.code not in (NO_DOUBT, NO_DATA):
+                self.cause.addItem(cause.name, cause.code)
+                tip = Qt.ItemDataRole.ToolTipRole
+                self.cause.setItemData(self.cause.count() - 1, cause.description, tip)
+        self.cause.blockSignals(False)
 
     def _make_scope(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -222,10 +236,10 @@ class DoubtDock(QWidget):
         self.corrected = QCheckBox("with corrections")
         self.corrected.setChecked(True)
         self.corrected.setToolTip("Without the tick the map is shown as the matcher found it")
-        self.corrected.toggled.connect(lambda on: self.bench.maps.show_answer(not on))
+        self.corrected.toggled.connect(lambda on: self.bench.shown_map.show_answer(not on))
         self.where = QCheckBox("where")
         self.where.setToolTip("Show on the sample which pixels were corrected, and how")
-        self.where.toggled.connect(self.bench.maps.show_edited)
+        self.where.toggled.connect(self.bench.shown_map.show_edited)
         self.stop = tool_button("Stop", "Give up the correction that is being computed")
         self.stop.clicked.connect(lambda: self.correcting.stop())
         self.stop.hide()
@@ -270,6 +284,8 @@ class DoubtDock(QWidget):
             for i, phase in enumerate(() if found is None else found.phases):
                 box.addItem(swatch(phase.color), phase.name, i)
             box.blockSignals(False)
+        if found is not None:
+            self._fill_causes(found.causes)
         self.corrected.setChecked(True)
         for widget in (
             *(self.back, self.next, self.cause, self.phase, self.least, self.scope),
@@ -277,6 +293,8 @@ class DoubtDock(QWidget):
             *(self.invalid, self.unknown, self.corrected, self.where, self.history, self.saving),
         ):
             widget.setEnabled(found is not None)
+        for widget in (self.refine, self.turn, self.again):
+            widget.setVisible(found is None or self.correcting.turns)
         self._on_scope()
         self._on_changed()
         self._on_queue()
@@ -291,7 +309,7 @@ class DoubtDock(QWidget):
     def _on_filter(self, *_: object) -> None:
         cause = self.cause.currentData()
         self.queue.filter(
-            causes=DOUBTFUL if cause is None else (cause,),
+            causes=None if cause is None else (cause,),
             phase=self.phase.currentData(),
             min_size=self.least.value(),
         )

@@ -22,10 +22,10 @@ from napari_diffmap.jobs.session_file import (
 )
 from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
 from napari_diffmap.viewer.answers import matcher_of
-from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.session_view import show_map_view, show_scan_view, view_of
+from napari_diffmap.viewer.shown_map import ShownMap
 from napari_diffmap.widgets.bridge import JobWorker, report, report_error, start_job
 from napari_diffmap.widgets.opening import Opening
 
@@ -59,7 +59,7 @@ class SessionKeeper:
     def __init__(
         self,
         session: Session,
-        maps: MapLayers,
+        maps: ShownMap,
         opening: Opening,
         runner: Runner,
         viewer: Any,
@@ -202,7 +202,7 @@ class SessionKeeper:
 
         session, last = self.session, self.opening.last
         scan, answer = session.patterns, session.map
-        if scan is None or answer is None:
+        if scan is None or answer is None or not answer.has_orientations:
             return None
         method = self._matcher() or matcher_of(answer, tuple(session.phases))
         if method is None:

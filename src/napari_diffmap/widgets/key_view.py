@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, Ambiguity
+from napari_diffmap.maps.ambiguity import NO_DATA
 from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE
 from napari_diffmap.maps.counts import (
     CRYSTAL_COLORS,
@@ -25,7 +25,7 @@ from napari_diffmap.widgets.parts import Links, one_line_label, plain_label
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, PhaseMap
 
 #: Side of a colour key on the screen: of one or two phases, and of more.
 _KEY_PIXELS, _SMALL_PIXELS = 176, 120
@@ -34,6 +34,7 @@ _COLUMNS = 3
 #: Room for the longest line of the legend and a scroll bar.
 _LEGEND_WIDTH = 222
 _EMPTY = "Map orientations first (Map dock): the colour key of each phase is drawn here."
+_NO_KEY = "Phases of spectra have no orientations: the legend on the right holds all colours."
 
 
 class KeyView(QWidget):
@@ -73,7 +74,7 @@ class KeyView(QWidget):
             self,
             [
                 (self.session.map_changed, self._on_map),
-                (self.bench.maps.shown, self._on_shown),
+                (self.bench.shown_map.shown, self._on_shown),
                 (self.bench.maps.thresholds_changed, self._on_thresholds),
             ],
         )
@@ -86,7 +87,7 @@ class KeyView(QWidget):
         if self.session.map is not None:
             self.legend.setText(_legend(self.session.map, low, high))
 
-    def _on_map(self, found: OrientationMap | None) -> None:
+    def _on_map(self, found: PhaseMap | None) -> None:
         while self.grid.count():
             item = self.grid.takeAt(0)
             widget = item.widget() if item is not None else None
@@ -94,8 +95,12 @@ class KeyView(QWidget):
                 widget.deleteLater()
         self.keys.clear()
         self.legend.setVisible(found is not None)
-        self.message.setVisible(found is None)
+        self.message.setText(_EMPTY if found is None else _NO_KEY)
+        self.message.setVisible(found is None or not found.has_orientations)
         if found is None:
+            return
+        if not found.has_orientations:
+            self.legend.setText(_legend(found, self.bench.maps.low, self.bench.maps.high))
             return
         phases = found.phases
         size = _KEY_PIXELS if len(phases) <= 2 else _SMALL_PIXELS
@@ -158,7 +163,7 @@ def _line(color: str, text: str, mark: str = "■") -> str:
     return f'<span style="color:{color}">{mark}</span> {escape(text)}<br>'
 
 
-def _counts_legend(found: OrientationMap) -> str:
+def _counts_legend(found: PhaseMap) -> str:
     """Crystals per pattern, and what the neighbourhood chose; empty for an imported map."""
     text, count, chosen = "", crystal_count(found), resolved(found)
     if count is not None and count.any():
@@ -173,7 +178,7 @@ def _counts_legend(found: OrientationMap) -> str:
     return text + _judged_legend(found)
 
 
-def _judged_legend(found: OrientationMap) -> str:
+def _judged_legend(found: PhaseMap) -> str:
     """What the templates say of a sample of answers; empty where they were not asked."""
     codes = judged(found)
     if codes is None or not codes.any():
@@ -186,21 +191,24 @@ def _judged_legend(found: OrientationMap) -> str:
     return text
 
 
-def _legend(found: OrientationMap, low: float, high: float) -> str:
+def _legend(found: PhaseMap, low: float, high: float) -> str:
     mapped = max(int(found.indexed.sum()), 1)
     text = "<b>Phases</b><br>"
     for i, phase in enumerate(found.phases):
         share = 100 * float(found.phase_mask(i).sum()) / mapped
         text += _line(phase.color, f"{phase.name} {share:.1f} %")
+    limits = found.composition_limits() if hasattr(found, "composition_limits") else None
+    if limits is not None:
+        text += f"composition {limits[0]:g}–{limits[1]:g}, dark to yellow<br>"
     # Of the positions that hold data, as the Map dock's line counts.
-    data = max(int((found.ambiguity != Ambiguity.NO_DATA).sum()), 1)
-    text += "<b>Ambiguity</b><br>"
-    for cause in AMBIGUITY_TABLE:
-        if cause.code in (Ambiguity.NONE, Ambiguity.NO_DATA):
-            continue
+    data = max(int((found.ambiguity != NO_DATA).sum()), 1)
+    text += f"<b>{'Ambiguity' if found.has_orientations else 'Doubt'}</b><br>"
+    for cause in found.doubts:
         share = 100 * float((found.ambiguity == cause.code).sum()) / data
         text += _line(cause.color, f"{cause.name} {share:.1f} %")
     text += _counts_legend(found)
+    if not found.has_orientations:
+        return text
     text += "<b>Boundaries</b><br>"
     words = {"low-angle": f"{low:g}–{high:g}°, thin", "high-angle": f"> {high:g}°, black"}
     for style in BOUNDARY_TABLE:

@@ -44,7 +44,10 @@ class AddLabels(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.form = QFormLayout(self)
         self.kind = QComboBox()
+        found = labelling.session.map
         for name, tip in KINDS.items():
+            if name == "grains" and found is not None and not found.has_orientations:
+                continue
             self.kind.addItem(name)
             self.kind.setItemData(self.kind.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.name = QLineEdit()

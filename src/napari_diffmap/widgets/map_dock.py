@@ -91,7 +91,7 @@ class MapDock(QWidget):
         self.judged.hide()
         layout.addWidget(self.judged)
         layout.addLayout(self._make_run())
-        self.show_row = MapShow(self.bench.maps)
+        self.show_row = MapShow(self.bench.shown_map)
         layout.addWidget(self.show_row)
         self._connect()
         self.refresh()
@@ -204,7 +204,7 @@ class MapDock(QWidget):
                 (run.state_changed, self._on_state),
                 (run.progressed, self._on_progress),
                 (run.finished, self._on_finished),
-                (self.bench.maps.shown, self.refresh),
+                (self.bench.shown_map.shown, self.refresh),
                 (self.engines.changed, self.refresh),
             ],
         )

@@ -302,6 +302,8 @@ class MapRun:
             from napari_diffmap.jobs.results import export_map, write_results
 
             output_folder(target)
+            if not corrections.map.has_orientations:
+                return write_corrected(corrections, target, formats=formats)
             lines = boundary_lines(corrections.map, low, high).boundaries
             made = run if run is not None and run.map is corrections.answer else None
             if corrections.done:

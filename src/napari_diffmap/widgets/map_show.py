@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
-from napari_diffmap.viewer.map_layers import BASES, MapLayers
+from napari_diffmap.viewer.map_stack import MapStack
+from napari_diffmap.viewer.shown_map import ShownMap
 from napari_diffmap.widgets.parts import Links
 
 
@@ -17,14 +18,14 @@ class MapShow(QWidget):
         The layers.
     """
 
-    def __init__(self, maps: MapLayers) -> None:
+    def __init__(self, maps: ShownMap) -> None:
         super().__init__()
         self.maps = maps
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         self.base = QComboBox()
-        self.base.addItems([*BASES, "none"])
-        self.base.setCurrentText("IPF-Z")
+        self._stack: MapStack | None = None
+        self._fill()
         self.base.setToolTip(
             "Map shown on the sample; IPF colours tell the crystal direction along X (right),"
             " Y (down) or Z (the beam)"
@@ -47,14 +48,41 @@ class MapShow(QWidget):
         self.high.setValue(maps.high)
         for box in (self.low, self.high):
             box.valueChanged.connect(self._on_thresholds)
-        for widget in (self.base, self.boundaries, QLabel("low"), self.low):
-            row.addWidget(widget)
-        for widget in (QLabel("high"), self.high, self.ambiguity):
+        self._of_boundaries = (
+            *(self.boundaries, QLabel("low"), self.low, QLabel("high"), self.high),
+        )
+        for widget in (self.base, *self._of_boundaries, self.ambiguity):
             row.addWidget(widget)
         row.addStretch()
         self._links = Links(self, [(maps.shown, self._on_shown)])
+        self._fit()
+
+    def _fill(self) -> None:
+        """Offer the pictures of the map that is shown; the chosen one stays where it can."""
+        wanted = [*self.maps.bases, "none"]
+        chosen = self.base.currentText()
+        if self._stack is not self.maps.stack or chosen not in wanted:
+            chosen = self.maps.first
+        if [self.base.itemText(i) for i in range(self.base.count())] != wanted:
+            self.base.blockSignals(True)
+            self.base.clear()
+            self.base.addItems(wanted)
+            self.base.blockSignals(False)
+        self.base.blockSignals(True)
+        self.base.setCurrentText(chosen)
+        self.base.blockSignals(False)
+        self._stack = self.maps.stack
+
+    def _fit(self) -> None:
+        """Hide what the kind of map that is shown does not have."""
+        oriented = self.maps.stack is self.maps.orientations
+        for widget in self._of_boundaries:
+            widget.setVisible(oriented)
+        self.ambiguity.setText("ambiguity" if oriented else "doubt")
 
     def _on_shown(self) -> None:
+        self._fill()
+        self._fit()
         self.maps.show_overlay("boundaries", self.boundaries.isChecked())
         self.maps.show_overlay("ambiguity", self.ambiguity.isChecked())
         base = self.base.currentText()
@@ -66,7 +94,7 @@ class MapShow(QWidget):
             other = self.high if changed is self.low else self.low
             other.setValue(self.low.value() if changed is self.low else self.high.value())
             return
-        self.maps.set_thresholds(self.low.value(), self.high.value())
+        self.maps.orientations.set_thresholds(self.low.value(), self.high.value())
 
     def end(self) -> None:
         """Stop listening."""

@@ -25,10 +25,11 @@ from napari_diffmap.viewer.answers import (
 from napari_diffmap.viewer.pattern_layers import PatternLayers
 from napari_diffmap.viewer.runner import Runner
 from napari_diffmap.viewer.session import Session
+from napari_diffmap.viewer.spectral_answers import answers_text
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, SpectralMap
     from napari_diffmap.maps.edits.corrections import Change
     from napari_diffmap.methods.orientation import OrientationMethod
 
@@ -123,6 +124,9 @@ class SpotOverlay:
         if place != self._place:
             self._place, self.rank = place, 0
         scan, found = session.patterns, session.map
+        if found is not None and not found.has_orientations:
+            self._tell_spectrum(found)
+            return
         trial = self.trial
         nothing = found is None and trial is None and (scan is None or scan.peaks is None)
         if scan is None or session.region is not None or nothing:
@@ -148,6 +152,12 @@ class SpotOverlay:
                 step()
 
         self.runner.latest("spots", work, done, failed=self._failed)
+
+    def _tell_spectrum(self, found: SpectralMap) -> None:
+        """Word the answers of a map of spectra; there are no spots to draw."""
+        self.runner.cancel("spots")
+        mean = self.session.region is not None
+        self.answered.emit("" if mean else answers_text(found, *self.session.position, _SHOWN))
 
     def _steps(self, shown: _Shown) -> list[Callable[[], None]]:
         """What shows the spots: each step costs napari some time, and the mouse comes between."""

@@ -19,6 +19,8 @@ from napari_diffmap.viewer.labelling import Labelling
 from napari_diffmap.viewer.map_layers import MapLayers
 from napari_diffmap.viewer.peak_layers import PeakLayers
 from napari_diffmap.viewer.session import unwrap
+from napari_diffmap.viewer.shown_map import ShownMap
+from napari_diffmap.viewer.spectral_layers import SpectralLayers
 from napari_diffmap.widgets.bridge import LatestRunner, report, report_error
 from napari_diffmap.widgets.convert_run import ConvertRun
 from napari_diffmap.widgets.keeping import SessionKeeper
@@ -54,6 +56,8 @@ class Workbench:
         self.spectral = self.desk.spectral
         self.spectral_run = SpectralRun(self.spectral)
         self.maps = MapLayers(self.session, viewer, self.runner)
+        self.spectral_layers = SpectralLayers(self.session, viewer, self.runner)
+        self.shown_map = ShownMap(self.session, self.maps, self.spectral_layers)
         self.beside = BesideLayers(self.session, viewer)
         self.run = MapRun(self.session, self.maps)
         self.engines = Engines(self.session, self.runner)
@@ -66,7 +70,9 @@ class Workbench:
             self.session, self.desk.pattern, self.runner, lambda: self.run.method
         )
         self.peaks = PeakRun(self.session, PeakLayers(self.session, viewer), self.spots)
-        self.doubting = Doubting(self.desk, self.maps, self.runner, viewer, lambda: self.run.method)
+        self.doubting = Doubting(
+            self.desk, self.shown_map, self.runner, viewer, lambda: self.run.method
+        )
         correcting = self.doubting.correcting
         self.label_layers = LabelLayers(
             self.session, viewer, undo=correcting.undo, redo=correcting.redo
@@ -75,7 +81,7 @@ class Workbench:
         self.grain_study = GrainStudy(self.session, self.runner)
         self.grain_layers = GrainLayers(self.grain_study, viewer, self.runner, self.maps)
         self.keeper = SessionKeeper(
-            self.session, self.maps, self.opening, self.runner, viewer, lambda: self.run.method
+            self.session, self.shown_map, self.opening, self.runner, viewer, lambda: self.run.method
         )
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)

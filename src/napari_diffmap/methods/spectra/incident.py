@@ -190,3 +190,36 @@ def read_incident(path: str | Path, energies: NDArray[np.float64]) -> NDArray[np
             f" {np.min(energies):.6g} to {np.max(energies):.6g} eV"
         )
     return incident
+
+
+def read_mask(path: str | Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels that are taken out ``(Y, X)``: not zero in a TIFF or .npy, marked in a text grid.
+
+    A text grid has a character a pixel, a blank where the pixel is kept (``.msk``).
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read, or has another shape than the map.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise BadInputError(f"mask {path} does not exist: check the path")
+    try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            from tifffile import imread
+
+            mask = np.asarray(imread(path)) != 0
+        elif path.suffix.lower() == ".npy":
+            mask = np.load(path, allow_pickle=False) != 0
+        else:
+            lines = path.read_text("latin-1").splitlines()
+            mask = np.array([[c not in " 0." for c in line.ljust(shape[1])] for line in lines])
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path.name}: cannot be read as a mask ({error})") from error
+    if mask.shape != tuple(shape[:2]):
+        raise BadInputError(
+            f"{path.name}: the mask has {' × '.join(map(str, mask.shape))} pixels, the map"
+            f" {shape[0]} × {shape[1]}"
+        )
+    return np.asarray(mask, dtype=bool)

@@ -42,6 +42,12 @@ class Normal:
     square: Floats
     known: Floats
 
+    def at(self, chosen: NDArray[Any]) -> Normal:
+        """Of some of the pixels."""
+        return Normal(
+            self.gram[chosen], self.cross[chosen], self.square[chosen], self.known[chosen]
+        )
+
     def pure(self) -> tuple[Floats, Floats]:
         """Best non-negative amplitude and chi² ``(P, M)`` of each reference alone."""
         own = np.maximum(np.einsum("pmm->pm", self.gram), 1e-300)
