@@ -179,17 +179,15 @@ class Incidence:
             return f"⚠ {self.problem}"
         if self.measuring:
             return "I0 is being worked out …"
-        file = self.incident.file
-        found, where = self.absorption, self.incident.describe()
-        if file is not None:
-            where = file.name
+        found, file = self.absorption, self.incident.file
+        where = self.incident.describe() if file is None else file.name
         if found is None:
             return f"I0: {where}; worked out when it is needed"
         density = found.density
         size = density.particle.size
         parts = [f"I0: {where}"]
-        if found.empty is not None and self.incident.mask is None:
-            parts[0] += f", {100 * found.empty.mean():.2g} % of the image"
+        if self.chosen is None and found.empty is not None:
+            parts = [f"I0: brightest {100 * found.empty.mean():.2g} % of pixels"]
         if not self.incident.already_density:
             parts.append(f"mean {np.nanmean(density.incident):.4g} counts")
         parts.append(f"sample {100 * density.particle.sum() / size:.0f} %")

@@ -22,6 +22,8 @@ UNREAD_LAYER = "saturated (stripes), dark (dots)"
 OUTLINE_LAYER = "held regions"
 HELD_LAYER = "held spectra"
 EMPTY_COLOR, SATURATED_COLOR, DARK_COLOR = (86, 180, 233), (213, 94, 0), (240, 228, 66)
+#: Pixels of I0 are most of many images: what lies over them is to be seen.
+_OPACITY = {EMPTY_LAYER: 0.45}
 #: Symbols of napari for the markers of the plot.
 _SYMBOLS = {
     "s": "square",
@@ -88,7 +90,7 @@ class StackLayers(LayerStack):
             return
         if layer is None:
             active = viewer.layers.selection.active
-            self._image(name, picture, rgb=True, interpolation2d="nearest")
+            self._image(name, picture, rgb=True, opacity=_OPACITY.get(name, 1.0))
             if active is not None and active in viewer.layers:
                 viewer.layers.selection.active = active
             return

@@ -69,6 +69,7 @@ class MapDock(QWidget):
         self.run = self.bench.run
         self.engines = self.bench.engines
         outer = QVBoxLayout(self)
+        outer.setSpacing(3)
         outer.setContentsMargins(6, 4, 6, 4)
         self.pages = QStackedWidget()
         outer.addWidget(self.pages)
@@ -92,7 +93,7 @@ class MapDock(QWidget):
         layout.addWidget(self.judged)
         layout.addLayout(self._make_run())
         self.show_row = MapShow(self.bench.shown_map)
-        layout.addWidget(self.show_row)
+        outer.addWidget(self.show_row)
         self._connect()
         self.refresh()
 

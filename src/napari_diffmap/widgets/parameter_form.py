@@ -92,6 +92,7 @@ class NumbersEdit(QLineEdit):
     def setValue(self, value: Sequence[float] | None) -> None:
         """Show other numbers."""
         self.setText("" if value is None else " ".join(f"{number:.10g}" for number in value))
+        self.setCursorPosition(0)
 
 
 class ParameterForm(QWidget):

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QTabWidget,
@@ -22,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffmap.errors import DiffmapError
-from napari_diffmap.methods.spectra.parameters import METHOD_WORDS, SpectralParameters
+from napari_diffmap.methods.spectra.parameters import SpectralParameters
 from napari_diffmap.viewer.spectral import Spectral
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.incident_row import IncidentRow
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
     from napari_diffmap.jobs.control import Progress
     from napari_diffmap.jobs.phases import PhasesRun
 
+#: Least height of the tabs, pixels.
+_TABS = 96
 _HEADS = ("Method", "Agrees with the map", "In doubt", "Time")
 _HEAD_TIPS = (
     "What tells the phases; the map's own method is marked",
     "Share of the mapped pixels where this method says the same phase, %",
-    "Share of the pixels that this method leaves in doubt, %",
+    "Share of the pixels in which this method cannot tell its two best apart by its own test, %",
     "How long it took, seconds",
 )
 
@@ -70,7 +73,10 @@ class PhasesForm(QWidget):
         self.tabs.addTab(self._make_form(), "Settings")
         self.tabs.addTab(self._make_table(), "Methods")
         self.plan = PlanForm(self.run)
-        self.tabs.addTab(self.plan, "Plan energies…")
+        self.tabs.addTab(_scrolled(self.plan), "Plan energies…")
+        # Its pages scroll: they do not make the window higher.
+        self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
+        self.tabs.setMinimumHeight(_TABS)
         for i, tip in enumerate(
             (
                 "How phases are told",
@@ -91,12 +97,7 @@ class PhasesForm(QWidget):
     def _make_form(self) -> QScrollArea:
         self.form = ParameterForm(SpectralParameters)
         self.form.changed.connect(self._on_form)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(self.form)
-        return area
+        return _scrolled(self.form)
 
     def _make_table(self) -> QTableWidget:
         table = self.table = QTableWidget(0, len(_HEADS))
@@ -199,7 +200,7 @@ class PhasesForm(QWidget):
         for i, row in enumerate(rows):
             for j, text in enumerate(_cells(row, run)):
                 cell = QTableWidgetItem(text)
-                cell.setToolTip(METHOD_WORDS.get(row.name, ""))
+                cell.setToolTip(row.words)
                 if j:
                     cell.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -247,13 +248,22 @@ class PhasesForm(QWidget):
             part.end()
 
 
+def _scrolled(page: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(page)
+    return area
+
+
 def _cells(row: Any, run: Any) -> tuple[str, str, str, str]:
     """A method's row in words."""
-    made = str(run.map.provenance.parameters.get("method", "")) == row.name
+    made = run.map.provenance.method.removeprefix("phases/") == row.name
     return (
         f"▶ {row.name} (the map)" if made else str(row.name),
         "–" if made else _percent(row.agreement),
-        _percent(row.doubtful),
+        _percent(row.unsure),
         f"{row.seconds:.2g} s",
     )
 
@@ -276,4 +286,4 @@ def _outcome(run: PhasesRun | None) -> str:
     seconds = run.summary.get("seconds")
     took = "" if seconds is None else f" in {float(seconds):.1f} s"
     doubt = f"{100 * found.ambiguous_fraction():.1f} % in doubt"
-    return f"{mapped} pixels mapped{took}: {', '.join(parts)}; {doubt}"
+    return f"{mapped} px{took}, {doubt}: {', '.join(parts)}"

@@ -45,7 +45,8 @@ class PlanForm(QWidget):
         self.counts.setDecimals(0)
         self.counts.setValue(2000)
         self.counts.setSuffix(" counts")
-        self.counts.setMinimumWidth(136)
+        self.counts.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.counts.setMinimumWidth(110)
         self.counts.setToolTip(
             "Dose: photons counted a pixel and energy beside the sample (I0), in counts"
         )

@@ -27,7 +27,7 @@ from napari_diffmap.widgets.parts import Links, swatch, tool_button
 
 _HEADS = ("Reference", "Composition", "Energies (eV)", "From")
 _NAME, _COMPOSITION = 0, 1
-_HEIGHT = 96
+_HEIGHT = 88
 
 
 class ReferenceTable(QWidget):
@@ -91,7 +91,7 @@ class ReferenceTable(QWidget):
         grid.setSpacing(2)
         for i, button in enumerate((self.add, self.from_region, self.color, self.remove)):
             button.setMinimumWidth(92)
-            grid.addWidget(button, i, 0)
+            grid.addWidget(button, *divmod(i, 2))
         return grid
 
     # --------------------------------------------------------------- asking

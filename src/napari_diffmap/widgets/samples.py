@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_diffmap.errors import ResourceError
 from napari_diffmap.widgets import reader
+from napari_diffmap.widgets.opening import prepare_for
 
 if TYPE_CHECKING:
     from napari_diffmap.scan.scan import Scan
@@ -155,4 +156,10 @@ def _load(
         report_error(error)
 
     bench.opening.busy.emit(Path(name))
-    bench.runner.latest("sample", lambda _token: load(), done, failed=failed)
+
+    def work(_token: object) -> Scan:
+        scan = load()
+        prepare_for(scan)
+        return scan
+
+    bench.runner.latest("sample", work, done, failed=failed)

@@ -200,8 +200,10 @@ class SpectralRun:
         made = replace(run, map=corrections.map) if corrections.done else run
 
         def work(_worker: JobWorker) -> list[Path]:
+            from napari_diffmap.jobs.orient import output_folder
             from napari_diffmap.jobs.phases import write_phases
 
+            output_folder(target)
             return write_phases(made, target)
 
         def done(files: list[Path]) -> None:

@@ -67,6 +67,7 @@ class SpectrumView(QWidget):
         self.legend = SpectrumLegend(self.spectral)
         self.aligning = AlignBar(self.spectral.aligning)
         self.aligning.hide()
+        self._scale: tuple[object, ...] = ()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -169,6 +170,10 @@ class SpectrumView(QWidget):
 
     def _name_axes(self) -> None:
         stack, look, current = self.session.stack, self.spectral.look, self.spectral.current
+        scale = (look.quantity, look.normalisation, stack)
+        if scale != self._scale:
+            self._scale = scale
+            self.plot.scale_anew()
         assert stack is not None
         axis = stack.axes[0].canonical()
         unit = f" ({axis.unit})" if axis.unit != "pixel" else " (index)"

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_diffmap.viewer.spectral_curves import Curve, Span
 
@@ -26,8 +26,9 @@ _ROOM = (58, 42, 10, 8)
 _NEAR = 7
 #: Up to so many energies each point of a spectrum is marked, else every n-th of those held.
 _MARKED = 45
-#: The plot is scaled anew when a spectrum leaves it, or needs less than this share of it.
-_FILLS = 0.55
+#: The plot is scaled anew when a spectrum leaves it, or, once the mouse has rested for so many
+#: ms, needs less than this share of it.
+_FILLS, _REST_MS = 0.6, 300
 
 
 class SpectrumPlot(QObject):
@@ -53,7 +54,7 @@ class SpectrumPlot(QObject):
         super().__init__()
         self.figure = Figure(facecolor=_BACK)
         self.canvas = FigureCanvasQTAgg(self.figure)
-        self.canvas.setMinimumHeight(120)
+        self.canvas.setMinimumHeight(110)
         self.axes = self.figure.add_subplot()
         (self.trace,) = self.axes.plot([], [], marker="o", markersize=2.6, lw=1.4, animated=True)
         self.marker = self.axes.axvline(0, color=_MARK, lw=1.5, ls="--", animated=True)
@@ -66,6 +67,14 @@ class SpectrumPlot(QObject):
         self.spans: tuple[Span, ...] = ()
         self.edge: Span | None = None
         self._background: Any = None
+        self._waits = False
+        self._reach: tuple[float, float] | None = None
+        self._anew = True
+        #: Closes the plot up around smaller spectra once the mouse rests.
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST_MS)
+        self._rest.timeout.connect(self._close_up)
         self._taken: tuple[str, int, float, Span] | None = None
         self._dress()
         self.canvas.mpl_connect("draw_event", self._on_draw)
@@ -169,25 +178,50 @@ class SpectrumPlot(QObject):
                 line.set_markersize(4.5)
                 line.set_markevery(max(1, len(curve.energies) // _MARKED))
         found = [trace, *others] if trace is not None else list(others)
-        if self._fit([curve.values for curve in found]):
+        finite = [curve.values[np.isfinite(curve.values)] for curve in found]
+        finite = [values for values in finite if len(values)]
+        self._reach = (
+            (min(float(v.min()) for v in finite), max(float(v.max()) for v in finite))
+            if finite
+            else None
+        )
+        if self._fit():
             self.redraw()
         else:
             self.refresh()
 
-    def _fit(self, values: Sequence[NDArray[np.float64]]) -> bool:
-        """Scale the plot if it has to be; whether it was."""
-        finite = [v[np.isfinite(v)] for v in values]
-        finite = [v for v in finite if len(v)]
-        if not finite:
+    def scale_anew(self) -> None:
+        """What is plotted has another scale: the next spectrum is fitted closely."""
+        self._anew = True
+
+    def _fit(self) -> bool:
+        """Scale the plot if a spectrum leaves it; whether it was."""
+        if self._reach is None:
             return False
-        low, high = min(float(v.min()) for v in finite), max(float(v.max()) for v in finite)
+        low, high = self._reach
         bottom, top = self.axes.get_ylim()
-        if bottom <= low and high <= top and high - low >= _FILLS * (top - bottom):
+        if bottom <= low and high <= top and not self._anew:
+            if high - low < _FILLS * (top - bottom):
+                self._rest.start()
             return False
-        # Some room, so that noise alone does not scale it again at the next position.
-        room = 0.08 * (high - low) or max(0.08 * abs(high), 1e-6)
-        self.axes.set_ylim(low - room, high + room)
+        # To scale costs ten times what a spectrum costs: while the mouse moves there is room left.
+        before = (low, high) if self._anew else (min(low, bottom), max(high, top))
+        room = 0.08 * (before[1] - before[0]) or max(0.08 * abs(before[1]), 1e-6)
+        self._anew = False
+        self.axes.set_ylim(before[0] - room, before[1] + room)
+        self._rest.start()
         return True
+
+    def _close_up(self) -> None:
+        """The mouse rests: fit the plot to what it shows."""
+        if self._reach is None or not isalive(self.canvas):
+            return
+        low, high = self._reach
+        bottom, top = self.axes.get_ylim()
+        if high - low < _FILLS * (top - bottom):
+            room = 0.08 * (high - low) or max(0.08 * abs(high), 1e-6)
+            self.axes.set_ylim(low - room, high + room)
+            self.redraw()
 
     # -------------------------------------------------------------- drawing
     def _moving(self) -> list[Artist]:
@@ -203,13 +237,21 @@ class SpectrumPlot(QObject):
         self.canvas.draw_idle()
 
     def refresh(self) -> None:
-        """Draw what moves over the background that is kept."""
+        """Draw what moves over the background that is kept, once in this turn of the loop."""
         if self._background is None:
             self.canvas.draw_idle()
+        elif not self._waits:
+            self._waits = True
+            QTimer.singleShot(0, self._refresh)
+
+    def _refresh(self) -> None:
+        self._waits = False
+        if self._background is None or not isalive(self.canvas):
             return
         self.canvas.restore_region(self._background)
         self._draw_moving()
-        self.canvas.blit(self.figure.bbox)
+        # Not `blit`: it paints at once, and the whole window with it where it holds a GL canvas.
+        self.canvas.update()
 
     def _draw_moving(self) -> None:
         for artist in self._moving():
