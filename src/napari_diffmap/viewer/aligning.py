@@ -202,6 +202,6 @@ class Aligning:
             return "Looking for the shifts …"
         if self.found is None:
             return "Press Find: frames are laid on each other to fractions of a pixel"
-        state = "applied" if self.applied else "not applied yet"
+        state = "applied" if self.applied else "not applied"
         rows, columns = np.ptp(self.found.shifts, axis=0)
-        return f"Shifts over {rows:.2f} px in y, {columns:.2f} px in x; {state}"
+        return f"{rows:.2f} px in y, {columns:.2f} px in x, {state}"

@@ -19,6 +19,7 @@ from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.stack_data import StackData
 from napari_diffmap.viewer.views import geometry, place_layer, sample_grid, show_layer
 from napari_diffmap.viewer.virtual import VirtualImages
+from napari_diffmap.viewer.zooming import look_at
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -228,6 +229,9 @@ class SampleLayers:
         self._blend()
         if first:
             viewer.reset_view()
+            if self.stack is not None:
+                # Layers of the last scan that are on their way out may lie a stage's travel away.
+                look_at(self.session, viewer, (0, 0, *image.shape), always=True, fill=0.95)
             unused, self._spares = self._spares, []
             steps = [self._ensure_cursor, *(partial(self._remove, spare) for spare in unused)]
             self.runner.one_by_one(steps)

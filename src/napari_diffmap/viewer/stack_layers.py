@@ -24,6 +24,8 @@ HELD_LAYER = "held spectra"
 EMPTY_COLOR, SATURATED_COLOR, DARK_COLOR = (86, 180, 233), (213, 94, 0), (240, 228, 66)
 #: Pixels of I0 are most of many images: what lies over them is to be seen.
 _OPACITY = {EMPTY_LAYER: 0.45}
+#: Opacity of a mask between and on the lines of its hatching, of 255.
+_FAINT, _STRONG = 70, 215
 #: Symbols of napari for the markers of the plot.
 _SYMBOLS = {
     "s": "square",
@@ -72,9 +74,11 @@ class StackLayers(LayerStack):
     def show_masks(self) -> None:
         """Draw the masks that follow from I0."""
         found = self.spectral.incidence.absorption
-        empty = None if found is None or found.empty is None else stripes(found.empty, "crosses")
+        empty = None if found is None else found.empty
         pictures = {
-            EMPTY_LAYER: None if empty is None else painted([(empty, EMPTY_COLOR)]),
+            EMPTY_LAYER: None
+            if empty is None
+            else painted([(empty, EMPTY_COLOR, hatched(empty.shape, "crosses"))]),
             UNREAD_LAYER: None if found is None else unread(found.density),
         }
         for name, picture in pictures.items():
@@ -106,7 +110,7 @@ class StackLayers(LayerStack):
             return
         self._marks(items)
         outlines = [
-            (outline(item.spectrum.mask), _rgb(item.color))
+            (outline(item.spectrum.mask), _rgb(item.color), None)
             for item in items
             if item.spectrum.mask is not None
         ]
@@ -158,32 +162,32 @@ class StackLayers(LayerStack):
         return None
 
 
-def stripes(mask: NDArray[np.bool_], pattern: str) -> NDArray[np.bool_]:
-    """The pixels of a mask ``(Y, X)`` that a hatching draws: masks are told by it, not by colour.
+def hatched(shape: tuple[int, ...], pattern: str) -> NDArray[np.bool_]:
+    """Pixels ``(Y, X)`` of a hatching: masks are told by it, not by colour alone.
 
     Parameters
     ----------
-    mask
-        What is hatched.
+    shape
+        Rows and columns.
     pattern
         ``stripes``, ``dots`` or ``crosses``.
     """
-    y, x = np.indices(mask.shape)
+    y, x = np.indices(shape)
     if pattern == "stripes":
         drawn = (y + x) % 3 != 0
     elif pattern == "dots":
         drawn = (y % 2 == 0) & (x % 2 == 0)
     else:
         drawn = ((y + x) % 6 == 0) | ((y - x) % 6 == 0)
-    return mask & drawn
+    return np.asarray(drawn)
 
 
 def unread(density: Density) -> NDArray[np.uint8]:
     """Picture ``(Y, X, 4)`` of the pixels that are saturated or dark."""
     return painted(
         [
-            (stripes(density.saturated, "stripes"), SATURATED_COLOR),
-            (stripes(density.dark, "dots"), DARK_COLOR),
+            (density.saturated, SATURATED_COLOR, hatched(density.shape, "stripes")),
+            (density.dark, DARK_COLOR, hatched(density.shape, "dots")),
         ]
     )
 
@@ -196,12 +200,16 @@ def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def painted(
-    masks: list[tuple[NDArray[np.bool_], tuple[int, int, int]]],
+    masks: list[tuple[NDArray[np.bool_], tuple[int, int, int], NDArray[np.bool_] | None]],
 ) -> NDArray[np.uint8]:
-    """Masks ``(Y, X)`` in their colours as one picture ``(Y, X, 4)``."""
+    """Masks ``(Y, X)`` in their colours as one picture ``(Y, X, 4)``.
+
+    A single pixel is seen too: what lies between the lines of a hatching is tinted.
+    """
     picture = np.zeros((*masks[0][0].shape, 4), dtype=np.uint8)
-    for mask, color in masks:
-        picture[mask] = (*color, 200)
+    for mask, color, lines in masks:
+        picture[mask] = (*color, _FAINT)
+        picture[mask if lines is None else mask & lines] = (*color, _STRONG)
     return picture
 
 

@@ -79,10 +79,8 @@ class SpectrumView(QWidget):
         layout.addLayout(middle, 1)
         layout.addWidget(self.aligning)
         layout.addLayout(self._make_planes())
-        below = QHBoxLayout()
-        below.addWidget(self.shown, 1)
-        below.addWidget(self.bar.incident.state, 1)
-        layout.addLayout(below)
+        layout.addWidget(self.shown)
+        layout.addWidget(self.bar.incident.state)
         self._connect()
         self.reset()
 
