@@ -106,13 +106,14 @@ def test_same_walk_over_a_simulated_folder(tmp_path):
     for name in ("x.blo", "x.mib", "x.mrc", "x.tvips", "x_000.tvips", "x.dm4", "x.ser", "x.emi",
                  "x.h5", "x.hspy", "x.emd", "x.nxs", "x.tif", "x.xml", "x.app5", "x.prz", "x.npz",
                  "x.raw", "x.zip", "x.xim", "x.hdr", "x.de5", "x.mrcz", "x.bcf", "x.rpl", "x.cxi",
-                 "x.unknown", "x"):  # fmt: skip
+                 "x.ncb", "x.stk", "x.dat", "x.xrm", "x.txrm", "x.stxm", "x.unknown",
+                 "x"):  # fmt: skip
         (tmp_path / name).write_bytes(rng.bytes(5000))
         (tmp_path / f"zero_{name}").write_bytes(b"\0" * 5000)
         (tmp_path / f"text_{name}").write_text("this is a text, not a scan\n" * 200)
         (tmp_path / f"nothing_{name}").write_bytes(b"")
         (tmp_path / f"npy_{name}").write_bytes(whole)
-    for name in ("x.ang", "x.ctf", "x.cif", "x.xrm", "x.txrm", "x.seq", "x.msk", "x.jpg", "x.spec"):
+    for name in ("x.ang", "x.ctf", "x.cif", "x.txm", "x.seq", "x.msk", "x.jpg", "x.spec"):
         (tmp_path / name).write_bytes(b"something")
     (tmp_path / "hdf4.hdf").write_bytes(b"\x0e\x03\x13\x01" + b"\0" * 200)
     files = sorted(p for p in tmp_path.rglob("*") if p.is_file())
@@ -125,8 +126,9 @@ def test_same_walk_over_a_simulated_folder(tmp_path):
     [
         ("map.ang", "open it as a map"),
         ("map.ctf", "open it as a map"),
-        ("tomo.txrm", "export it as a TIFF stack or HDF5"),
-        ("image.xrm", "export it as TIFF or HDF5"),
+        ("tomo.txrm", "is no Zeiss file, or is damaged"),
+        ("image.xrm", "is no Zeiss file, or is damaged"),
+        ("volume.txm", "open the .txrm it was made from"),
         ("movie.seq", "export it as .mrc or TIFF"),
         ("phase.cif", "add it as a phase"),
         ("scan.zip", "unpack it"),

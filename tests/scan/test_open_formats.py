@@ -744,7 +744,7 @@ def test_als_frame_numbers_follow_the_table_of_the_header(tmp_path):
 def test_als_odd_headers(tmp_path):
     frames = list(RNG.uniform(10, 400, (2, 6, 5)))
     energies = np.array([700.0, 701.0])
-    with pytest.raises(BadInputError, match="holds 2 regions"):
+    with pytest.raises(BadInputError, match="speaks of 2 regions and describes 1"):
         open_scan(write_als(tmp_path, frames, energies, regions=2))
     with pytest.raises(BadInputError, match="Point Scan"):
         open_scan(write_als(tmp_path, frames, energies, kind="NEXAFS Point Scan"))

@@ -143,7 +143,9 @@ def optical_density(
     if masked is not None:
         saturated = saturated | masked
     thickness = _thickness(od, known)
-    particle = _particle(thickness, dark, threshold)
+    # What the user took out says nothing of where the rest begins.
+    out = dark if masked is None else dark | masked
+    particle = _particle(thickness, out if not out.all() else dark, threshold) & ~dark
     return Density(
         np.asarray(energies, dtype=np.float64),
         od,
@@ -180,37 +182,38 @@ def _thickness(od: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _particle(
-    thickness: NDArray[np.float32], dark: NDArray[np.bool_], threshold: float | None
+    thickness: NDArray[np.float32], out: NDArray[np.bool_], threshold: float | None
 ) -> NDArray[np.bool_]:
     if threshold is None:
-        threshold = particle_threshold(thickness[~dark])
-    mask: NDArray[np.bool_] = (thickness >= threshold) & ~dark
+        threshold = particle_threshold(thickness[~out])
+    mask: NDArray[np.bool_] = thickness >= threshold
     return mask
 
 
 def particle_threshold(thickness: NDArray[np.float32]) -> float:
     """Mean OD between surroundings and sample.
 
-    Otsu's threshold parts thick from thin where a sample has both; it is applied once more to
-    what lies below it, and the lower one counts if the two populations there are well apart
-    (between-class variance over two thirds, as of no single bell).
+    Where the surroundings are a population of their own, the lowest mode of the histogram, the
+    sample begins five of its standard deviations above (from its lower flank, which no sample
+    reaches); Otsu's threshold elsewhere, and where that is lower.
     """
+    from scipy.ndimage import gaussian_filter1d
     from skimage.filters import threshold_otsu
 
-    values = np.clip(thickness, *np.quantile(thickness, (0.001, 0.995)))
+    values = np.clip(thickness, *np.quantile(thickness, (0.0005, 0.995)))
     if np.ptp(values) <= 0:
         return float(values.min())
-    first = float(threshold_otsu(values))
-    below = values[values < first]
-    if len(below) < 32 or np.ptp(below) <= 0:
-        return first
-    second = float(threshold_otsu(below))
-    low, high = below[below < second], below[below >= second]
-    if len(low) < 16 or len(high) < 16:
-        return first
-    share = len(low) / len(below)
-    between = share * (1 - share) * float(high.mean() - low.mean()) ** 2
-    return second if between > 0.75 * float(below.var()) else first
+    otsu = float(threshold_otsu(values))
+    counts, edges = np.histogram(values, bins=256)
+    smooth = gaussian_filter1d(counts.astype(np.float64), 1.5, mode="constant")
+    padded = np.pad(smooth, 1)
+    peaks = np.flatnonzero((smooth >= padded[:-2]) & (smooth > padded[2:]))
+    peaks = peaks[smooth[peaks] >= 0.2 * smooth.max()]
+    mode = float((edges[peaks[0]] + edges[peaks[0] + 1]) / 2)
+    flank = mode - values[values < mode]
+    # The median of the absolute value of a normal deviate is 0.6745 standard deviations.
+    width = float(np.median(flank)) / 0.6745 if len(flank) > 8 else np.inf
+    return min(otsu, mode + 5 * width)
 
 
 def normalised(

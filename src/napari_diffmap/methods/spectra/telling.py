@@ -242,11 +242,16 @@ def _clustered(clusters: Clusters, n_references: int) -> Told:
 def _two_energy(
     spectra: Spectra, parameters: SpectralParameters, check: Callable[[], object] | None
 ) -> Told:
-    pair = best_pair(spectra.curves)
+    # An offset is known where a third energy lies before the edge.
+    base = None
+    if parameters.background != "none" and spectra.curves.shape[1] > 2:
+        base = int(np.argmin(spectra.curves.sum(axis=0)))
+    pair = best_pair(spectra.curves, base)
     if parameters.pair is not None:
         a, b = (int(np.argmin(np.abs(spectra.energies - e))) for e in parameters.pair)
         pair = (a, b) if a != b else pair
-    angle, support = two_energy(spectra.od, spectra.weights / spectra.scale, spectra.curves, pair)
+    weights = spectra.weights / spectra.scale
+    angle, support = two_energy(spectra.od, weights, spectra.curves, pair, base)
     sure = support.max(axis=1)
     return Told(support, sure, sure < parameters.certainty, {"angle": np.rad2deg(angle)})
 

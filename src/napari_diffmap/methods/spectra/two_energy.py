@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from napari_diffmap.methods.spectra.normal import Floats
 
 
-def best_pair(curves: Floats) -> tuple[int, int]:
+def best_pair(curves: Floats, base: int | None = None) -> tuple[int, int]:
     """The two energies whose angles part the references furthest, smallest distance first.
 
     Parameters
     ----------
     curves
         References ``(M, E)``.
+    base
+        See `two_energy`.
     """
+    if base is not None:
+        curves = curves - curves[:, base, None]
     pairs = list(combinations(range(curves.shape[1]), 2))
     first, second = np.array(pairs).T
     angles = np.sort(np.arctan2(curves[:, second], curves[:, first]), axis=0)
@@ -36,6 +40,7 @@ def two_energy(
     weights: NDArray[np.floating],
     curves: Floats,
     pair: tuple[int, int],
+    base: int | None = None,
 ) -> tuple[Floats, Floats]:
     """Angle of each pixel, and how well it agrees with each reference.
 
@@ -47,6 +52,8 @@ def two_energy(
         References ``(M, E)``.
     pair
         Numbers of the two energies.
+    base
+        Number of an energy before the edge, whose density is taken off; None: nothing is.
 
     Returns
     -------
@@ -55,11 +62,20 @@ def two_energy(
     """
     a, b = pair
     x, y = od[:, a].astype(np.float64), od[:, b].astype(np.float64)
+    extra = np.zeros(len(od))
+    if base is not None:
+        x, y = x - od[:, base], y - od[:, base]
+        curves = curves - curves[:, base, None]
+        extra = 1 / np.maximum(weights[:, base].astype(np.float64), 1e-12)
     angle = np.arctan2(y, x)
     known = (weights[:, a] > 0) & (weights[:, b] > 0)
+    if base is not None:
+        known &= weights[:, base] > 0
     square = np.maximum(x**2 + y**2, 1e-12)
     variance = (
-        y**2 / np.maximum(weights[:, a], 1e-12) + x**2 / np.maximum(weights[:, b], 1e-12)
+        y**2 / np.maximum(weights[:, a], 1e-12)
+        + x**2 / np.maximum(weights[:, b], 1e-12)
+        + (x - y) ** 2 * extra
     ) / square**2
     away = angle[:, None] - np.arctan2(curves[:, b], curves[:, a])[None]
     chi2 = away**2 / np.maximum(variance, 1e-12)[:, None]

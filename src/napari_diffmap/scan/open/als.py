@@ -11,94 +11,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open.als_header import Header, Points, parse_header
+from napari_diffmap.scan.open.energies import energy_axis
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request
-from napari_diffmap.scan.open.notes import one_line
+from napari_diffmap.scan.open.framestack import Plane
+from napari_diffmap.scan.open.notes import one_line, shape_text
 from napari_diffmap.scan.open.regions import Index, Region
 from napari_diffmap.scan.open.tidy import regular
 from napari_diffmap.scan.scan import Kind
 
-_AXIS = re.compile(
-    r"(PAxis|QAxis|StackAxis)\s*=\s*\{\s*Name\s*=\s*\"([^\"]*)\";\s*Unit\s*=\s*\"([^\"]*)\";"
-    r".*?Points\s*=\s*\(\s*(\d+)\s*,([^)]*)\)",
-    re.DOTALL,
-)
-_IMAGE = re.compile(r"Image(\d+)_\d+\s*=\s*\{[^}]*?Energy\s*=\s*([-+.\deE]+)")
 #: Stacks up to this size are checked for cut frames by reading them.
 _COUNT_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an ALS .hdr says.
-
-    Attributes
-    ----------
-    kind
-        Its scan type, e.g. ``NEXAFS Image Scan``.
-    axes
-        ``PAxis`` (columns), ``QAxis`` (rows), ``StackAxis``: name, unit, points.
-    energies
-        Energy of each numbered frame where the header lists them.
-    regions
-        Number of scanned regions.
-    """
-
-    kind: str
-    axes: dict[str, tuple[str, str, NDArray[np.float64]]]
-    energies: dict[int, float]
-    regions: int
-
-
-def parse_header(path: Path) -> Header:
-    """Read an ALS .hdr.
-
-    Raises
-    ------
-    ScanFileError
-        If its axes cannot be read.
-    """
-    words = path.read_text("latin-1")
-    kind = re.search(r"Type\s*=\s*\"([^\"]*)\"", words)
-    regions = re.search(r"Regions\s*=\s*\(\s*(\d+)", words)
-    axes: dict[str, tuple[str, str, NDArray[np.float64]]] = {}
-    for which, name, unit, count, listed in _AXIS.findall(words):
-        try:
-            points = np.array(listed.replace(",", " ").split(), dtype=np.float64)
-        except ValueError as error:
-            raise ScanFileError(f"{path.name}: the points of its {which} are damaged") from error
-        if points.size != int(count):
-            raise ScanFileError(
-                f"{path.name}: its {which} lists {points.size} of {count} points: it is damaged"
-            )
-        axes.setdefault(which, (name, unit, points))
-    energies = {int(n): float(e) for n, e in _IMAGE.findall(words)}
-    return Header(kind.group(1) if kind else "", axes, energies, int(regions[1]) if regions else 1)
+_FRAME_NAME = re.compile(r"_([a-z])(\d*)$", re.IGNORECASE)
+#: Frames are numbered with three digits; the region follows where there are several.
+_DIGITS = 3
 
 
 class XimFrames(Region):
-    """Text frames ``(energy, y, x)``; rows that are not there are NaN."""
+    """Text frames ``(energy, y, x)``; rows that are not there are NaN.
 
-    def __init__(self, paths: tuple[Path | None, ...], frame: tuple[int, int], home: Path) -> None:
+    Parameters
+    ----------
+    paths
+        One file a frame, None where it is absent.
+    frame
+        Rows and columns wanted of each frame.
+    stored
+        Columns of each frame as it is stored.
+    """
+
+    def __init__(
+        self,
+        paths: tuple[Path | None, ...],
+        frame: tuple[int, int],
+        home: Path,
+        stored: tuple[int, ...] | None = None,
+    ) -> None:
         self.path = home
         self._paths = paths
+        self._stored = stored or (frame[1],) * len(paths)
         self.shape = (len(paths), *frame)
         self.dtype = np.dtype(np.float64)
 
     def read(self, index: Index) -> NDArray[Any]:
         """Parse the frames asked for."""
         wanted = np.arange(len(self._paths))[index[0]]
-        frames = [self._frame(self._paths[int(i)]) for i in np.atleast_1d(wanted)]
+        frames = [self._frame(int(i)) for i in np.atleast_1d(wanted)]
         whole = np.stack(frames) if frames else np.empty((0, *self.shape[1:]))
         picked = whole[(slice(None), *index[1:])]
         return picked if isinstance(index[0], slice) else picked[0]
 
-    def _frame(self, path: Path | None) -> NDArray[np.float64]:
+    def _frame(self, number: int) -> NDArray[np.float64]:
         rows, columns = self.shape[1:]
         frame = np.full((rows, columns), np.nan)
+        path = self._paths[number]
         if path is None:
             return frame
-        for filled, numbers in enumerate(_rows(path, columns)[:rows]):
-            frame[filled] = np.array(numbers, dtype=np.float64)
+        for filled, numbers in enumerate(_rows(path, self._stored[number])[:rows]):
+            frame[filled] = np.array(numbers[:columns], dtype=np.float64)
         return frame
 
 
@@ -110,110 +80,157 @@ def _rows(path: Path, columns: int) -> list[list[bytes]]:
     return filled[:whole]
 
 
-def _whole(path: Path, frame: tuple[int, int]) -> bool:
-    """Whether a frame ends with its last row."""
-    content = path.read_bytes().rstrip()
-    last = content.rfind(b"\n")
-    ends = len(content[last + 1 :].split()) == frame[1]
-    return ends and content.count(b"\n") + 1 >= frame[0]
+def _size(path: Path) -> tuple[int, int, int]:
+    """Lines of a frame, columns of its first line and of its last."""
+    content = path.read_bytes().strip()
+    first, last = content.find(b"\n"), content.rfind(b"\n")
+    columns = len(content[: first if first >= 0 else None].split())
+    return content.count(b"\n") + 1, columns, len(content[last + 1 :].split())
 
 
-class _Image(Region):
-    """The only frame of a stack."""
+class LineFrames(Region):
+    """A line scan ``(position, energy)``, or turned, as a stack ``(energy, 1, position)``."""
 
-    def __init__(self, frames: Region) -> None:
-        self.path = frames.path
-        self._frames = frames
-        self.shape = frames.shape[1:]
-        self.dtype = frames.dtype
+    def __init__(self, frame: Region, *, energy_first: bool) -> None:
+        self.path = frame.path
+        self._frame = frame
+        self._energy_first = energy_first
+        rows, columns = frame.shape
+        self.shape = (rows, 1, columns) if energy_first else (columns, 1, rows)
+        self.dtype = frame.dtype
 
     def read(self, index: Index) -> NDArray[Any]:
-        """Read frame 0."""
-        return self._frames[(0, *index)]
+        """Read the frame, which is small, and turn it."""
+        frame = self._frame[:, :]
+        return (frame if self._energy_first else frame.T)[:, None, :][index]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One stack of a header: a region seen by a detector."""
+
+    region: int
+    letter: str
+    files: dict[int, Path]
 
 
 def als(path: Path, request: Request) -> list[Offer]:
-    """A stack or image by its .hdr, or by one of its .xim frames."""
-    if path.suffix.lower() == ".xim":
-        path = _header_of(path)
+    """Stacks and images by their .hdr, or the one that a .xim frame belongs to."""
+    frame = path if path.suffix.lower() == ".xim" else None
+    path = _header_of(frame) if frame else path
     header = parse_header(path)
-    if header.regions > 1:
-        raise ScanFileError(
-            f"{path.name}: holds {header.regions} regions, which are not read: save one region"
-        )
-    if "Point" in header.kind or "QAxis" not in header.axes:
+    if "Point" in header.kind or any("QAxis" not in axes for axes in header.regions):
         what = header.kind or "scan of another kind"
         raise ScanFileError(f"{path.name}: is a {what}, which is no stack and no image")
-    channels = _channels(path)
-    if not channels:
-        count = len(header.axes["StackAxis"][2]) if "StackAxis" in header.axes else 1
+    if any("PAxis" not in axes for axes in header.regions):
+        raise ScanFileError(f"{path.name}: one of its axes is not described: it is damaged")
+    parts = _parts(path, header)
+    if not parts:
+        count = header.stack[2].size
         what = f"{count} energies" if count > 1 else "an image"
         raise ScanFileError(
             f"{path.name}: speaks of {what}, but not one of its .xim frames is beside it"
         )
-    return [_offer(path, header, letter, files) for letter, files in channels.items()]
+    if frame is None or len(parts) == 1:
+        return [_offer(path, header, part, path) for part in parts]
+    # The frame says which stack is meant; its header alone would not say so again.
+    mine = [part for part in parts if frame in part.files.values()]
+    return [_offer(path, header, part, frame) for part in mine or parts]
+
+
+def is_header(path: Path) -> bool:
+    """Whether a .hdr belongs to such a microscope."""
+    try:
+        with path.open("rb") as file:
+            return b"ScanDefinition" in file.read(4096)
+    except OSError:
+        return False
 
 
 def _header_of(frame: Path) -> Path:
-    stem = re.sub(r"_[a-z]\d*$", "", frame.stem)
-    beside = frame.with_name(f"{stem}.hdr")
-    if not beside.is_file():
-        raise ScanFileError(f"{frame.name}: its header ({stem}.hdr) is not beside it")
-    return beside
+    stem = _FRAME_NAME.sub("", frame.stem)
+    for beside in (frame.with_name(f"{stem}{ending}") for ending in (".hdr", ".HDR")):
+        if beside.is_file():
+            return beside
+    raise ScanFileError(f"{frame.name}: its header ({stem}.hdr) is not beside it")
 
 
-def _channels(path: Path) -> dict[str, dict[int, Path]]:
-    """Frames beside a header by detector letter and number."""
-    pattern = re.compile(re.escape(path.stem) + r"_([a-z])(\d*)\.xim$", re.IGNORECASE)
-    found: dict[str, dict[int, Path]] = {}
+def _parts(path: Path, header: Header) -> list[_Part]:
+    """Frames beside a header by region, detector letter and number."""
+    several = len(header.regions) > 1
+    stacked = header.stack[2].size > 1
+    found: dict[tuple[int, str], dict[int, Path]] = {}
     for beside in sorted(path.parent.iterdir()):
-        match = pattern.match(beside.name)
-        if match:
-            letter, number = match.groups()
-            found.setdefault(letter.lower(), {})[int(number or 0)] = beside
-    return found
+        stem = beside.stem
+        match = _FRAME_NAME.search(stem)
+        if beside.suffix.lower() != ".xim" or not match or stem[: match.start()] != path.stem:
+            continue
+        letter, digits = match[1].lower(), match[2]
+        region, number = 0, int(digits or 0)
+        if several:
+            at = _DIGITS if stacked else 0
+            region, number = int(digits[at:] or 0), int(digits[:at] or 0)
+        if region < len(header.regions):
+            found.setdefault((region, letter), {})[number] = beside
+    return [_Part(region, letter, files) for (region, letter), files in sorted(found.items())]
 
 
-def _offer(path: Path, header: Header, letter: str, files: dict[int, Path]) -> Offer:
-    rows, columns = len(header.axes["QAxis"][2]), len(header.axes["PAxis"][2])
-    energies = header.axes.get("StackAxis", ("Energy", "eV", np.array([])))[2]
-    stack = energies.size > 1
-    shape = (energies.size, rows, columns) if stack else (rows, columns)
-    candidate = Candidate(f"channel {letter}", shape, "float64", "STXM" if stack else "image")
-    return Offer(candidate, lambda: _load(path, header, letter, files))
+def _offer(path: Path, header: Header, part: _Part, source: Path) -> Offer:
+    rows, columns = header.frame(part.region)
+    count = header.stack[2].size
+    shape: tuple[int, ...] = (count, rows, columns) if count > 1 else (rows, columns)
+    if header.is_line:
+        shape = (columns, 1, rows) if _energy_in_columns(header, part) else (rows, 1, columns)
+    kind = "STXM" if len(shape) == 3 else "image"
+    region = f"region {part.region + 1} " if len(header.regions) > 1 else ""
+    candidate = Candidate(f"{region}channel {part.letter}", shape, "float64", kind)
+    return Offer(candidate, lambda: _load(path, header, part, source))
 
 
-def _load(path: Path, header: Header, letter: str, files: dict[int, Path]) -> Found:
-    rows, columns = len(header.axes["QAxis"][2]), len(header.axes["PAxis"][2])
-    energies = header.axes.get("StackAxis", ("Energy", "eV", np.array([])))[2]
+def _energy_in_columns(header: Header, part: _Part) -> bool:
+    return header.regions[part.region]["PAxis"][0].lower() == "energy"
+
+
+def _load(path: Path, header: Header, part: _Part, source: Path) -> Found:
+    frame = header.frame(part.region)
+    axes_of = header.regions[part.region]
+    energies = header.stack[2]
     notes: list[str] = []
-    ordered = _by_energy(energies, header.energies, files, notes)
-    missing = _incomplete(ordered, (rows, columns), notes, energies)
-    region: Region = XimFrames(ordered, (rows, columns), path)
-    axes = [_axis("y", header.axes["QAxis"]), _axis("x", header.axes["PAxis"])]
-    metadata: dict[str, Any] = {"scan type": header.kind, "channel": letter}
-    kind: Kind = "STXM" if len(ordered) > 1 else "image"
-    if kind == "STXM":
-        axes.insert(0, _axis("energy", header.axes["StackAxis"]))
+    line = header.is_line
+    ordered = (
+        (part.files[min(part.files)],)
+        if line
+        else _by_energy(energies, header.energies, part.files, notes)
+    )
+    region, missing = _checked(ordered, frame, path, notes, energies)
+    axes = [_axis("y", axes_of["QAxis"]), _axis("x", axes_of["PAxis"])]
+    metadata: dict[str, Any] = {"scan type": header.kind, "channel": part.letter}
+    kind: Kind = "STXM" if len(ordered) > 1 or line else "image"
+    if line:
+        missing = None
+        in_columns = _energy_in_columns(header, part)
+        region = LineFrames(Plane(region, 0), energy_first=not in_columns)
+        energy, along = ("PAxis", "QAxis") if in_columns else ("QAxis", "PAxis")
+        at = _axis("x", axes_of[along])
+        axes = [_stack_axis(axes_of[energy]), RawAxis("y", at.scale, 0.0, at.unit), at]
+    elif kind == "STXM":
+        axes.insert(0, _stack_axis(header.stack))
     else:
-        region, missing = _Image(region), None
+        region, missing = Plane(region, 0), None
         if energies.size == 1:
             metadata["energy_ev"] = float(energies[0])
+    name = path.stem if len(header.regions) == 1 else f"{path.stem} region {part.region + 1}"
     return Found(
-        region,
-        axes,
-        "ALS STXM",
-        path.stem,
-        path,
-        kind=kind,
-        diffraction=False,
-        missing=missing,
-        notes=notes,
-        metadata=metadata,
-    )
+        region, axes, "ALS STXM", name, source, kind=kind, diffraction=False, missing=missing,
+        notes=notes, metadata=metadata,
+    )  # fmt: skip
 
 
-def _axis(name: str, stated: tuple[str, str, NDArray[np.float64]]) -> RawAxis:
+def _stack_axis(stated: Points) -> RawAxis:
+    return energy_axis(stated[2], stated[1])
+
+
+def _axis(name: str, stated: Points) -> RawAxis:
     _, unit, points = stated
     scale, offset, even = regular(points)
     return RawAxis(name, scale, offset, unit, values=None if even else points)
@@ -249,25 +266,30 @@ def _by_energy(
     )
 
 
-def _incomplete(
+def _checked(
     files: tuple[Path | None, ...],
     frame: tuple[int, int],
+    home: Path,
     notes: list[str],
     energies: NDArray[np.float64],
-) -> NDArray[np.bool_] | None:
-    """Energies whose frame is absent or cut."""
+) -> tuple[Region, NDArray[np.bool_] | None]:
+    """The frames, cropped where sizes differ, and energies whose frame is absent or cut."""
     sizes = np.array([f.stat().st_size if f else 0 for f in files])
     absent = np.array([f is None for f in files])
-    count_lines = int(sizes.sum()) <= _COUNT_BYTES
-    usual = float(np.median(sizes[~absent]))
     cut = np.zeros(len(files), dtype=bool)
-    for i, file in enumerate(files):
-        if file is None:
-            continue
-        if count_lines:
-            cut[i] = not _whole(file, frame)
-        elif sizes[i] < 0.97 * usual:
-            cut[i] = True
+    stored: tuple[int, ...] | None = None
+    if int(sizes.sum()) <= _COUNT_BYTES:
+        read = [_size(f) if f else None for f in files]
+        stored, frame = _sizes(read, frame, notes)
+        cut = np.array(
+            [
+                size is not None and (size[2] != columns or size[0] < frame[0])
+                for size, columns in zip(read, stored, strict=True)
+            ]
+        )
+    else:
+        usual = float(np.median(sizes[~absent]))
+        cut = ~absent & (sizes < 0.97 * usual)
     if absent.any():
         notes.append(f"frames are absent at {_named(energies, absent)}; marked missing")
     if cut.any() and len(files) > 1:
@@ -277,7 +299,34 @@ def _incomplete(
         notes.append("the image is cut: rows that are not there are NaN")
     if missing.all() and len(files) > 1:
         raise ScanFileError("not one whole frame of the stack is there")
-    return missing if missing.any() else None
+    region = XimFrames(files, frame, home, stored)
+    return region, missing if missing.any() else None
+
+
+def _sizes(
+    read: list[tuple[int, int, int] | None], frame: tuple[int, int], notes: list[str]
+) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """Columns that each file has, and the size that all whole frames have."""
+    rows, columns = frame
+    other = {
+        i: size
+        for i, size in enumerate(read)
+        if size is not None
+        and size[1] == size[2] != columns  # whole lines, only of another length
+        and size[0] >= rows / 2
+        and size[1] >= columns / 2
+    }
+    if not other:
+        return (columns,) * len(read), frame
+    small = (
+        min(rows, *(size[0] for size in other.values())),
+        min(columns, *(size[1] for size in other.values())),
+    )
+    notes.append(
+        f"{len(other)} of {len(read)} frames are not of the {shape_text(frame)} pixels of the"
+        f" header: all are cropped to {shape_text(small)} from the top left"
+    )
+    return tuple(other[i][1] if i in other else columns for i in range(len(read))), small
 
 
 def _named(energies: NDArray[np.float64], which: NDArray[np.bool_]) -> str:

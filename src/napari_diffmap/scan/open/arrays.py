@@ -13,6 +13,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import NeedsShapeError, ScanFileError
+from napari_diffmap.scan.open.energies import attach_list
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request, offer_of
 from napari_diffmap.scan.open.notes import shape_text
 from napari_diffmap.scan.open.regions import FileRegion, FrameGrid, Index, Region, native
@@ -57,6 +58,8 @@ def npy(path: Path, request: Request) -> list[Offer]:
         region, [RawAxis() for _ in shape], "NumPy", path.stem, path, missing=missing, notes=notes
     )
     _sidecar(path, found)
+    if request.kind in (None, "STXM") and request.axes is None and request.scan_shape is None:
+        attach_list(found, path)
     return [offer_of(found)]
 
 

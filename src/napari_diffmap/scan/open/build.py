@@ -22,6 +22,7 @@ from napari_diffmap.scan.open.classify import (
     decide,
     explicit_order,
 )
+from napari_diffmap.scan.open.energies import rising
 from napari_diffmap.scan.open.found import Found, RawAxis, Request
 from napari_diffmap.scan.open.notes import one_line, shape_text
 from napari_diffmap.scan.open.regions import FrameGrid, Region, cuts_patterns, grid_index, lazy
@@ -68,6 +69,13 @@ def build(found: Found, request: Request) -> Scan:
     if decision.kind in _PATTERN_KINDS:
         calibration, final = calibrate(found, final)
     missing = _missing(found, decision, data.shape)
+    stored = _stored(found, decision.order, drop, data)
+    if decision.kind == "STXM":
+        data, energy, missing, note = rising(data, final[0], missing)
+        final = (energy, *final[1:])
+        if note:
+            found.notes.append(note)
+            stored = None  # in the file, frames lie in another order
     if never_written and missing is not None:
         found.notes.append(
             f"{int(missing.sum())} of {missing.size} frames were never written; marked missing"
@@ -88,7 +96,7 @@ def build(found: Found, request: Request) -> Scan:
         warnings=tuple(dict.fromkeys(one_line(note) for note in found.notes)),
         metadata=dict(found.metadata),
         peaks=found.peaks,
-        stored=_stored(found, decision.order, drop, data),
+        stored=stored,
         stored_as=data.name,
     )
 

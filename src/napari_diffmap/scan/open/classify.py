@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.scan.axes import normalise_unit
+from napari_diffmap.scan.open.energies import is_energy_name
 from napari_diffmap.scan.open.found import Found, RawAxis
 from napari_diffmap.scan.scan import AXIS_NAMES, Kind
 
@@ -19,7 +20,7 @@ _RECIPROCAL = frozenset({"1/Å", "1/nm", "1/pm", "1/µm", "mrad", "rad"})
 _BY_NAME = (
     ("k", re.compile(r"^(k_?[xy]|q_?[xy]|det_?[xy]|d[xy]|detector_?[xy])$")),
     ("r", re.compile(r"^(r_?[xy]|scan_?[xy]|sample_?[xy]|x|y|xaxis|yaxis|pos_?[xy])$")),
-    ("e", re.compile(r"^(energy|energies|photon_?energy|energy loss|ev)$")),
+    ("e", re.compile(r"^energy loss$")),
     ("t", re.compile(r"^(time|t|frame_?time|series_count)$")),
     ("a", re.compile(r"^(angle|tilt|theta|omega|phi|chi|rocking|eta|mu)$")),
 )
@@ -69,6 +70,8 @@ def axis_class(axis: RawAxis, *, strict: bool = False) -> str:
         return "a"
     if not strict:
         name = axis.name.strip().lower()
+        if is_energy_name(name):
+            return "e"
         for letter, pattern in _BY_NAME:
             if pattern.match(name):
                 return letter
@@ -148,12 +151,19 @@ def _as_wanted(kind: Kind, axes: list[RawAxis]) -> Decision:
             f"{kind} has axes {', '.join(names)}"
         )  # fmt: skip
         raise UnclearError(f"has {len(axes)} axes, {kind} has {len(names)}: {hint}")
+    named = _by_name(axes, kind) if kind in ("STXM", "image") else None
+    if named is not None:
+        return named
     classes = "".join(axis_class(a, strict=True) for a in axes)
     if kind == "4D-STEM" and classes[:2] == "kk" and "k" not in classes[2:]:
         return Decision(kind, (2, 3, 0, 1), "detector axes come first in the file; reordered")
     if kind == "STXM" and classes.endswith("e"):
         return Decision(kind, (2, 0, 1), "the energy axis comes last in the file; moved first")
     return Decision(kind, tuple(range(len(axes))))
+
+
+def _bare(name: str) -> str:
+    return name.strip().lower().replace("_", "").removeprefix("sample")
 
 
 def _by_name(axes: list[RawAxis], kind: Kind) -> Decision | None:
@@ -165,7 +175,7 @@ def _by_name(axes: list[RawAxis], kind: Kind) -> Decision | None:
     if any(a.role for a in axes):
         return None
     wanted = AXIS_NAMES[kind]
-    names = [_ORDER_WORDS.get(a.name.strip().lower().replace("_", "")) for a in axes]
+    names = ["energy" if is_energy_name(a.name) else _ORDER_WORDS.get(_bare(a.name)) for a in axes]
     if sorted(map(str, names)) != sorted(wanted):
         return None
     order = tuple(names.index(name) for name in wanted)

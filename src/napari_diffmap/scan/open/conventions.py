@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from napari_diffmap.errors import ScanFileError
-from napari_diffmap.scan.open import dectris, nexus, peaklist
+from napari_diffmap.scan.open import cxi, dectris, nexus, peaklist, stxm_nexus
 from napari_diffmap.scan.open.calibrate import flatten
+from napari_diffmap.scan.open.energies import energy_axis, is_energy_name, unit_in_name
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request
 from napari_diffmap.scan.open.h5 import H5Region, Walk, attributes, scalar, text
 from napari_diffmap.scan.open.signals import hyperspy_hdf5, read_signals
 from napari_diffmap.scan.open.tidy import regular
 
 _DATACUBE = ("DataCube", "Array")
+#: Lists longer than this are no energies.
+_MAX_LIST = 100_000
 
 
 def special(path: Path, file: Any, request: Request) -> list[Offer] | None:
@@ -41,7 +44,7 @@ def known(path: Path, file: Any, tree: Walk) -> list[Offer]:
     """Layouts whose groups say what they are; empty for plain files."""
     if "/Data" in tree.groups and "/Version" not in tree.datasets and _is_velox(file):
         return velox(path)
-    stxm = nexus.nxstxm(path, file, tree)
+    stxm = stxm_nexus.nxstxm(path, file, tree)
     if stxm:
         return stxm
     offers = _datacubes(path, file, tree) + peaklist.offers(path, file, tree)
@@ -50,7 +53,7 @@ def known(path: Path, file: Any, tree: Walk) -> list[Offer]:
     if "fpd_version" in tree.groups["/"]:
         return _fpd(path, tree)
     if path.suffix.lower() == ".cxi" or "cxi_version" in file:
-        return nexus.cxi(path, file, tree)
+        return cxi.cxi(path, file, tree)
     return nexus.nxdata(path, file, tree) or _emd_arrays(path, tree)
 
 
@@ -110,7 +113,7 @@ def stated_axes(name: str, dataset: Any, tree: Walk) -> list[RawAxis] | None:
     if not any(a.name or a.unit for a in axes):
         labels = attributes(dataset).get("DIMENSION_LABELS")
         if not isinstance(labels, list) or len(labels) != dataset.ndim:
-            return _side_energy(name, dataset, tree)
+            return side_energy(name, dataset, tree)
         axes = [RawAxis(str(label)) for label in labels]
     return axes
 
@@ -126,20 +129,44 @@ def _by_position(axes: list[RawAxis]) -> list[RawAxis]:
     return axes
 
 
-def _side_energy(name: str, dataset: Any, tree: Walk) -> list[RawAxis] | None:
-    """Energies listed beside a stack under a plain name."""
-    if dataset.ndim != 3:
+def side_energy(name: str, dataset: Any, tree: Walk) -> list[RawAxis] | None:
+    """Axes of a stack whose energies are listed elsewhere in the file; None without a list.
+
+    The list nearest to the stack counts; it belongs to the first axis of its length, looked at in
+    the order first, last, middle.
+    """
+    if dataset.ndim != 3 or max(dataset.shape) < 2:
         return None
-    parent = name.rsplit("/", 1)[0]
-    for word in ("energy", "energies", "Energy", "photon_energy", "eV", "ev"):
-        node = tree.datasets.get(f"{parent}/{word}")
-        if node is not None and node.shape == dataset.shape[:1]:
-            listed = np.asarray(node[()], dtype=np.float64)
-            unit = attributes(node).get("units") or ("eV" if "ev" in word.lower() else None)
-            scale, offset, _ = regular(listed)
-            energy = RawAxis("energy", scale, offset, unit, values=listed)
-            return [energy, RawAxis("y"), RawAxis("x")]
+    lists = [
+        (path, node)
+        for path, node in tree.datasets.items()
+        if is_energy_name(path) and node.ndim == 1 and 1 < node.size <= _MAX_LIST
+    ]
+    lists.sort(key=lambda item: _apart(name, item[0]))
+    for path, node in lists:
+        at = next((i for i in (0, 2, 1) if dataset.shape[i] == node.size), None)
+        if at is None:
+            continue
+        listed = np.asarray(node[()], dtype=np.float64)
+        word = path.rsplit("/", 1)[-1]
+        unit = attributes(node).get("units") or unit_in_name(word)
+        rest = [RawAxis("y"), RawAxis("x")]
+        # Data Exchange keeps columns first: (x, y, energy).
+        if at == 2 and "/exchange/" in f"/{name.strip('/')}":
+            rest.reverse()
+        return [*rest[:at], energy_axis(listed, unit), *rest[at:]]
     return None
+
+
+def _apart(name: str, other: str) -> int:
+    """How many groups lie between two paths."""
+    a, b = name.strip("/").split("/")[:-1], other.strip("/").split("/")[:-1]
+    common = 0
+    for one, two in zip(a, b, strict=False):
+        if one != two:
+            break
+        common += 1
+    return len(a) + len(b) - 2 * common
 
 
 def _datacubes(path: Path, file: Any, tree: Walk) -> list[Offer]:

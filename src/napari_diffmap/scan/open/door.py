@@ -36,6 +36,10 @@ _READERS = {
     "app5": ("rosetta", "app5"),
     "rosetta": ("rosetta", "rosetta"),
     "peaktable": ("peaktable", "peaktable"),
+    "ncb": ("spectromicroscopy", "ncb"),
+    "stk": ("spectromicroscopy", "stk"),
+    "xradia": ("xradia", "xradia"),
+    "folder": ("stxm_folder", "stxm_folder"),
 }
 #: Candidates named in the message of a ChooseDatasetError.
 _NAMED = 5
@@ -70,7 +74,8 @@ def open_scan(
     Parameters
     ----------
     path
-        A file, a .zspy/.zarr folder, or a folder of frames (TIFF or .npy).
+        A file, a .zspy/.zarr folder, a folder of frames (TIFF, .npy, .xrm, .cxi), or
+        one that holds, at whatever depth, just one STXM stack.
     dataset
         Array to open where a file holds several.
     scan_shape
@@ -106,8 +111,7 @@ def open_scan(
     request = _request(dataset, scan_shape, shape, dtype, offset, kind, axes)
     request = replace(request, growing=growing)
     with _in_words(source), caught() as lines:
-        offers = _offers(source, request)
-        scan = build(_choose(source, offers, request).load(), request)
+        scan = build(_choose(source, offers(source, request), request).load(), request)
     told = dict.fromkeys((*scan.warnings, *lines))
     if growing:
         told = {line: None for line in told if not line.startswith(_CUT)}
@@ -134,7 +138,7 @@ def list_datasets(path: str | Path) -> list[Candidate]:
     """
     source = _existing(path)
     with _in_words(source), caught():
-        return [offer.candidate for offer in _offers(source, Request())]
+        return [offer.candidate for offer in offers(source, Request())]
 
 
 def _existing(path: str | Path) -> Path:
@@ -167,7 +171,8 @@ def _request(
     )
 
 
-def _offers(path: Path, request: Request) -> list[Offer]:
+def offers(path: Path, request: Request) -> list[Offer]:
+    """What can be opened of a file or folder; each is loaded when it is chosen."""
     raw = request.shape is not None and request.dtype is not None
     if raw and path.is_file():
         return _reader("raw")(path, request)
@@ -179,20 +184,22 @@ def _offers(path: Path, request: Request) -> list[Offer]:
     return _reader(name)(path, request)
 
 
-def _choose(path: Path, offers: list[Offer], request: Request) -> Offer:
-    candidates = [offer.candidate for offer in offers]
+def _choose(path: Path, offered: list[Offer], request: Request) -> Offer:
+    candidates = [offer.candidate for offer in offered]
     if request.dataset is not None:
         wanted = request.dataset.strip("/")
-        exact = [o for o in offers if o.candidate.path.strip("/") == wanted]
-        tail = [o for o in offers if o.candidate.path.strip("/").endswith("/" + wanted)]
-        for hits in (exact, tail):
+        exact = [o for o in offered if o.candidate.path.strip("/") == wanted]
+        tail = [o for o in offered if o.candidate.path.strip("/").endswith("/" + wanted)]
+        # Of a folder's stack, named by its place, the file was kept to open it again.
+        placed = [o for o in offered if wanted.endswith(f" {o.candidate.path.strip('/')}")]
+        for hits in (exact, tail, placed):
             if len(hits) == 1:
                 return hits[0]
         raise _choice(f"{path.name}: has no array '{wanted}'; it has ", candidates, "")
-    if len(offers) == 1:
-        return offers[0]
+    if len(offered) == 1:
+        return offered[0]
     raise _choice(
-        f"{path.name}: {len(offers)} arrays could be the scan: ",
+        f"{path.name}: {len(offered)} arrays could be the scan: ",
         candidates,
         f"; choose one, e.g. dataset '{candidates[0].path}'",
     )

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open.energies import attach_list, energy_axis, in_names, list_beside
 from napari_diffmap.scan.open.found import Found, Offer, RawAxis, Request, offer_of
+from napari_diffmap.scan.open.framestack import FrameStack, common_size
 from napari_diffmap.scan.open.regions import Index, Region, native
 
 #: Files of a folder that can be its frames.
@@ -91,11 +93,66 @@ def _written(files: list[Path]) -> list[Path]:
     return files
 
 
+class Picture(Region):
+    """One frame in a file of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shape, self.dtype = _described(path)
+
+    def read(self, index: Index) -> NDArray[Any]:
+        """Read the file, take a part."""
+        return read_frame(self.path)[index]
+
+
+def _described(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Size and number type of a frame, from its header where that is enough."""
+    if path.suffix.lower() == ".npy":
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape, dtype = mapped.shape, mapped.dtype
+    else:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            shape, dtype = file.series[0].shape, np.dtype(file.series[0].dtype)
+    shape = tuple(int(n) for n in shape if n != 1)
+    if len(shape) != 2 or dtype.kind not in "biuf":
+        raise ScanFileError(f"{path.name}: holds no single frame of counts")
+    return shape, native(dtype)
+
+
+def _of_energies(path: Path, files: list[Path], request: Request) -> Found | None:
+    """Frames whose names state energies, or with a list of them in the folder."""
+    named = in_names([file.stem for file in files], any_number=request.kind == "STXM")
+    if len(files) < 2 or (named is None and list_beside(path, len(files)) is None):
+        return None
+    notes = [f"{len(files)} {files[0].suffix.lower()} files taken as frames"]
+    parts = [Picture(file) for file in files]
+    size = common_size([part.shape for part in parts], notes, path.name)
+    axes = [RawAxis(), RawAxis("y"), RawAxis("x")]
+    found = Found(FrameStack(parts, path, size), axes, "frames", path.name, path, notes=notes)
+    if named is None:
+        attach_list(found, path)
+        return found
+    found.kind = "STXM"
+    found.axes[0] = energy_axis(named, "eV")
+    notes.append("energies from the names of the frames")
+    return found
+
+
 def folder(path: Path, request: Request) -> list[Offer]:
     """All frames of a folder as a flat stack."""
     files = frame_files(path)
     if request.growing:
         files = _written(files)
+    elif len(files) == 1 and request.scan_shape is None:
+        from napari_diffmap.scan.open.door import offers
+
+        return offers(files[0], request)
+    if not request.growing and request.scan_shape is None and request.kind in (None, "STXM"):
+        stack = _of_energies(path, files, request)
+        if stack is not None:
+            return [offer_of(stack)]
     first = read_frame(files[0])
     region = FrameFolder(path, [file.name for file in files], first.shape, first.dtype)
     axes = [RawAxis("frame", role="scan"), RawAxis("ky"), RawAxis("kx")]

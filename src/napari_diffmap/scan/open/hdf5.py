@@ -17,6 +17,7 @@ from napari_diffmap.scan.open.calibrate import (
     voltage_from_wavelength,
 )
 from napari_diffmap.scan.open.classify import order_from_text
+from napari_diffmap.scan.open.energies import is_energy_name
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request
 from napari_diffmap.scan.open.h5 import H5Region, Walk, attributes, opened, walk
 from napari_diffmap.scan.open.notes import one_line, shape_text
@@ -101,6 +102,8 @@ def generic(path: Path, name: str, dataset: Any, tree: Walk) -> Offer:
         return found
 
     kind = {4: "4D-STEM", 5: "5 axes", 2: "image"}.get(region.ndim, "stack")
+    if region.ndim == 3 and any(is_energy_name(axis.name) for axis in axes):
+        kind = "STXM"
     return Offer(Candidate(name.lstrip("/"), region.shape, str(region.dtype), kind), load)
 
 

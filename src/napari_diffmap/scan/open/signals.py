@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import ScanFileError
 from napari_diffmap.scan.open.calibrate import first, flatten, lookup, plausible_voltage
+from napari_diffmap.scan.open.energies import is_energy_name
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request
 from napari_diffmap.scan.open.h5 import H5Region
 from napari_diffmap.scan.open.regions import Index, Region, native
@@ -248,6 +249,9 @@ def _experiments(
 
 
 def _signal_kind(signal: Mapping[str, Any], region: Region) -> str:
+    names = [str(axis.get("name")) for axis in signal.get("axes") or []]
+    if region.ndim == 3 and names and is_energy_name(names[0]):
+        return "STXM"
     return {4: "4D-STEM", 2: "image", 1: "list"}.get(
         region.ndim, str(lookup(signal.get("metadata") or {}, "Signal.signal_type") or "stack")
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_diffmap.errors import ScanFileError
 from napari_diffmap.scan.open.frames import SUFFIXES
+from napari_diffmap.scan.open.spectromicroscopy import is_ncb_header
 from napari_diffmap.scan.peak_file import is_peak_file
 
 #: Families and the extensions that lead to them.
@@ -15,6 +16,8 @@ _BY_EXTENSION = {
     "mrc": "mrc",
     "ali": "mrc",
     "xim": "als",
+    "ncb": "ncb",
+    "stk": "stk",
     "xml": "empad",
     "zspy": "zarr",
     "zarr": "zarr",
@@ -29,7 +32,7 @@ _BY_EXTENSION = {
     "app5": "app5",
     "parquet": "peaktable",
 }
-_HDF5_EXTENSIONS = ("hspy", "h5", "hdf5", "hdf", "he5", "emd", "de5", "nxs", "cxi", "mat")
+_HDF5_EXTENSIONS = ("hspy", "h5", "hdf5", "hdf", "he5", "emd", "de5", "nxs", "cxi", "stxm", "mat")
 #: Read through RosettaSciIO as they are.
 _ROSETTA_EXTENSIONS = ("dm3", "dm4", "mrcz", "rpl", "unf", "bcf", "nc", "sur", "img")
 _RAW_EXTENSIONS = ("raw", "bin", "dat", "data")
@@ -37,9 +40,7 @@ _MAPS = {"ang": "EDAX", "ctf": "Oxford or ASTAR", "osc": "EDAX", "cpr": "Oxford"
 _PICTURES = {"jpg", "jpeg", "jpe", "png", "gif", "bmp", "webp", "svg", "pdf", "ppm", "pgm"}
 _ARCHIVES = {"zip", "gz", "bz2", "xz", "7z", "tar", "tgz", "rar", "zst"}
 _REFUSED = {
-    "xrm": "is a Zeiss image, which no open reader handles: export it as TIFF or HDF5",
-    "txrm": "is a Zeiss stack, which no open reader handles: export it as a TIFF stack or HDF5",
-    "txm": "is a Zeiss volume, which no open reader handles: export it as a TIFF stack or HDF5",
+    "txm": "is a reconstructed Zeiss volume, no stack: open the .txrm it was made from",
     "seq": "is a video sequence (StreamPix or DE), which is not read: export it as .mrc or TIFF",
     "cif": "is a crystal structure: add it as a phase, open the scan it belongs to",
     "msk": "is a mask that belongs to a stack: open the stack's .hdr",
@@ -63,7 +64,8 @@ _TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 def supported_extensions() -> tuple[str, ...]:
     """Extensions that can be a scan, with their dot, for file dialogs and the manifest."""
-    known = {*_BY_EXTENSION, *_HDF5_EXTENSIONS, *_ROSETTA_EXTENSIONS, "hdr", "raw", "bin"}
+    known = {*_BY_EXTENSION, *_HDF5_EXTENSIONS, *_ROSETTA_EXTENSIONS}
+    known |= {"hdr", "raw", "bin", "xrm", "txrm"}
     return tuple(sorted(f".{extension}" for extension in known - {"mat", "img", "nc", "sur"}))
 
 
@@ -74,7 +76,7 @@ def family(path: Path) -> str:
     -------
     str
         ``hdf5 npy npz prz zarr tiff frames merlin blockfile mrc als empad tia tvips app5
-        rosetta peaktable raw``.
+        rosetta peaktable ncb stk xradia folder raw``.
 
     Raises
     ------
@@ -111,9 +113,10 @@ def _folder(path: Path) -> str:
         raise ScanFileError(f"{path.name}: is Zarr version 3: save it as version 2 (.zspy, .zarr)")
     if path.suffix.lower() in (".zspy", ".zarr"):
         raise ScanFileError(f"{path.name}: is an empty or incomplete Zarr folder")
-    if any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
+    suffixes = [file.suffix.lower() for file in path.iterdir()]
+    if ".xim" not in suffixes and any(suffix in SUFFIXES for suffix in suffixes):
         return "frames"
-    raise ScanFileError(f"{path.name}: is a folder: choose the scan file in it")
+    return "folder"
 
 
 def _of_file(path: Path, extension: str, head: bytes) -> str:
@@ -133,8 +136,8 @@ def _of_file(path: Path, extension: str, head: bytes) -> str:
         raise ScanFileError(f"{path.name}: {_REFUSED[extension]}")
     if extension in _SIDECARS:
         raise ScanFileError(f"{path.name}: is text or a log, not a scan")
-    if head.startswith(_OLE_MAGIC):
-        raise ScanFileError(f"{path.name}: {_REFUSED['txrm']}")
+    if extension in ("xrm", "txrm") or head.startswith(_OLE_MAGIC):
+        return "xradia"
     if extension in _ARCHIVES or head.startswith(b"PK\x03\x04"):
         raise ScanFileError(f"{path.name}: is an archive: unpack it and open the scan inside")
     if extension in _PICTURES:
@@ -149,6 +152,8 @@ def _of_file(path: Path, extension: str, head: bytes) -> str:
         return _late_hdf5(path, extension, head)
     if extension in _BY_EXTENSION:
         return _BY_EXTENSION[extension]
+    if extension == "dat" and is_ncb_header(path):
+        return "ncb"
     if extension in _ROSETTA_EXTENSIONS:
         return "rosetta"
     if extension not in _RAW_EXTENSIONS and _is_text(head):

@@ -81,6 +81,10 @@ def tidy(name: str, size: int, raw: RawAxis) -> AxisState:
     scale, offset, values = float(raw.scale), float(raw.offset), raw.values
     if not math.isfinite(offset):
         offset = 0.0
+    if name == "energy" and values is not None and not np.isfinite(values).all():
+        return AxisState(
+            _plain(name, size), ("energies are not all numbers; frames are counted instead",)
+        )
     if values is not None and values.size == size and np.isfinite(values).all():
         scale, offset, even = regular(values)
     else:
@@ -165,7 +169,9 @@ def _energy(
         scale = 1.0
     listed = values if values is not None else offset + scale * np.arange(size)
     if unit == "pixel" and values is None:
-        return AxisState(_plain("energy", size))
+        return AxisState(
+            _plain("energy", size), ("the file does not list energies: frames are counted",)
+        )
     factor, notes = 1.0, []
     if unit == "keV":
         factor = 1e3
@@ -178,13 +184,13 @@ def _energy(
     elif unit == "pixel":
         notes.append("energies carry no unit; taken as eV")
     if float(np.min(listed)) <= 0:
-        return AxisState(
-            _plain("energy", size),
-            (f"energies of {listed.min():g} to {listed.max():g} {unit} are impossible",),
-        )
+        said = f"energies of {listed.min():g} to {listed.max():g} {unit} are impossible"
+        return AxisState(_plain("energy", size), (f"{said}: frames are counted instead",))
     if len(set(np.round(listed, 9))) < len(listed):
         notes.append("several frames carry the same energy")
-    exact = None if even else tuple(float(v) * factor for v in listed)
+    # Frames of one energy have no step: only the list itself says so.
+    plain = even and (values is None or values.size < 2 or float(np.ptp(values)) > 0)
+    exact = None if plain else tuple(float(v) * factor for v in listed)
     return AxisState(
         Axis("energy", size, (scale or 1.0) * factor, float(listed[0]) * factor, "eV", exact),
         tuple(notes),

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import ScanFileError
-from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request
+from napari_diffmap.scan.open.energies import attach_list, list_beside
+from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request, offer_of
+from napari_diffmap.scan.open.framestack import FrameStack, common_size
 from napari_diffmap.scan.open.regions import FileRegion, Index, Region, native
 from napari_diffmap.scan.open.signals import from_signal, read_signals
 
@@ -52,6 +54,9 @@ def tiff(path: Path, request: Request) -> list[Offer]:
     usable = [(i, r) for i, r in enumerate(regions) if r is not None]
     if not usable:
         raise ScanFileError(f"{path.name}: holds a colour picture, not measured intensities")
+    ragged = _of_energies(path) if len(usable) > 1 else None
+    if ragged is not None:
+        return [offer_of(ragged)]
     offers = []
     for number, region in usable:
 
@@ -64,13 +69,54 @@ def tiff(path: Path, request: Request) -> list[Offer]:
                 for axis in found.axes:
                     axis.role = None  # TIFF pages are frames, whatever they show
                 _imagej_unit(path, found)
-                return found
-            return Found(region, [RawAxis() for _ in region.shape], "TIFF", name, path)
+            else:
+                found = Found(region, [RawAxis() for _ in region.shape], "TIFF", name, path)
+            if request.kind in (None, "STXM") and request.axes is None:
+                attach_list(found, path)
+            return found
 
         kind = {4: "4D-STEM", 2: "image"}.get(region.ndim, "stack")
         candidate = Candidate(f"series {number}", region.shape, str(region.dtype), kind)
         offers.append(Offer(candidate, load))
     return offers
+
+
+class TiffPage(Region):
+    """One page of a file whose pages differ in size."""
+
+    def __init__(self, path: Path, number: int, shape: tuple[int, ...], dtype: Any) -> None:
+        self.path = path
+        self._number = number
+        self.shape = shape
+        self.dtype = native(np.dtype(dtype))
+
+    def read(self, index: Index) -> NDArray[Any]:
+        """Decode the page."""
+        import tifffile
+
+        with tifffile.TiffFile(self.path) as file:
+            page = np.asarray(file.pages[self._number].asarray())
+        return page[index]
+
+
+def _of_energies(path: Path) -> Found | None:
+    """Pages of different size as one stack, where as many energies are listed beside the file."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        # Series gather pages of one size: only pages keep the order of the energies.
+        pages = [(tuple(int(n) for n in page.shape), page.dtype) for page in file.pages]
+    if any(len(shape) != 2 for shape, _ in pages) or len({shape for shape, _ in pages}) < 2:
+        return None
+    if list_beside(path, len(pages)) is None:
+        return None
+    notes: list[str] = []
+    size = common_size([shape for shape, _ in pages], notes, path.name)
+    parts = [TiffPage(path, i, shape, dtype) for i, (shape, dtype) in enumerate(pages)]
+    axes = [RawAxis(), RawAxis("y"), RawAxis("x")]
+    found = Found(FrameStack(parts, path, size), axes, "TIFF", path.stem, path, notes=notes)
+    attach_list(found, path)
+    return found
 
 
 def _close(signals: list[dict[str, Any]]) -> None:
