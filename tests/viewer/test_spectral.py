@@ -153,6 +153,19 @@ def test_an_unknown_spectrum_is_no_error(spectral: Spectral) -> None:
     spectral.session.set_position(5, 5)
     assert np.isnan(spectral.shown(spectral.current)).all()
     assert spectral.density.dark[5, 5]
+    assert spectral.spectrum_line() == "nothing was counted here"
+
+
+def test_no_spectrum_is_turned_upside_down(spectral: Spectral) -> None:
+    od = np.linspace(0.5, 0.1, 10)[:, None, None] ** 2 * np.ones((10, ROWS, COLUMNS))
+    od[-3:] = -0.4
+    spectral.session.set_scan(stack_scan(od))
+    spectral.incidence.choose(Incident(already_density=True))
+    spectral.change_look(quantity="OD", normalisation="post-edge", edge=(701.0, 711.0))
+    assert np.isnan(spectral.shown(spectral.current)).all()
+    assert "not normalised" in spectral.spectrum_line()
+    spectral.change_look(normalisation="pre-edge")
+    assert spectral.spectrum_line() == ""
 
 
 def test_references_are_scaled_to_the_spectrum(spectral: Spectral) -> None:

@@ -175,6 +175,17 @@ class Spectral:
 
         return make
 
+    def spectrum_line(self) -> str:
+        """Why the spectrum under the mouse is not drawn, in words; empty where it is."""
+        current = self.current
+        if current is None or self.look.quantity == "counts" or current.od is None:
+            return ""
+        if not np.isfinite(current.od).any():
+            return "nothing was counted here"
+        if np.isfinite(self.shown(current)).any():
+            return ""
+        return "no step above the pre-edge line here: not normalised"
+
     def picture_line(self) -> str:
         """What the sample shows, in words."""
         look, plane = self.look, self.session.plane

@@ -145,18 +145,22 @@ def brought_to_scale(
 ) -> NDArray[np.float64]:
     """A spectrum ``(E,)`` of optical density, normalised as is asked for.
 
-    NaN where too little of it is known.
+    NaN where too little of it is known, or where nothing rises over the pre-edge line: to divide
+    by that would turn it upside down.
     """
     if look.normalisation == "none":
         return values
     low, high = look.edge
-    parts = [energies <= low] if look.normalisation != "post-edge" else [energies >= high]
+    parts = [energies <= low, *([energies >= high] if look.normalisation == "post-edge" else [])]
     known = np.isfinite(values)
     if not known.any() or any(part.any() and not known[part].any() for part in parts):
         return np.full_like(values, np.nan)
-    before = energies <= low
-    if before.any() and not known[before].any():
-        return np.full_like(values, np.nan)
+    if look.normalisation != "pre-edge":
+        over = normalised(values, energies, "pre-edge", look.edge)
+        behind = energies >= high if look.normalisation == "post-edge" else known
+        behind = behind & known if (behind & known).any() else known
+        if over[behind].mean() <= 0:
+            return np.full_like(values, np.nan)
     return normalised(values, energies, look.normalisation, look.edge)
 
 

@@ -387,6 +387,8 @@ class MapDock(QWidget):
         self.save_button.setEnabled(mapped and idle)
         self.formats.setEnabled(mapped and idle)
         self.show_row.setEnabled(mapped)
+        # Before its first map a stack would be offered the pictures of orientations.
+        self.show_row.setVisible(mapped or not self.bench.spectral.active)
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""

@@ -165,6 +165,7 @@ class SpectrumView(QWidget):
         now, held, known = self.spectral.curves()
         self._name_axes()
         self.plot.show_curves(now[0] if now else None, [*known, *held])
+        self._say()
 
     def _name_axes(self) -> None:
         stack, look, current = self.session.stack, self.spectral.look, self.spectral.current
@@ -227,7 +228,10 @@ class SpectrumView(QWidget):
 
     def _say(self, *_: object) -> None:
         if self.spectral.active:
-            self.shown.setText(self.spectral.picture_line())
+            lines = (self.spectral.picture_line(), self.spectral.spectrum_line())
+            text = " · ⚠ ".join(line for line in lines if line)
+            if text != self.shown.full_text():
+                self.shown.setText(text)
 
     # --------------------------------------------------------------- input
     def _on_sum(self, on: bool) -> None:
