@@ -42,6 +42,7 @@ def test_docks_and_samples(manifest: PluginManifest) -> None:
         "linio2",
         "sped_ag",
         "cuag",
+        "stxm",
     ]
 
 

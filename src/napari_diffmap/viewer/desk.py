@@ -30,6 +30,8 @@ from napari_diffmap.viewer.runner import ImmediateRunner, Runner, Token
 from napari_diffmap.viewer.sample_layers import SampleLayers
 from napari_diffmap.viewer.sample_mouse import follow_mouse
 from napari_diffmap.viewer.session import Session, per_viewer
+from napari_diffmap.viewer.spectral import Spectral
+from napari_diffmap.viewer.stack_layers import StackLayers
 from napari_diffmap.viewer.views import sure_center
 from napari_diffmap.viewer.virtual import VirtualImages
 
@@ -59,14 +61,22 @@ class Desk:
     def __init__(self, viewer: ViewerModel, runner: Runner | None = None) -> None:
         self.runner: Runner = runner if runner is not None else ImmediateRunner()
         self.session = Session()
+        # Before the layers: they show what it says of a new stack.
+        self.spectral = Spectral(self.session, self.runner)
         self.virtual = VirtualImages(self.session, self.runner)
         self.sample = SampleLayers(self.session, viewer, self.virtual, self.runner)
+        self.sample.picture = self.spectral.picture
+        self.spectral.picture_changed.connect(self._on_picture)
+        self.stack_layers = StackLayers(self.spectral, viewer)
         self.pattern = PatternLayers(self.session, self.runner)
         self.detectors = DetectorLayer(self.session, self.pattern.model)
         follow_mouse(self.session, viewer)
         bind_position_keys(self.session, viewer)
         bind_position_keys(self.session, self.pattern.model)
         self._bind_detector_keys()
+
+    def _on_picture(self, rescaled: bool) -> None:
+        self.sample.reload_stack(rescaled=rescaled)
 
     def _bind_detector_keys(self) -> None:
         for key, step in NUDGE_KEYS.items():

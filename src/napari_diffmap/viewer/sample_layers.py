@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -18,6 +19,7 @@ from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.stack_data import StackData
 from napari_diffmap.viewer.views import geometry, place_layer, sample_grid, show_layer
 from napari_diffmap.viewer.virtual import VirtualImages
+from napari_diffmap.viewer.zooming import look_at
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -58,6 +60,8 @@ class SampleLayers:
         self.cursor: Points | None = None
         self.region: Shapes | None = None
         self.stack: StackData | None = None
+        #: What makes the image of a stack; None: its plane as it was measured.
+        self.picture: Callable[[], Callable[[], NDArray[np.float32]]] | None = None
         self._spares: list[Image] = []
         self._auto_limits: dict[int, tuple[float, float]] = {}
         self._removing = False
@@ -93,8 +97,8 @@ class SampleLayers:
             return
         overlays = self.viewer.canvas.overlays
         overlays.scale_bar.visible = True
-        if scan.kind in ("STXM", "image series"):
-            self.stack = StackData(scan)
+        if self.session.stack_data is not None:
+            self.stack = self.session.stack_data
             self._load_plane()
         elif scan.kind == "image":
             self._show(0, np.asarray(scan.data.compute(), dtype=np.float32), scan.name)
@@ -225,6 +229,9 @@ class SampleLayers:
         self._blend()
         if first:
             viewer.reset_view()
+            if self.stack is not None:
+                # Layers of the last scan that are on their way out may lie a stage's travel away.
+                look_at(self.session, viewer, (0, 0, *image.shape), always=True, fill=0.95)
             unused, self._spares = self._spares, []
             steps = [self._ensure_cursor, *(partial(self._remove, spare) for spare in unused)]
             self.runner.one_by_one(steps)
@@ -283,19 +290,34 @@ class SampleLayers:
         if self.stack is not None:
             self._load_plane()
 
+    def reload_stack(self, *, rescaled: bool = False) -> None:
+        """Show the image of the stack anew.
+
+        Parameters
+        ----------
+        rescaled
+            It has another meaning now: limits that the user set for the old one do not fit it.
+        """
+        layer = self.images.get(0)
+        if self.stack is None:
+            return
+        if rescaled and layer is not None:
+            self._auto_limits[0] = tuple(layer.contrast_limits)
+        self._load_plane()
+
     def _load_plane(self) -> None:
         stack, plane, scan = self.stack, self.session.plane, self.session.scan
         assert stack is not None
         assert scan is not None
-        name = scan.name if plane is None else f"{scan.name}"
+        make = None if self.picture is None else self.picture()
 
         def work(token: Token) -> NDArray[np.float32]:
             del token
-            return stack.image(plane)
+            return stack.image(plane) if make is None else make()
 
         def done(image: NDArray[np.float32]) -> None:
             if self.stack is stack and self._viewer() is not None:
-                self._show(0, image, name)
+                self._show(0, image, scan.name)
 
         self.runner.latest("plane", work, done, failed=self._failed)
 

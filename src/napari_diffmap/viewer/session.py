@@ -21,6 +21,7 @@ from napari_diffmap.scan.detectors import Detector
 from napari_diffmap.scan.peaks import PeakTable
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.scan.tiles import BLOCK_BYTES, KEEP_BYTES, BlockReader, memory_allowed
+from napari_diffmap.viewer.stack_data import StackData
 from napari_diffmap.viewer.views import as_patterns
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Session:
         self.scan: Scan | None = None
         self.patterns: Scan | None = None
         self.reader: BlockReader | None = None
+        #: Images and traces of a stack without patterns.
+        self.stack_data: StackData | None = None
         self.position: tuple[int, int] = (0, 0)
         self.region: NDArray[np.bool_] | None = None
         self.plane: int | None = None
@@ -116,6 +119,8 @@ class Session:
         self.scan = scan
         self.plane = 0 if scan is not None and scan.kind == "nanodiffraction" else None
         self._set_patterns()
+        stack = self.stack
+        self.stack_data = StackData(stack) if stack is not None else None
         rows, columns = self.grid
         self.position = (rows // 2, columns // 2)
         self.region = None

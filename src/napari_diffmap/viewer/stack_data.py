@@ -26,9 +26,37 @@ class StackData:
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         self._array: NDArray[Any] | None = None
+        self._shifted: NDArray[np.float32] | None = None
         self._lock = Lock()
 
+    @property
+    def shifted(self) -> bool:
+        """Whether aligned frames stand in for the measured ones."""
+        return self._shifted is not None
+
+    def show_shifted(self, stack: NDArray[np.float32] | None) -> None:
+        """Let aligned frames ``(energy, y, x)`` stand in for the measured ones; None: no longer."""
+        self._shifted = stack
+
+    def whole(self) -> NDArray[Any]:
+        """The stack ``(energy, y, x)`` in memory; NaN where no frame was recorded."""
+        return self._whole(self._data())
+
+    def measured(self) -> NDArray[Any]:
+        """The same without any alignment."""
+        return self._whole(self._measured())
+
+    def _whole(self, stack: Any) -> NDArray[Any]:
+        data = np.asarray(stack)
+        if self.scan.missing is not None and self.scan.missing.any():
+            data = data.astype(np.float32)
+            data[self.scan.missing] = np.nan
+        return data
+
     def _data(self) -> Any:
+        return self._measured() if self._shifted is None else self._shifted
+
+    def _measured(self) -> Any:
         """The decoded stack when it fits memory, else the lazy one."""
         if self.scan.nbytes > _KEEP_BYTES:
             return self.scan.data
@@ -45,8 +73,18 @@ class StackData:
             if self.scan.missing is not None and self.scan.missing[plane]:
                 image = np.full_like(image, np.nan)
             return image
-        there = slice(None) if self.scan.missing is None else ~self.scan.missing
-        return np.asarray(data[there].mean(axis=0), dtype=np.float32)
+        return self.mean_image(np.ones(data.shape[0], dtype=bool))
+
+    def mean_image(self, planes: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Mean of some planes ``(energy,)``, ``(y, x)``; NaN where none of them was recorded."""
+        data = self._data()
+        if self.scan.missing is not None:
+            planes = planes & ~self.scan.missing
+        if not planes.any():
+            return np.full(data.shape[1:], np.nan, dtype=np.float32)
+        if self.shifted:
+            return mean_known(data[planes])
+        return np.asarray(data[planes].mean(axis=0), dtype=np.float32)
 
     def trace(self, y: int, x: int) -> NDArray[np.float64]:
         """Values of one position over all planes; NaN where no frame was recorded."""
@@ -55,11 +93,29 @@ class StackData:
     def mean_trace(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Mean over a region ``(y, x)`` for every plane."""
         data = self._data()
-        values = [np.asarray(data[i])[mask].mean(dtype=np.float64) for i in range(data.shape[0])]
-        return self._with_gaps(np.asarray(values))
+        return self._with_gaps(mean_inside(data, mask))
 
     def _with_gaps(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.scan.missing is not None:
             values = values.copy()
             values[self.scan.missing] = np.nan
         return values
+
+
+def mean_known(stack: NDArray[Any]) -> NDArray[np.float32]:
+    """Mean over the first axis ``(n, y, x)`` of what is known; NaN where nothing is."""
+    known = np.isfinite(stack)
+    count = known.sum(axis=0)
+    total = np.where(known, stack, 0).sum(axis=0, dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def mean_inside(stack: Any, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean over the known pixels of a region ``(y, x)`` for every plane ``(n,)``."""
+    found = np.full(stack.shape[0], np.nan)
+    for i in range(stack.shape[0]):
+        inside = np.asarray(stack[i])[mask]
+        inside = inside[np.isfinite(inside)] if inside.dtype.kind == "f" else inside
+        if inside.size:
+            found[i] = inside.mean(dtype=np.float64)
+    return found

@@ -13,11 +13,17 @@ _LEAST, _FILL = 24, 0.6
 
 
 def look_at(
-    session: Session, viewer: Any, bbox: tuple[int, int, int, int], *, always: bool = False
+    session: Session,
+    viewer: Any,
+    bbox: tuple[int, int, int, int],
+    *,
+    always: bool = False,
+    fill: float = _FILL,
 ) -> None:
     """Move and zoom the sample so that rows and columns ``(y0, x0, y1, x1)`` fill the view.
 
     What is in view and large enough stays where it is, unless `always`: jumping makes blind.
+    The box takes a share `fill` of the canvas.
     """
     if session.scan is None:
         return
@@ -26,7 +32,7 @@ def look_at(
     end = [axes[i].offset + (bbox[i + 2] - 0.5) * axes[i].scale for i in (0, 1)]
     size = [max(end[i] - begin[i], _LEAST * axes[i].scale) for i in (0, 1)]
     camera, canvas = viewer.scene.camera, viewer.canvas.size
-    zoom = _FILL * min(canvas[i] / size[i] for i in (0, 1))
+    zoom = fill * min(canvas[i] / size[i] for i in (0, 1))
     half = [canvas[i] / camera.zoom / 2 for i in (0, 1)]
     center = camera.center[-2:]
     seen = all(center[i] - half[i] < begin[i] and end[i] < center[i] + half[i] for i in (0, 1))

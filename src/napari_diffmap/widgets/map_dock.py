@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -37,6 +38,7 @@ from napari_diffmap.widgets.parts import (
     swatch,
     tool_button,
 )
+from napari_diffmap.widgets.phases_form import PhasesForm
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -66,8 +68,17 @@ class MapDock(QWidget):
         self.session = self.bench.session
         self.run = self.bench.run
         self.engines = self.bench.engines
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
+        outer = QVBoxLayout(self)
+        outer.setSpacing(3)
+        outer.setContentsMargins(6, 4, 6, 4)
+        self.pages = QStackedWidget()
+        outer.addWidget(self.pages)
+        #: The form of stacks, made when the first one is opened.
+        self.phase_maps: PhasesForm | None = None
+        page = QWidget()
+        self.pages.addWidget(page)
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(self._make_phases())
         layout.addWidget(self._make_form(), 1)
@@ -82,7 +93,7 @@ class MapDock(QWidget):
         layout.addWidget(self.judged)
         layout.addLayout(self._make_run())
         self.show_row = MapShow(self.bench.shown_map)
-        layout.addWidget(self.show_row)
+        outer.addWidget(self.show_row)
         self._connect()
         self.refresh()
 
@@ -187,7 +198,7 @@ class MapDock(QWidget):
         self._links = Links(
             self,
             [
-                (session.scan_changed, self.refresh),
+                (session.scan_changed, self._on_scan),
                 (session.calibration_changed, self.refresh),
                 (session.phases_changed, self._on_phases),
                 (session.map_changed, self.refresh),
@@ -202,6 +213,19 @@ class MapDock(QWidget):
         if not self.engines.known:
             self.engines.refresh()
         self._on_phases()
+        self._on_scan()
+
+    def _on_scan(self, *_: object) -> None:
+        """Show the form for this kind of scan."""
+        stack = self.bench.spectral.active
+        if stack and self.phase_maps is None:
+            self.phase_maps = PhasesForm(self.bench)
+            self.pages.addWidget(self.phase_maps)
+        if stack and self.phase_maps is not None:
+            self.pages.setCurrentWidget(self.phase_maps)
+        else:
+            self.pages.setCurrentIndex(0)
+        self.refresh()
 
     # -------------------------------------------------------------- phases
     def _fill_bundled(self) -> None:
@@ -363,11 +387,15 @@ class MapDock(QWidget):
         self.save_button.setEnabled(mapped and idle)
         self.formats.setEnabled(mapped and idle)
         self.show_row.setEnabled(mapped)
+        # Before its first map a stack would be offered the pictures of orientations.
+        self.show_row.setVisible(mapped or not self.bench.spectral.active)
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
         self._links.end()
         self.engine.end()
+        if self.phase_maps is not None:
+            self.phase_maps.end()
         self.show_row.end()
         super().closeEvent(event)
 

@@ -115,7 +115,9 @@ class Opening:
         def work(_token: object) -> Scan:
             from napari_diffmap.scan.open import open_scan
 
-            return open_scan(request.path, **request.options)
+            scan = open_scan(request.path, **request.options)
+            prepare_for(scan)
+            return scan
 
         def done(scan: Scan) -> None:
             self.busy.emit(None)
@@ -153,3 +155,9 @@ class Opening:
         """A file that could not be opened leaves no empty layer."""
         if request.adopt is not None:
             request.adopt.visible = False
+
+
+def prepare_for(scan: Scan) -> None:
+    """Import what the docks need for a scan, beside the window: a plot takes most of a second."""
+    if scan.kind in ("STXM", "image series"):
+        import napari_diffmap.widgets.spectrum  # noqa: F401

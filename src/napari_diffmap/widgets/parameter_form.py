@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QSizePolicy,
     QSpinBox,
     QToolButton,
@@ -67,6 +69,30 @@ class RangeBox(QWidget):
         """Show another range."""
         self.low.setValue(value[0])
         self.high.setValue(value[1])
+
+
+class NumbersEdit(QLineEdit):
+    """A few numbers in a line, parted by blanks, commas or semicolons; empty: None."""
+
+    def __init__(self, empty: str) -> None:
+        super().__init__()
+        self.setPlaceholderText(empty)
+
+    def value(self) -> tuple[float | str, ...] | None:
+        """The numbers; a word that is none stays a word, for the model to complain about."""
+        words = [word for word in re.split(r"[\s,;]+", self.text()) if word]
+        found: list[float | str] = []
+        for word in words:
+            try:
+                found.append(float(word))
+            except ValueError:
+                found.append(word)
+        return tuple(found) or None
+
+    def setValue(self, value: Sequence[float] | None) -> None:
+        """Show other numbers."""
+        self.setText("" if value is None else " ".join(f"{number:.10g}" for number in value))
+        self.setCursorPosition(0)
 
 
 class ParameterForm(QWidget):
@@ -146,6 +172,8 @@ class ParameterForm(QWidget):
             control.valueChanged.connect(lambda _v: self.changed.emit())
         elif isinstance(control, RangeBox):
             control.changed.connect(self.changed.emit)
+        elif isinstance(control, NumbersEdit):
+            control.editingFinished.connect(self.changed.emit)
 
     def values(self) -> dict[str, Any]:
         """Values of the controls by field name; None where a box says *auto*."""
@@ -177,7 +205,7 @@ class ParameterForm(QWidget):
                 control.setCurrentText(str(value))
             elif isinstance(control, QSpinBox | QDoubleSpinBox):
                 control.setValue(control.minimum() if value is None else value)
-            elif isinstance(control, RangeBox):
+            elif isinstance(control, RangeBox | NumbersEdit):
                 control.setValue(value)
 
 
@@ -216,6 +244,8 @@ def _control(field: FieldInfo) -> QWidget:
         combo.addItems([str(choice) for choice in get_args(kind)])
         combo.setCurrentText(str(default))
         return combo
+    if get_origin(kind) is tuple and (optional or get_args(kind)[-1] is Ellipsis):
+        return NumbersEdit(_empty(field))
     if get_origin(kind) is tuple and len(get_args(kind)) == 2:
         return _range(field, kind, default)
     if kind not in (int, float):
@@ -225,8 +255,11 @@ def _control(field: FieldInfo) -> QWidget:
     spin: QSpinBox | QDoubleSpinBox
     if kind is int:
         spin = QSpinBox()
-        spin.setRange(int(low), int(high))
-        spin.setValue(int(default))
+        least = int(low) - 1 if optional else int(low)
+        spin.setRange(max(least, -(2**31)), min(int(high), 2**31 - 1))
+        spin.setValue(least if default is None else int(default))
+        if optional:
+            spin.setSpecialValueText("auto")
     else:
         spin = QDoubleSpinBox()
         spin.setDecimals(_decimals(default, low))
@@ -245,6 +278,12 @@ def _control(field: FieldInfo) -> QWidget:
     spin.setKeyboardTracking(False)
     spin.setProperty("optional", optional)
     return spin
+
+
+def _empty(field: FieldInfo) -> str:
+    """What no number means, out of the description: ``… empty: all.`` says all."""
+    match = re.search(r"[Ee]mpty: ([^.]*)", field.description or "")
+    return match[1] if match else "none"
 
 
 def _range(field: FieldInfo, kind: Any, default: tuple[float, float]) -> RangeBox:
@@ -287,7 +326,7 @@ def _value(control: QWidget) -> Any:
         return control.isChecked()
     if isinstance(control, QComboBox):
         return control.currentText()
-    if isinstance(control, RangeBox):
+    if isinstance(control, RangeBox | NumbersEdit):
         return control.value()
     assert isinstance(control, QSpinBox | QDoubleSpinBox)
     if control.property("optional") and control.value() <= control.minimum():

@@ -1,4 +1,4 @@
-"""Sample scans of the File menu: one that is made here, two that are fetched."""
+"""Sample scans of the File menu: two that are made here, two that are fetched."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_diffmap.errors import ResourceError
 from napari_diffmap.widgets import reader
+from napari_diffmap.widgets.opening import prepare_for
 
 if TYPE_CHECKING:
     from napari_diffmap.scan.scan import Scan
@@ -35,6 +36,24 @@ def sped_ag() -> list[Any]:
 def cuag() -> list[Any]:
     """Measured scan of copper grains in a Cu-Ag alloy."""
     return _sample("CuAg", lambda: fetch("cuag_orientations"), LICENCE)
+
+
+def sodium_stack() -> list[Any]:
+    """Simulated STXM stack of NaxV2(PO4)2F3 particles with its references."""
+    return _sample("NaxV2(PO4)2F3 stack", _stack, after=_references)
+
+
+def _stack() -> Scan:
+    from napari_diffmap.methods.spectra.simulated import simulated_scan
+
+    return simulated_scan(12, 2000)[0]
+
+
+def _references(bench: Any) -> None:
+    """Put the references of the simulated stack into the list of the Map dock."""
+    from napari_diffmap.methods.spectra.simulated import simulated_references
+
+    bench.spectral.references.set(simulated_references())
 
 
 def _bundled() -> Scan:
@@ -84,7 +103,12 @@ def cached(name: str) -> Path | None:
     return found[-1] if found else None
 
 
-def _sample(name: str, load: Callable[[], Scan], licence: str = "") -> list[Any]:
+def _sample(
+    name: str,
+    load: Callable[[], Scan],
+    licence: str = "",
+    after: Callable[[Any], None] | None = None,
+) -> list[Any]:
     """Layer data of a sample; with a window the scan is loaded beside it.
 
     Napari wants layer data at once, so a placeholder stands in until the
@@ -95,7 +119,7 @@ def _sample(name: str, load: Callable[[], Scan], licence: str = "") -> list[Any]
     if reader._current_window() is None:
         return [reader.layer_for(load())]
     number = next(reader._numbers)
-    reader._soon(lambda bench: _load(bench, number, name, load, licence))
+    reader._soon(lambda bench: _load(bench, number, name, load, licence, after))
     meta = {METADATA_KEY: {"schema": 1, "role": "virtual image", "scan": number}}
     options = {
         "name": f"{name} (loading)",
@@ -107,13 +131,22 @@ def _sample(name: str, load: Callable[[], Scan], licence: str = "") -> list[Any]
     return [(np.zeros((2, 2), dtype=np.float32), options, "image")]
 
 
-def _load(bench: Any, number: int, name: str, load: Callable[[], Scan], licence: str = "") -> None:
+def _load(
+    bench: Any,
+    number: int,
+    name: str,
+    load: Callable[[], Scan],
+    licence: str = "",
+    after: Callable[[Any], None] | None = None,
+) -> None:
     from napari_diffmap.widgets.bridge import report, report_error
 
     def done(scan: Scan) -> None:
         bench.opening.busy.emit(None)
         reader._waiting[number] = scan
         reader.take_over(bench, number)
+        if after is not None:
+            after(bench)
         if licence:
             report(f"{name}: {licence}")
 
@@ -123,4 +156,10 @@ def _load(bench: Any, number: int, name: str, load: Callable[[], Scan], licence:
         report_error(error)
 
     bench.opening.busy.emit(Path(name))
-    bench.runner.latest("sample", lambda _token: load(), done, failed=failed)
+
+    def work(_token: object) -> Scan:
+        scan = load()
+        prepare_for(scan)
+        return scan
+
+    bench.runner.latest("sample", work, done, failed=failed)

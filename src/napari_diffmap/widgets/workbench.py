@@ -27,6 +27,7 @@ from napari_diffmap.widgets.keeping import SessionKeeper
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
 from napari_diffmap.widgets.peak_run import PeakRun
+from napari_diffmap.widgets.spectral_run import SpectralRun
 from napari_diffmap.widgets.spots import SpotOverlay
 from napari_diffmap.widgets.train_run import TrainRun
 
@@ -52,6 +53,8 @@ class Workbench:
         self.runner = LatestRunner()
         self.desk: Desk = desk_of(viewer, self.runner)
         self.session = self.desk.session
+        self.spectral = self.desk.spectral
+        self.spectral_run = SpectralRun(self.spectral)
         self.maps = MapLayers(self.session, viewer, self.runner)
         self.spectral_layers = SpectralLayers(self.session, viewer, self.runner)
         self.shown_map = ShownMap(self.session, self.maps, self.spectral_layers)
@@ -109,6 +112,7 @@ class Workbench:
             return
         gc.unfreeze()  # what the window held may go now
         self.run.stop()
+        self.spectral_run.stop()
         self.peaks.stop()
         self.calibrating.stop()
         self.following.stop()

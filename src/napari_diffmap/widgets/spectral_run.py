@@ -1,0 +1,218 @@
+"""A running phase map of a stack: start, stop, progress, the plan of energies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from psygnal import Signal
+
+from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
+from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.viewer.spectral import Spectral
+from napari_diffmap.widgets.bridge import (
+    JobWorker,
+    report,
+    report_error,
+    spare_the_collector,
+    start_job,
+)
+
+if TYPE_CHECKING:
+    from napari_diffmap.jobs.phases import PhasesRun
+    from napari_diffmap.maps.edits.corrections import Corrections
+    from napari_diffmap.methods.spectra.parameters import SpectralParameters
+
+State = Literal["idle", "running", "stopping"]
+
+
+class SpectralRun:
+    """Maps the phases of the stack on the desk, beside the window.
+
+    Signals
+    -------
+    state_changed(state)
+        ``idle``, ``running`` or ``stopping``.
+    progressed(progress)
+        A `jobs.control.Progress`.
+    planned(plan)
+        Energies were planned.
+    saved(files)
+        The files of a save are written.
+    """
+
+    state_changed = Signal(str)
+    progressed = Signal(object)
+    planned = Signal(object)
+    saved = Signal(object)
+
+    def __init__(self, spectral: Spectral) -> None:
+        self.spectral = spectral
+        self.session = spectral.session
+        self.state: State = "idle"
+        self.plan: Any = None
+        self._control: JobControl | None = None
+        self._worker: JobWorker | None = None
+        self._scan: object = None
+        self._ready: Corrections | None = None
+        self.session.scan_changed.connect(self._on_scan)
+
+    # -------------------------------------------------------------- running
+    def start(self, parameters: SpectralParameters) -> None:
+        """Map the phases of the stack.
+
+        Parameters
+        ----------
+        parameters
+            Settings of the method.
+
+        Raises
+        ------
+        BadInputError
+            If something is missing or a map runs already.
+        """
+        if self.state != "idle":
+            raise BadInputError("a map is running: stop it first")
+        lacking = self.spectral.missing()
+        if lacking:
+            raise BadInputError(lacking)
+        scan, control = self.session.scan, JobControl()
+        assert scan is not None
+        references = self.spectral.references.items
+        incident = self.spectral.incidence.incident
+        self.spectral.parameters = parameters
+        self._control, self._scan = control, scan
+
+        def work(worker: JobWorker) -> PhasesRun:
+            from napari_diffmap.jobs.phases import map_phases
+            from napari_diffmap.jobs.queue import submit
+            from napari_diffmap.maps.edits.corrections import Corrections
+            from napari_diffmap.models.device import resolve_device
+
+            device = resolve_device("auto")
+            run: PhasesRun = submit(
+                device,
+                lambda: map_phases(
+                    scan,
+                    references,
+                    parameters,
+                    incident=incident,
+                    device=device,
+                    control=control,
+                    on_progress=worker.progressed.emit,
+                ),
+            ).result()
+            # The copy that is corrected is made here: a large map takes a moment.
+            self._ready = Corrections(run.map)
+            return run
+
+        self._set("running")
+        self._worker = start_job(
+            work,
+            stop=control.stop,
+            returned=self._on_returned,
+            errored=self._on_errored,
+            finished=self._on_finished,
+            progressed=self._on_progress,
+        )
+
+    def stop(self) -> None:
+        """End the run; the map that was there before is kept."""
+        if self._control is not None and self.state == "running":
+            self._control.stop()
+            self._set("stopping")
+
+    def _set(self, state: State) -> None:
+        self.state = state
+        self.state_changed.emit(state)
+
+    def _on_scan(self, *_: object) -> None:
+        self._scan = None
+        self.plan = None
+        self.stop()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.progressed.emit(progress)
+
+    def _on_returned(self, run: PhasesRun) -> None:
+        if self._scan is None:  # another scan is on the desk
+            return
+        spare_the_collector()
+        ready, self._ready = self._ready, None
+        self.session.set_map(ready if ready is not None else run.map)
+        self.spectral.set_run(run)
+
+    def _on_errored(self, error: Exception) -> None:
+        if isinstance(error, CancelledError):
+            kept = "" if self.session.map is None else "; the earlier map is kept"
+            report(f"stopped before the map was done{kept}")
+            return
+        report_error(error)
+
+    def _on_finished(self) -> None:
+        self._control = self._worker = self._ready = None
+        self._set("idle")
+
+    # ------------------------------------------------------------- planning
+    def plan_energies(self, n: int, counts: float, scanned: bool) -> None:
+        """Which energies tell the references best, beside the window.
+
+        Parameters
+        ----------
+        n
+            How many.
+        counts
+            Photons a pixel and energy beside the sample.
+        scanned
+            Choose among the energies of this stack; else among all that the references have.
+        """
+        references = self.spectral.references.items
+        if len(references) < 2:
+            raise BadInputError(self.spectral.missing())
+        candidates = self.spectral.energies if scanned else None
+
+        def work(_token: object) -> Any:
+            from napari_diffmap.methods.spectra.planner import plan_energies
+
+            return plan_energies(references, n, counts, candidates=candidates)
+
+        def done(plan: Any) -> None:
+            self.plan = plan
+            self.planned.emit(plan)
+
+        self.spectral.runner.latest("plan", work, done, failed=report_error)
+
+    # --------------------------------------------------------------- saving
+    def save(self, folder: str | Path) -> None:
+        """Write map, fractions, spectra and summary to a folder, beside the window.
+
+        Raises
+        ------
+        BadInputError
+            If there is no map.
+        """
+        run, corrections = self.spectral.last, self.session.corrections
+        if run is None or corrections is None:
+            raise BadInputError("map the stack first: there is no map to save")
+        target = Path(folder)
+        # What was corrected by hand is saved as it is shown.
+        made = replace(run, map=corrections.map) if corrections.done else run
+
+        def work(_worker: JobWorker) -> list[Path]:
+            from napari_diffmap.jobs.orient import output_folder
+            from napari_diffmap.jobs.phases import write_phases
+
+            output_folder(target)
+            return write_phases(made, target)
+
+        def done(files: list[Path]) -> None:
+            report(f"saved {len(files)} files in {target}")
+            self.saved.emit(files)
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, DiffmapError | OSError | MemoryError):
+                raise error
+            report_error(error)
+
+        start_job(work, returned=done, errored=failed, description="saving the map")
