@@ -15,7 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Background = Literal["none", "offset", "line"]
+Background = Literal["auto", "none", "offset", "line"]
+#: Energies from which on a line is a background by itself: fewer cannot spare another number.
+_LINE_FROM = 8
 Floats = NDArray[np.float64]
 #: Pixels that are worked on at once.
 _PIECE = 16384
@@ -138,6 +140,8 @@ def normal_equations(
 def _basis(background: Background, energies: Floats) -> Floats:
     if background == "none":
         return np.empty((0, len(energies)))
+    if background == "auto":
+        background = "line" if len(energies) >= _LINE_FROM else "offset"
     flat = np.ones((1, len(energies)))
     if background == "offset":
         return flat
@@ -243,11 +247,14 @@ class Unmixed:
         ``(P, M, M)`` of those that are not at the bound, for weights 1/variance.
     chi2
         ``(P,)`` what is left.
+    free
+        ``(P, M)`` variance of each amount where none is bound.
     """
 
     weights: Floats
     covariance: Floats
     chi2: Floats
+    free: Floats
 
     @property
     def total(self) -> Floats:
@@ -273,6 +280,10 @@ class Unmixed:
         m = fractions.shape[1]
         slope = (np.eye(m)[None] - fractions[:, :, None]) / total[:, None, None]
         variance = np.einsum("pjk,pkl,pjl->pj", slope, self.covariance, slope)
+        # At the bound an amount has an error, too: that of a fit which may leave the bound.
+        bound = self.weights <= 0
+        alone = (bound | (bound.sum(axis=1, keepdims=True) == m - 1)) & (total[:, None] > 1e-9)
+        variance = np.where(alone, np.maximum(variance, self.free / total[:, None] ** 2), variance)
         return np.asarray(np.sqrt(np.maximum(variance * scale, 0)))
 
     def mean(self, values: Floats, scale: float = 1.0) -> tuple[Floats, Floats]:
@@ -298,7 +309,9 @@ def unmix(normal: Normal) -> Unmixed:
     # A bound amount takes a row of its own, so that one inverse does for all pixels.
     gram = np.where(both, normal.gram, 0) + np.where(free[:, :, None], 1e-9, 1) * ridge
     covariance = np.where(both, np.linalg.inv(gram), 0)
-    return Unmixed(weights, covariance, np.maximum(chi2, 0))
+    whole = np.linalg.inv(normal.gram + 1e-9 * ridge)
+    variance = np.maximum(np.einsum("pmm->pm", whole), 0)
+    return Unmixed(weights, covariance, np.maximum(chi2, 0), variance)
 
 
 def noise_scale(chi2: Floats, freedom: Floats) -> float:
