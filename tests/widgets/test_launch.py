@@ -196,3 +196,22 @@ def test_a_scan_that_fails_to_open_ends_the_wait_for_a_picture(tmp_path: Path) -
     assert done.returncode == 2, done.stderr
     assert "--raw-shape" in done.stderr.strip().splitlines()[-1]
     assert not picture.exists()
+
+
+@pytest.mark.viewer
+def test_a_phase_map_is_opened_with_its_stack(tmp_path: Path) -> None:
+    """In a process of its own: one napari application a process."""
+    from napari_diffmap.jobs.phases import map_phases, write_phases
+    from napari_diffmap.methods.spectra.simulated import simulated_references, simulated_scan
+
+    scan, _ = simulated_scan(8, 2000, (40, 40))
+    save_scan(scan, tmp_path / "stack.hspy")
+    run = map_phases(scan, simulated_references())
+    (tmp_path / "out").mkdir()
+    write_phases(run, tmp_path / "out")
+    picture = tmp_path / "window.png"
+    files = (str(tmp_path / "stack.hspy"), "--results", str(tmp_path / "out"))
+    command = (sys.executable, "-m", "napari_diffmap", "open", *files, "--screenshot", str(picture))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert picture.stat().st_size > 20_000

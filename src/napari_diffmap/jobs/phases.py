@@ -346,11 +346,12 @@ def write_phases(run: PhasesRun, folder: Path) -> list[Path]:
     ResourceError
         If it cannot be written.
     """
+    from napari_diffmap.jobs.spectral_results import PHASES_FILE
     from napari_diffmap.maps.files.save_spectral import write_spectral
     from napari_diffmap.maps.files.save_spectral_h5 import save_spectral_h5
 
     written = write_spectral(run.map, folder)
-    written.append(save_spectral_h5(run.map, folder / "phases.h5"))
+    written.append(save_spectral_h5(run.map, folder / PHASES_FILE))
     written.append(_write_spectra(run, folder / "spectra.csv"))
     written.append(_write_text(folder / "summary.json", json_text(run.summary, indent=2)))
     return written

@@ -10,7 +10,8 @@ from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.calibration_file import from_record, merged
 
 if TYPE_CHECKING:
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, SpectralMap
+    from napari_diffmap.methods.spectra.references import Reference
 
 
 def calibration_of(found: OrientationMap, calibration: Calibration) -> Calibration:
@@ -39,3 +40,13 @@ def calibration_of(found: OrientationMap, calibration: Calibration) -> Calibrati
         cy, cx = (a + b * middle[0] + c * middle[1] for a, b, c in zip(*plane, strict=True))
         calibration = calibration.with_center((float(cy), float(cx)), "measured")
     return calibration
+
+
+def references_of(found: SpectralMap) -> tuple[Reference, ...]:
+    """The spectra that a phase map was made with."""
+    from napari_diffmap.methods.spectra.references import Reference
+
+    return tuple(
+        Reference(p.name, p.energies, p.values, p.color, p.composition, "the map")
+        for p in found.phases
+    )

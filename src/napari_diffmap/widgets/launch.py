@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_diffmap.errors import BadInputError, DiffmapError, RunError
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from napari import Viewer
 
     from napari_diffmap.crystal.phases import CrystalPhase
-    from napari_diffmap.maps import OrientationMap
+    from napari_diffmap.maps import OrientationMap, SpectralMap
     from napari_diffmap.widgets.workbench import Workbench
 
+AnyMap: TypeAlias = "OrientationMap | SpectralMap"
 #: The standard arrangement is made for this window.
 SIZE = (1400, 900)
 #: A picture waits until nothing has changed for so many ticks (ms), at most so many in all.
@@ -163,7 +164,7 @@ class _Outcome:
 
 def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
     """Show the map of an earlier run, its phases and calibration, as soon as its scan is open."""
-    from napari_diffmap.viewer.reopen import calibration_of
+    from napari_diffmap.viewer.reopen import calibration_of, references_of
     from napari_diffmap.widgets.bridge import report_error
 
     def load(_scan: object) -> None:
@@ -174,8 +175,16 @@ def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> No
         outcome.fail(error)
         report_error(error)
 
-    def show(loaded: tuple[OrientationMap, tuple[CrystalPhase, ...]]) -> None:
+    def show(loaded: tuple[AnyMap, tuple[CrystalPhase, ...]]) -> None:
         found, phases = loaded
+        if not found.has_orientations:
+            try:
+                bench.session.set_map(found)
+            except BadInputError as error:
+                failed(error)
+            else:
+                bench.spectral.references.set(references_of(found))
+            return
         before = bench.session.phases
         try:
             if phases:
@@ -191,7 +200,8 @@ def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> No
 
 def _show_beside(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
     """Show another map beside the session's, as soon as that is shown."""
-    from napari_diffmap.maps.files.export import load_orientation_h5
+    from napari_diffmap.maps.files.own_h5 import load_map_h5
+    from napari_diffmap.maps.orientation_map import oriented
     from napari_diffmap.widgets.bridge import report_error
 
     def failed(error: Exception) -> None:
@@ -203,7 +213,7 @@ def _show_beside(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
         path = _map_file(folder)
         bench.runner.latest(
             "load map beside",
-            lambda _token: load_orientation_h5(path),
+            lambda _token: oriented(load_map_h5(path)),
             lambda found: bench.beside.show(found, folder.name),
             failed=failed,
         )
@@ -213,14 +223,22 @@ def _show_beside(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
 
 def _map_file(folder: Path) -> Path:
     """The map in a folder of results, or the file itself."""
-    path = folder / "orientation.h5" if folder.is_dir() else folder
+    from napari_diffmap.jobs.results import MAP_FILE
+    from napari_diffmap.jobs.spectral_results import PHASES_FILE
+
+    path = folder
+    if folder.is_dir():
+        spectra = folder / PHASES_FILE
+        path = spectra if spectra.is_file() else folder / MAP_FILE
     if not path.is_file():
         raise BadInputError(f"{folder}: there is no map; give the folder of a finished run")
     return path
 
 
-def load_results(folder: Path) -> tuple[OrientationMap, tuple[CrystalPhase, ...]]:
+def load_results(folder: Path) -> tuple[AnyMap, tuple[CrystalPhase, ...]]:
     """The map of an earlier run and the phases it was made with, where their CIFs are still there.
+
+    A phase map of spectra holds its references itself.
 
     Parameters
     ----------
@@ -233,9 +251,9 @@ def load_results(folder: Path) -> tuple[OrientationMap, tuple[CrystalPhase, ...]
         If there is no map.
     """
     from napari_diffmap.crystal.phases import load_phases
-    from napari_diffmap.maps.files.export import load_orientation_h5
+    from napari_diffmap.maps.files.own_h5 import load_map_h5
 
-    found = load_orientation_h5(_map_file(folder))
+    found = load_map_h5(_map_file(folder))
     files = [Path(item.path) for item in found.provenance.inputs if item.format == "CIF"]
     if len(files) == len(found.phases) and all(file.is_file() for file in files):
         return found, load_phases(files)
@@ -253,7 +271,7 @@ def _picture_when_ready(
 
     window = viewers[0].window
     state = {"ticks": 0, "still": 0, "map": not outcome.wants_map}
-    bench.maps.shown.connect(lambda: state.update(map=True))
+    bench.shown_map.shown.connect(lambda: state.update(map=True))
     timer = QTimer(window.file_menu)
 
     def look() -> None:
