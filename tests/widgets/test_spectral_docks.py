@@ -1,277 +1,211 @@
+"""The docks with a phase map of spectra: what they offer, and what they leave out."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtTest import QTest
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
 
-from napari_diffmap.maps import SpectralMap
-from napari_diffmap.methods.spectra.parameters import SpectralParameters
-from napari_diffmap.methods.spectra.simulated import simulated_references, simulated_scan
-from napari_diffmap.widgets.map_dock import MapDock
-from napari_diffmap.widgets.parameter_form import NumbersEdit, ParameterForm
-from napari_diffmap.widgets.phases_form import PhasesForm
-from napari_diffmap.widgets.spectrum import SpectrumView
+from napari_diffmap.maps import SpectralDoubt
+from napari_diffmap.maps.edits.edit import EDITED, EditKind
+from napari_diffmap.scan.axes import Axis
+from napari_diffmap.scan.scan import Scan
+from napari_diffmap.widgets.doubt_dock import DoubtDock
+from napari_diffmap.widgets.grains_dock import GrainsDock
+from napari_diffmap.widgets.key_view import KeyView
+from napari_diffmap.widgets.labels_add import AddLabels
+from napari_diffmap.widgets.map_show import MapShow
 from napari_diffmap.widgets.workbench import Workbench
 
-Settle = Callable[[Workbench], None]
-LEFT, PLAIN = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+Settle = Callable[..., None]
+LEFT = Qt.MouseButton.LeftButton
+ENERGIES = tuple(np.linspace(512, 530, 7))
 
 
 @pytest.fixture
-def stack(bench: Workbench, settle: Settle) -> Workbench:
-    bench.opening.show(simulated_scan(8, 2000, (40, 40))[0])
+def stack(bench: Workbench, settle: Settle, make_spectral: Any) -> Workbench:
+    data = np.random.default_rng(2).normal(100, 10, (7, 12, 15))
+    axes = (
+        Axis("energy", 7, 3.0, 512, "eV", ENERGIES),
+        Axis("y", 12, 40, 0, "nm"),
+        Axis("x", 15, 40, 0, "nm"),
+    )
+    bench.opening.show(Scan(da.from_array(data), axes, "STXM", "stack"))
+    settle(bench)
+    bench.session.set_map(make_spectral())
     settle(bench)
     return bench
 
 
 @pytest.fixture
-def view(qtbot: Any, stack: Workbench, settle: Settle) -> SpectrumView:
-    view = SpectrumView(stack.desk)
-    qtbot.addWidget(view)
-    view.resize(600, 400)
-    view.show()
+def dock(qtbot: Any, model: ViewerModel, stack: Workbench, settle: Settle) -> DoubtDock:
+    made = DoubtDock(model)
+    qtbot.addWidget(made)
+    made.resize(610, 370)
+    made.show()
     settle(stack)
-    view.canvas.draw()
-    return view
+    return made
 
 
-@pytest.fixture
-def form(qtbot: Any, stack: Workbench) -> PhasesForm:
-    form = PhasesForm(stack)
+def offered(box: Any) -> list[str]:
+    return [box.itemText(i) for i in range(box.count())]
+
+
+def test_the_doubt_dock_offers_what_spectra_have(dock: DoubtDock) -> None:
+    assert offered(dock.cause) == [
+        *("any cause", "ambiguity", "false assignment", "transition", "too thin", "saturated"),
+    ]
+    assert offered(dock.phase) == ["any phase", "Na1", "Na2", "Na3"]
+    for button in (dock.turn, dock.again, dock.refine):
+        assert not button.isVisible()
+    for button in (dock.by_phase, dock.invalid, dock.unknown, dock.paint):
+        assert button.isVisible()
+        assert button.isEnabled()
+    assert [button.isVisible() for button in dock.answers] == [True, True, True, False, False]
+
+
+def test_zones_are_visited_and_corrected_by_buttons(
+    qtbot: Any, dock: DoubtDock, settle: Settle
+) -> None:
+    session = dock.session
+    dock.cause.setCurrentText("ambiguity")
+    settle(dock.bench)
+    qtbot.mouseClick(dock.next, LEFT)
+    assert session.map.ambiguity[session.position] == SpectralDoubt.AMBIGUITY
+    dock.scope.setCurrentText("zone")
+    second = session.map.phase_ids[(*session.position, 1)]
+    y, x = session.position
+    qtbot.mouseClick(dock.answers[1], LEFT)
+    settle(dock.bench)
+    assert session.map.phase_ids[y, x, 0] == second
+    assert session.map.extra[EDITED][y, x] == EditKind.ACCEPTED
+    assert dock.model.rowCount() == 1
+    qtbot.mouseClick(dock.undo, LEFT)
+    settle(dock.bench)
+    assert not session.map.extra[EDITED].any()
+    assert dock.redo.isEnabled()
+
+
+def test_another_kind_of_map_has_other_causes_and_buttons(
+    dock: DoubtDock, flat_map: Any, settle: Settle
+) -> None:
+    dock.cause.setCurrentText("transition")
+    dock.session.set_map(flat_map((12, 15)))
+    settle(dock.bench)
+    assert offered(dock.cause)[1] == "twin or coincidence"
+    assert dock.cause.currentIndex() == 0
+    assert dock.queue.causes is None
+    assert dock.turn.isVisible()
+
+
+def test_the_answers_are_told_below_the_spectrum(stack: Workbench, settle: Settle) -> None:
+    told: list[str] = []
+    stack.spots.answered.connect(told.append)
+    stack.session.set_position(2, 3)
+    settle(stack)
+    assert "Na1" in told[-1]
+    assert "in doubt: ambiguity" in told[-1]
+    stack.doubting.correcting.empty(EditKind.INVALID)
+    settle(stack)
+    assert "by hand: invalid" in told[-1]
+    stack.session.set_region(np.ones((12, 15), dtype=bool))
+    assert told[-1] == ""
+
+
+def test_the_key_is_a_legend(
+    qtbot: Any, model: ViewerModel, stack: Workbench, settle: Settle
+) -> None:
+    key = KeyView(model)
+    qtbot.addWidget(key)
+    key.show()
+    settle(stack)
+    text = key.legend.text()
+    for words in ("Na1", "Na2", "Na3", "Doubt", "false assignment", "transition", "saturated"):
+        assert words in text
+    assert "Boundaries" not in text
+    assert not key.keys
+    assert key.message.isVisible()
+
+
+def test_grains_and_labels_say_what_they_cannot(
+    qtbot: Any, model: ViewerModel, stack: Workbench
+) -> None:
+    grains = GrainsDock(model)
+    qtbot.addWidget(grains)
+    assert "it has no grains" in grains.line.full_text()
+    assert not grains.measure.isEnabled()
+    form = AddLabels(stack.labelling)
     qtbot.addWidget(form)
-    return form
+    assert offered(form.kind) == ["empty", "phases", "drawn region", "threshold"]
 
 
-def at(view: SpectrumView, energy: float) -> QPoint:
-    """Where an energy lies on the plot."""
-    x, y = view.axes.transData.transform((energy, np.mean(view.axes.get_ylim())))
-    ratio = view.canvas.device_pixel_ratio
-    return QPoint(round(x / ratio), round(view.canvas.height() - y / ratio))
-
-
-def drag(view: SpectrumView, *energies: float) -> None:
-    QTest.mousePress(view.canvas, LEFT, PLAIN, at(view, energies[0]))
-    for energy in energies[1:]:
-        QTest.mouseMove(view.canvas, at(view, energy))
-    QTest.mouseRelease(view.canvas, LEFT, PLAIN, at(view, energies[-1]))
-
-
-def settled_map(qtbot: Any, bench: Workbench) -> None:
-    qtbot.waitUntil(lambda: bench.spectral_run.state == "idle", timeout=120_000)
-    qtbot.waitUntil(lambda: not bench.runner.busy, timeout=20_000)
-
-
-def test_windows_are_dragged_in_the_plot(
-    view: SpectrumView, stack: Workbench, settle: Settle
+def test_the_row_of_pictures_is_that_of_the_map(
+    qtbot: Any, stack: Workbench, settle: Settle, flat_map: Any
 ) -> None:
-    view.image.setCurrentIndex(1)
-    view.image.activated.emit(1)
-    drag(view, 511.0, 513.0, 515.0)
-    low, high = stack.spectral.look.spans[0]
-    assert (low, high) == pytest.approx((511, 515), abs=0.3)
-    drag(view, 513.0, 516.0)  # inside: moved
-    assert stack.spectral.look.spans[0] == pytest.approx((514, 518), abs=0.3)
-    drag(view, 518.0, 520.0)  # its rim
-    assert stack.spectral.look.spans[0] == pytest.approx((514, 520), abs=0.4)
+    row = MapShow(stack.shown_map)
+    qtbot.addWidget(row)
+    row.show()
+    assert offered(row.base) == [
+        *("phases", "composition", "fraction Na1", "fraction Na2", "fraction Na3"),
+        *("score", "reliability", "none"),
+    ]
+    assert not row.boundaries.isVisible()
+    row.base.setCurrentText("composition")
+    assert stack.shown_map.layer("composition").visible
+    assert not stack.shown_map.layer("phases").visible
+    row.ambiguity.setChecked(True)
+    assert stack.shown_map.layer("doubt").visible
+    stack.session.set_map(flat_map((12, 15)))
     settle(stack)
-    assert "mean of A" in view.shown.full_text()
-    assert not view.slider.isEnabled()
+    assert row.base.currentText() == "IPF-Z"
+    assert row.boundaries.isVisible()
 
 
-def test_the_edge_is_dragged_or_entered(view: SpectrumView, stack: Workbench) -> None:
-    view.bar.how.textActivated.emit("post-edge")
-    look = stack.spectral.look
-    assert (look.quantity, look.normalisation) == ("OD", "post-edge")
-    assert all(box.isEnabled() for box in view.bar.edge)
-    drag(view, look.edge[1], 530.0)
-    assert stack.spectral.look.edge[1] == pytest.approx(530, abs=0.3)
-    assert view.bar.edge[1].value() == pytest.approx(530, abs=0.3)
-    view.bar.edge[0].setValue(514.0)
-    assert stack.spectral.look.edge[0] == 514.0
-    assert view.plot.edges[0][0].get_visible()
-
-
-def test_density_held_spectra_and_the_legend(
-    view: SpectrumView, stack: Workbench, settle: Settle
+def test_the_map_is_saved_with_its_corrections(
+    stack: Workbench, settle: Settle, tmp_path: Path, qtbot: Any
 ) -> None:
-    assert view.legend.isHidden()
-    view.bar.quantity.activated.emit(1)
+    stack.session.set_position(4, 4)
+    stack.doubting.correcting.empty(EditKind.UNKNOWN)
     settle(stack)
-    assert "OD" in view.axes.get_ylabel()
-    view.bar.hold.click()
-    stack.spectral.references.set(simulated_references())
-    settle(stack)
-    assert not view.legend.isHidden()
-    words = [view.legend.list.item(i).text() for i in range(view.legend.list.count())]
-    assert words == ["1 y 20, x 20", "Na3", "Na2.4", "Na2", "Na1", "Na<1"]
-    assert sum(line.get_visible() for line in view.plot.lines) == 6
-    view.legend.list.item(1).setCheckState(Qt.CheckState.Unchecked)
-    assert sum(line.get_visible() for line in view.plot.lines) == 5
-    view.legend.list.item(0).setText("1 core")
-    assert stack.spectral.held.items[0].name == "core"
-    view.legend.clear.click()
-    assert not stack.spectral.held.items
+    with qtbot.waitSignal(stack.run.saved, timeout=60_000):
+        stack.run.save(tmp_path, ("h5", "tiff"))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"phases.h5", "answer.h5", "edits.jsonl", "fractions.tif"} <= names
 
 
-def test_spectra_follow_the_mouse(
-    qtbot: Any, view: SpectrumView, stack: Workbench, settle: Settle, within: Any
+def test_a_session_is_saved_and_opened_again(
+    bench: Workbench, settle: Settle, make_spectral: Any, tmp_path: Path, qtbot: Any
 ) -> None:
-    """Forty spectra of a large stack with references, drawn each, in two seconds."""
-    stack.opening.show(simulated_scan(60, 2000, (256, 256))[0])
-    stack.spectral.references.set(simulated_references())
-    stack.spectral.change_look(quantity="OD")
-    settle(stack)
-    view.canvas.draw()
-    shown: list[int] = []
-    stack.spectral.spectrum_changed.connect(lambda: shown.append(1))
-    with within(2.0):
-        for i in range(40):
-            stack.session.set_position(80 + i, 120)
-            qtbot.waitUntil(lambda: not stack.runner.busy)
-            view.plot._refresh()
-    assert len(shown) >= 40
-
-
-def test_i0_is_chosen_in_both_docks(
-    view: SpectrumView,
-    form: PhasesForm,
-    stack: Workbench,
-    settle: Settle,
-    tmp_path: Path,
-    notes: list[tuple[str, str]],
-) -> None:
-    row = view.bar.incident
-    row._on_choice(1)
-    assert "region" in notes[-1][1]
-    assert row.choice.currentText() == "brightest pixels"
-    path = tmp_path / "i0.xsp"
-    energies = stack.spectral.energies
-    np.savetxt(path, np.stack([energies, np.full(len(energies), 2000.0)], axis=1))
-    row.take_file(str(path))
-    settle(stack)
-    assert form.incident.choice.currentText() == "i0.xsp"
-    assert "i0.xsp" in form.incident.state.full_text()
-    form.incident._on_choice(3)
-    settle(stack)
-    assert row.choice.currentText() == "none: stack is OD"
-
-
-def test_shifts_are_found_and_applied(
-    qtbot: Any, view: SpectrumView, form: PhasesForm, stack: Workbench, settle: Settle
-) -> None:
-    view.bar.align.setChecked(True)
-    assert not view.aligning.isHidden()
-    assert not view.aligning.apply.isEnabled()
-    view.aligning.find.click()
-    settle(stack)
-    assert len(view.aligning.plot.lines) == 2
-    view.aligning.apply.click()
-    settle(stack)
-    assert form.form.values()["align"] is True
-    view.aligning.remove.click()
-    settle(stack)
-    assert form.form.values()["align"] is False
-
-
-def test_the_map_dock_shows_the_form_of_the_scan(
-    qtbot: Any, stack: Workbench, settle: Settle, make_scan: Callable[..., Any]
-) -> None:
-    dock = MapDock(stack.desk.sample.viewer)
-    qtbot.addWidget(dock)
-    assert dock.pages.currentWidget() is dock.phase_maps
-    assert "two references" in dock.phase_maps.line.full_text()
-    assert not dock.phase_maps.map_button.isEnabled()
-    stack.opening.show(make_scan())
-    settle(stack)
-    assert dock.pages.currentIndex() == 0
-
-
-def test_references_in_the_table(
-    form: PhasesForm, stack: Workbench, settle: Settle, notes: list[tuple[str, str]]
-) -> None:
-    stack.spectral.references.set(simulated_references())
-    settle(stack)
-    table = form.references.table
-    assert table.rowCount() == 5
-    table.item(0, 0).setText("rhombic")
-    table.item(0, 1).setText("2,9")
-    assert stack.spectral.references.items[0].name == "rhombic"
-    assert stack.spectral.references.items[0].composition == 2.9
-    table.item(0, 1).setText("much")
-    assert "number" in notes[-1][1]
-    assert table.item(0, 1).text() == "2.9"
-    table.setCurrentCell(4, 0)
-    form.references.remove.click()
-    assert len(stack.spectral.references) == 4
-    assert form.line.full_text() == "Ready: press Map."
-
-
-def test_a_stack_is_mapped(
-    qtbot: Any, form: PhasesForm, stack: Workbench, settle: Settle, tmp_path: Path
-) -> None:
-    stack.spectral.references.set(simulated_references()[::2])
-    settle(stack)
-    form.form.set_values({"method": "nnls", "calibrate": False})
-    form.map_button.click()
-    assert stack.spectral_run.state == "running"
-    assert form.stop_button.isEnabled()
-    settled_map(qtbot, stack)
-    found = stack.session.map
-    assert isinstance(found, SpectralMap)
-    assert [phase.name for phase in found.phases] == ["Na3", "Na2", "Na<1"]
-    assert stack.spectral.last is not None
-    names = [form.table.item(i, 0).text() for i in range(form.table.rowCount())]
-    assert "▶ nnls (the map)" in names
-    assert "in doubt" in form.line.full_text()
-    saved: list[Any] = []
-    stack.spectral_run.saved.connect(saved.append)
-    form.save(tmp_path / "new" / "folder")
-    qtbot.waitUntil(lambda: bool(saved), timeout=60_000)
-    assert (tmp_path / "new" / "folder" / "summary.json").is_file()
-
-
-def test_a_map_is_stopped(
-    qtbot: Any, form: PhasesForm, stack: Workbench, settle: Settle, notes: list[tuple[str, str]]
-) -> None:
-    stack.spectral.references.set(simulated_references())
-    settle(stack)
-    form.map_button.click()
-    form.stop_button.click()
-    settled_map(qtbot, stack)
-    assert stack.session.map is None
-    assert any("stopped" in text for _, text in notes)
-    assert form.map_button.isEnabled()
-
-
-def test_energies_are_planned_and_used(form: PhasesForm, stack: Workbench, settle: Settle) -> None:
-    assert not form.plan.plan.isEnabled()
-    stack.spectral.references.set(simulated_references())
-    settle(stack)
-    form.plan.number.setValue(4)
-    form.plan.among.setCurrentIndex(1)
-    form.plan.plan.click()
-    settle(stack)
-    assert "Hardest to tell" in form.plan.answer.text()
-    form.plan.use.click()
-    energies = form.form.values()["energies"]
-    assert len(energies) == 4
-    assert set(energies) <= set(stack.spectral.energies.round(3))
-    assert form.form.parameters().energies == energies
-
-
-def test_the_form_of_the_parameters(qtbot: Any) -> None:
-    form = ParameterForm(SpectralParameters)
-    qtbot.addWidget(form)
-    assert form.parameters() == SpectralParameters()
-    assert isinstance(form.controls["energies"], NumbersEdit)
-    form.set_values({"energies": (707.0, 708.2), "clusters": 5, "composition_range": (0.0, 3.0)})
-    made = form.parameters()
-    assert made.energies == (707.0, 708.2)
-    assert made.clusters == 5
-    assert made.composition_range == (0.0, 3.0)
-    assert all(control.toolTip() for control in form.controls.values())
+    counts = np.random.default_rng(0).poisson(50, (6, 12, 15)).astype(np.uint16)
+    np.save(tmp_path / "stack.npy", counts)
+    bench.opening.open(tmp_path / "stack.npy", kind="STXM")
+    qtbot.waitUntil(lambda: bench.session.scan is not None, timeout=30_000)
+    settle(bench)
+    bench.session.set_map(make_spectral())
+    settle(bench)
+    bench.session.set_position(4, 4)
+    bench.doubting.correcting.set_phase(2)
+    settle(bench)
+    bench.shown_map.show_base("composition")
+    with qtbot.waitSignal(bench.keeper.saved, timeout=60_000):
+        bench.keeper.save(tmp_path / "mine")
+    assert not bench.keeper.dirty
+    kept = bench.session.map
+    bench.session.set_map(None)
+    settle(bench)
+    bench.keeper.open(tmp_path / "mine.diffmap")
+    qtbot.waitUntil(lambda: bench.session.map is not None, timeout=30_000)
+    settle(bench)
+    qtbot.waitUntil(lambda: not bench.shown_map.layer("phases").visible, timeout=30_000)
+    again = bench.session.map
+    assert again is not kept
+    np.testing.assert_array_equal(again.phase_ids, kept.phase_ids)
+    assert again.extra[EDITED][4, 4] == EditKind.PHASE
+    assert bench.shown_map.layer("composition").visible
+    assert not bench.shown_map.layer("phases").visible

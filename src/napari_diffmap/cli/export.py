@@ -26,8 +26,8 @@ from napari_diffmap.errors import BadInputError
 def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> None:
     """Write MAP for other tools.
 
-    MAP is an orientation map (.ang, .ctf or .h5) or a saved session (NAME.diffmap), whose
-    corrections are then in what is written.
+    MAP is an orientation map (.ang, .ctf or .h5), a phase map of spectra (.h5) or a saved
+    session (NAME.diffmap), whose corrections are then in what is written.
     """
     from napari_diffmap.cli.terminal import NewFolder, finish
     from napari_diffmap.cli.words import on_the_command_line
@@ -35,7 +35,9 @@ def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> No
     from napari_diffmap.jobs.formats import FORMATS
     from napari_diffmap.jobs.results import export_map
     from napari_diffmap.jobs.session_file import is_session, load_corrections
-    from napari_diffmap.maps.files.load import load_map
+    from napari_diffmap.jobs.spectral_results import export_spectral
+    from napari_diffmap.maps import SpectralMap
+    from napari_diffmap.maps.files.own_h5 import load_any_map
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in FORMATS]
@@ -47,15 +49,17 @@ def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> No
         corrections, warnings = load_corrections(path)
         record["edits"] = len(corrections.in_force())
     else:
-        corrections, found = None, load_map(path)
+        corrections, found = None, load_any_map(path)
         warnings = found.warnings
     for warning in warnings:
         click.echo(f"warning: {path.name}: {on_the_command_line(warning)}", err=True)
     with NewFolder(out) as folder:
-        if corrections is None:
-            written = export_map(found, folder, formats=chosen, caption=caption)
-        else:
+        if corrections is not None:
             written = export_corrected(corrections, folder, formats=chosen, caption=caption)
+        elif isinstance(found, SpectralMap):
+            written = export_spectral(found, folder, formats=chosen, caption=caption)
+        else:
+            written = export_map(found, folder, formats=chosen, caption=caption)
     record["files"] = [item.name for item in written]
     by_hand = f", {record['edits']} corrections by hand" if corrections is not None else ""
     finish(f"{len(written)} files of {path.name}{by_hand}; {folder}", record, as_json)

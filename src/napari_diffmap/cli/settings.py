@@ -144,6 +144,10 @@ def wanted(field: FieldInfo) -> str:
         return "true or false"
     if get_origin(values) is Literal:
         return f"one of {', '.join(map(str, get_args(values)))}"
+    if get_origin(values) is tuple:
+        return f"numbers between brackets {unit(field)}".rstrip() + (
+            ", or null" if optional else ""
+        )
     number = "a whole number" if values is int else "a number"
     words = " ".join(part for part in (number, allowed(field), unit(field)) if part)
     return f"{words}, or null for automatic" if optional else words
@@ -156,6 +160,8 @@ def allowed(field: FieldInfo) -> str:
         return "true, false"
     if get_origin(values) is Literal:
         return ", ".join(map(str, get_args(values)))
+    if get_origin(values) is tuple:
+        return "[a, b]"
     bound = {
         name: getattr(item, name)
         for item in field.metadata

@@ -123,10 +123,10 @@ class SpectralLayers(MapStack):
                 contrast_limits=_apart(pictures.limits),
                 **hidden,
             )
-        for i, (name, values) in enumerate(pictures.fractions.items()):
-            # The first lies open below the phases: it is seen where they are hidden.
-            options = {**hidden, "visible": i == 0, "contrast_limits": (0.0, 1.0)}
-            makers[name] = partial(self._image, name, values, **options)
+        # All hidden: below the phases one would be seen where there is no answer, like an answer.
+        shares = {**hidden, "contrast_limits": (0.0, 1.0)}
+        for name, values in pictures.fractions.items():
+            makers[name] = partial(self._image, name, values, **shares)
         makers["reliability"] = lambda: self._image("reliability", found.reliability, **reliability)
         makers["score"] = lambda: self._image("score", pictures.score, **score)
         if EDITED in found.extra and found.extra[EDITED].any():

@@ -39,9 +39,25 @@ def load_map_h5(path: str | Path) -> OrientationMap | SpectralMap:
     BadInputError
         If it is no such file, or it is damaged.
     """
+    return load_spectral_h5(path) if _is_spectral(path) else load_orientation_h5(path)
+
+
+def load_any_map(path: str | Path) -> OrientationMap | SpectralMap:
+    """Open a map file, whatever wrote it: see `load_map`; of spectra, one of this package.
+
+    Raises
+    ------
+    BadInputError
+        If the file is missing, unknown or damaged.
+    """
+    from napari_diffmap.maps.files.load import load_map
+
+    return load_spectral_h5(path) if _is_spectral(path) else load_map(path)
+
+
+def _is_spectral(path: str | Path) -> bool:
     try:
-        spectral = is_spectral_h5(path)
+        return is_spectral_h5(path)
     except OSError:
-        # The reader below says in one line what is wrong with it.
-        spectral = False
-    return load_spectral_h5(path) if spectral else load_orientation_h5(path)
+        # Whoever reads it says in one line what is wrong with it.
+        return False

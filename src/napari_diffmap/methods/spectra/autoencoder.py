@@ -27,7 +27,7 @@ from napari_diffmap.methods.spectra.normal import Floats
 _LATENT, _HIDDEN = 3, 96
 _BATCH = 512
 #: Spectra that an autoencoder is trained on.
-_TRAINED = 16384
+_TRAINED = 8192
 #: Share of the epochs in which the mixture does not count yet.
 _WARM_UP = 0.3
 _RATE = 2e-3

@@ -19,6 +19,8 @@ _FROM, _TO = 0.15, 0.85
 _GAIN = 3.84
 #: p below which noise does not explain what a fit leaves.
 _UNEXPLAINED = 1e-3
+#: chi² that the best reference must gain on the background alone.
+_PRESENT = 9.0
 #: Two references nearer than so many standard deviations at a pixel's thickness are not parted.
 _PARTED = 2.0
 
@@ -58,11 +60,12 @@ def doubts(
     plane[spectra.mask] = labels
     codes = np.zeros(len(labels), dtype=np.uint8)
     codes[unsure] = SpectralDoubt.AMBIGUITY
-    codes[unsure & too_thin(spectra, labels)] = SpectralDoubt.THIN
+    thin, absent = too_thin(spectra, labels), absorbs_nothing(spectra)
+    codes[(unsure & thin) | absent] = SpectralDoubt.THIN
     transition = transitions(spectra, first, labels, plane, parameters.boundary)
-    codes[transition] = SpectralDoubt.TRANSITION
+    codes[transition & ~absent] = SpectralDoubt.TRANSITION
     wrong = false_assignments(spectra, labels, plane, composition, parameters)
-    codes[wrong & ~transition] = SpectralDoubt.FALSE_ASSIGNMENT
+    codes[wrong & ~transition & ~absent] = SpectralDoubt.FALSE_ASSIGNMENT
     codes[saturated] = SpectralDoubt.SATURATED
     return codes
 
@@ -84,6 +87,13 @@ def too_thin(spectra: Spectra, labels: NDArray[np.integer[Any]]) -> Mask:
     apart = amount * np.sqrt(np.maximum(left.min(axis=1), 0) / spectra.scale)
     usual = float(np.median(amount)) if len(amount) else 0.0
     return np.asarray((apart < _PARTED) & (amount < 0.5 * usual))
+
+
+def absorbs_nothing(spectra: Spectra) -> Mask:
+    """Where no reference explains more than noise would: three standard deviations ``(P,)``."""
+    _, alone = spectra.weighted.pure()
+    gain = spectra.weighted.square - alone.min(axis=1)
+    return np.asarray(gain / spectra.scale < _PRESENT)
 
 
 def transitions(

@@ -260,6 +260,7 @@ class SpectralMethod:
             **told.extra,
             **{name: values for name, values in first.extra.items() if name not in told.extra},
         }
+        extra.pop("partner", None)
         if composition is not None:
             extra["composition_error"] = composition[1]
         maps = {name: _plane(mask, values) for name, values in extra.items()}

@@ -15,7 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Background = Literal["none", "offset", "line"]
+Background = Literal["auto", "none", "offset", "line"]
+#: Energies from which on a line is a background by itself: fewer cannot spare another number.
+_LINE_FROM = 8
 Floats = NDArray[np.float64]
 #: Pixels that are worked on at once.
 _PIECE = 16384
@@ -138,6 +140,8 @@ def normal_equations(
 def _basis(background: Background, energies: Floats) -> Floats:
     if background == "none":
         return np.empty((0, len(energies)))
+    if background == "auto":
+        background = "line" if len(energies) >= _LINE_FROM else "offset"
     flat = np.ones((1, len(energies)))
     if background == "offset":
         return flat
@@ -146,28 +150,88 @@ def _basis(background: Background, energies: Floats) -> Floats:
 
 
 @njit(cache=True)
-def _nnls(gram: Floats, cross: Floats) -> Floats:  # pragma: no cover - compiled
-    """Coordinate descent to the non-negative least squares, a pixel after the other."""
+def _solve(gram: Floats, cross: Floats, free: Any, n: int, out: Floats, work: Floats) -> bool:
+    """Least squares of the `n` free columns, by Cholesky; False where they are dependent."""
+    for a in range(n):
+        for b in range(a + 1):
+            value = gram[free[a], free[b]]
+            for k in range(b):
+                value -= work[a, k] * work[b, k]
+            if a == b:
+                if value <= 1e-12 * gram[free[a], free[a]]:
+                    return False
+                work[a, a] = np.sqrt(value)
+            else:
+                work[a, b] = value / work[b, b]
+    for a in range(n):
+        value = cross[free[a]]
+        for k in range(a):
+            value -= work[a, k] * out[k]
+        out[a] = value / work[a, a]
+    for a in range(n - 1, -1, -1):
+        value = out[a]
+        for k in range(a + 1, n):
+            value -= work[k, a] * out[k]
+        out[a] = value / work[a, a]
+    return True
+
+
+@njit(cache=True)
+def _nnls(gram: Floats, cross: Floats) -> Floats:
+    """Non-negative least squares of every pixel by active sets.
+
+    Lawson & Hanson 1974, *Solving Least Squares Problems*, chapter 23, on normal equations.
+    """
     pixels, m = cross.shape
     weights = np.zeros((pixels, m))
+    free = np.zeros(m, dtype=np.int64)
+    found, work = np.zeros(m), np.zeros((m, m))
     for p in range(pixels):
-        largest = 0.0
+        g, c, w = gram[p], cross[p], weights[p]
+        limit = 0.0
         for j in range(m):
-            largest = max(largest, abs(cross[p, j]))
-        for _ in range(2000):
-            change = 0.0
+            limit = max(limit, abs(c[j]))
+        limit *= 1e-10
+        n = 0
+        for _ in range(3 * m + 3):
+            # The column whose amount wants most to grow.
+            best, entering = limit, -1
             for j in range(m):
-                own = gram[p, j, j]
-                if own <= 0:
+                if w[j] > 0:
                     continue
-                slope = cross[p, j]
+                slope = c[j]
                 for k in range(m):
-                    slope -= gram[p, j, k] * weights[p, k]
-                new = max(0.0, weights[p, j] + slope / own)
-                change = max(change, abs(new - weights[p, j]) * own)
-                weights[p, j] = new
-            if change <= 1e-9 * largest:
+                    slope -= g[j, k] * w[k]
+                if slope > best:
+                    best, entering = slope, j
+            if entering < 0:
                 break
+            free[n] = entering
+            n += 1
+            if not _solve(g, c, free, n, found, work):
+                n -= 1
+                break
+            # Amounts that would fall below nothing leave again.
+            while True:
+                step, leaving = 1.0, -1
+                for a in range(n):
+                    if found[a] <= 0:
+                        here = w[free[a]]
+                        part = here / (here - found[a]) if here > found[a] else 0.0
+                        if part < step or leaving < 0:
+                            step, leaving = part, a
+                if leaving < 0:
+                    break
+                for a in range(n):
+                    w[free[a]] += step * (found[a] - w[free[a]])
+                w[free[leaving]] = 0.0
+                for a in range(leaving, n - 1):
+                    free[a] = free[a + 1]
+                n -= 1
+                if n == 0 or not _solve(g, c, free, n, found, work):
+                    break
+            for a in range(n):
+                w[free[a]] = max(found[a], 0.0)
     return weights
 
 
@@ -183,11 +247,14 @@ class Unmixed:
         ``(P, M, M)`` of those that are not at the bound, for weights 1/variance.
     chi2
         ``(P,)`` what is left.
+    free
+        ``(P, M)`` variance of each amount where none is bound.
     """
 
     weights: Floats
     covariance: Floats
     chi2: Floats
+    free: Floats
 
     @property
     def total(self) -> Floats:
@@ -213,6 +280,10 @@ class Unmixed:
         m = fractions.shape[1]
         slope = (np.eye(m)[None] - fractions[:, :, None]) / total[:, None, None]
         variance = np.einsum("pjk,pkl,pjl->pj", slope, self.covariance, slope)
+        # At the bound an amount has an error, too: that of a fit which may leave the bound.
+        bound = self.weights <= 0
+        alone = (bound | (bound.sum(axis=1, keepdims=True) == m - 1)) & (total[:, None] > 1e-9)
+        variance = np.where(alone, np.maximum(variance, self.free / total[:, None] ** 2), variance)
         return np.asarray(np.sqrt(np.maximum(variance * scale, 0)))
 
     def mean(self, values: Floats, scale: float = 1.0) -> tuple[Floats, Floats]:
@@ -238,7 +309,9 @@ def unmix(normal: Normal) -> Unmixed:
     # A bound amount takes a row of its own, so that one inverse does for all pixels.
     gram = np.where(both, normal.gram, 0) + np.where(free[:, :, None], 1e-9, 1) * ridge
     covariance = np.where(both, np.linalg.inv(gram), 0)
-    return Unmixed(weights, covariance, np.maximum(chi2, 0))
+    whole = np.linalg.inv(normal.gram + 1e-9 * ridge)
+    variance = np.maximum(np.einsum("pmm->pm", whole), 0)
+    return Unmixed(weights, covariance, np.maximum(chi2, 0), variance)
 
 
 def noise_scale(chi2: Floats, freedom: Floats) -> float:

@@ -47,11 +47,11 @@ class SpectralParameters(BaseModel):
         description="Only these energies, eV (the nearest measured ones); empty: all.",
         json_schema_extra={"unit": "eV"},
     )
-    background: Literal["none", "offset", "line"] = Field(
-        default="offset",
+    background: Literal["auto", "none", "offset", "line"] = Field(
+        default="auto",
         title="Background",
         description="What is fitted beside the references: nothing, an offset of the optical"
-        " density, or a line over energy.",
+        " density, or a line over energy; auto: a line from eight energies on, else an offset.",
     )
     align: bool = Field(
         default=False,

@@ -37,7 +37,7 @@ class Posterior:
     mixed
         ``(P,)`` probability that two phases share the pixel, 10 to 90 %.
     partner
-        ``(P,)`` the second phase of the most probable mixture.
+        ``(P,)`` the second phase of the most probable mixture; -1 if the main phase is not in it.
     beta
         Strength of the neighbours.
     """
@@ -82,13 +82,15 @@ def posterior(
     labels, mixed, partner = _update(pure, pairs, places, near, np.zeros_like(pure))
     beta = 0.0
     if neighbours and m > 1:
-        grid = _Grid(mask)
+        grid = Neighbours(mask)
         for _ in range(_ROUNDS):
             if check is not None:
                 check()
             beta = _beta(labels, grid)
             field = beta * grid.sum(labels)
-            labels, mixed, partner = _update(pure, pairs, places, grid.near(labels), field)
+            # Of the answers: where two phases meet, not where they are hard to tell.
+            answers = (labels.argmax(axis=1)[:, None] == np.arange(m)).astype(np.float64)
+            labels, mixed, partner = _update(pure, pairs, places, grid.near(answers), field)
     return Posterior(labels, mixed, partner, beta)
 
 
@@ -131,7 +133,7 @@ def _update(
     field = np.exp(field - field.max(axis=1, keepdims=True))
     labels = pure * field
     mixed = np.zeros(len(pure))
-    largest, partner = np.zeros(len(pure)), np.zeros(len(pure), dtype=np.intp)
+    largest, pair = np.zeros(len(pure)), np.zeros(len(pure), dtype=np.intp)
     for k, (a, b) in enumerate(places):
         prior = np.minimum(_INSIDE + 4 * _BETWEEN * near[:, a] * near[:, b], _BETWEEN)
         # A mixture is as probable as the more probable of its phases.
@@ -140,14 +142,19 @@ def _update(
         labels[:, b] += prior * pairs.second[:, k]
         here = prior * pairs.core[:, k]
         mixed += here
-        other = np.where(pairs.first[:, k] >= pairs.second[:, k], b, a)
-        partner = np.where(here > largest, other, partner)
+        pair = np.where(here > largest, k, pair)
         largest = np.maximum(largest, here)
     total = np.maximum(labels.sum(axis=1), 1e-300)
+    if not places:
+        return labels / total[:, None], mixed / total, np.full(len(pure), -1, dtype=np.intp)
+    # The other phase of the most probable mixture that holds the answer, if it does.
+    a, b = np.array(places, dtype=np.intp)[pair].T
+    main = labels.argmax(axis=1)
+    partner = np.where(main == a, b, np.where(main == b, a, -1))
     return labels / total[:, None], mixed / total, partner
 
 
-class _Grid:
+class Neighbours:
     """Sums over the eight neighbours of pixels of a mask."""
 
     def __init__(self, mask: NDArray[np.bool_]) -> None:
@@ -185,7 +192,7 @@ class _Grid:
         return np.stack(planes, axis=1)
 
 
-def _beta(labels: Floats, grid: _Grid) -> float:
+def _beta(labels: Floats, grid: Neighbours) -> float:
     """Strength of the field by pseudo-likelihood of the labels."""
     around = grid.sum(labels)
     some = slice(None, None, max(1, len(labels) // 20000))

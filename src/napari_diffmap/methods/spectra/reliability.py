@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.methods.spectra.normal import Floats
 from napari_diffmap.methods.spectra.parameters import MethodName, SpectralParameters
+from napari_diffmap.methods.spectra.posterior import Neighbours
 from napari_diffmap.methods.spectra.telling import Spectra, Told, spectra_of, tell
+
+Flags = NDArray[np.bool_]
 
 #: Bins of certainty with as many pixels each.
 _BINS = 40
-#: Probability of a mixture from which on the twin holds one.
-_MIXED = 0.5
+#: Largest correction of an expected error.
+_BIAS = 2.5
+#: Shares of the second phase of a mixture.
+_SHARES = np.arange(0.1, 0.91, 0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,22 +29,25 @@ class Twin:
 
     Attributes
     ----------
-    truth
-        ``(P,)`` main phase of each simulated pixel.
     certainty
         ``(P,)`` the method's own certainty there.
     right
         ``(P,)`` whether it was right.
+    bias
+        By how much the error of a map is larger than that of its twin, seen on a twin of the
+        twin, whose map has a known error.
     """
 
-    truth: NDArray[np.intp]
     certainty: Floats
     right: NDArray[np.bool_]
+    bias: float = 1.0
 
     @property
     def error(self) -> float:
-        """Share of wrong answers."""
-        return float(1 - self.right.mean()) if len(self.right) else float("nan")
+        """Share of wrong answers to be expected; NaN without pixels."""
+        if not len(self.right):
+            return float("nan")
+        return min(float(1 - self.right.mean()) * self.bias, 1.0)
 
     def reliability(self, certainty: Floats) -> Floats:
         """Probability to be right at a certainty, rising with it (isotonic regression).
@@ -56,7 +64,7 @@ class Twin:
         y = np.array([(self.right[part].sum() + 0.5) / (len(part) + 1) for part in bins])
         weight = np.array([len(part) for part in bins])
         fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        fit.fit(x, y, sample_weight=weight)
+        fit.fit(x, 1 - np.minimum((1 - y) * self.bias, 1), sample_weight=weight)
         return np.asarray(fit.predict(certainty), dtype=np.float64)
 
 
@@ -75,7 +83,9 @@ def twin(
     Each pixel gets the spectrum of its phase of the map `first` (of its two phases where that is
     a mixture) with its own thickness and background, and noise of its own weights: photons where
     these were counted, else normal noise of the measured scale.  A method that was trained is not
-    trained again.
+    trained again.  A map is smoother or rougher than its sample, and so its twin's error is not
+    its own; by how much is seen on a twin of the twin (the iterated bootstrap: Hall & Martin
+    1988, *Biometrika* 75, 661).
 
     Parameters
     ----------
@@ -92,50 +102,81 @@ def twin(
     check
         May raise.
     """
-    rng = np.random.default_rng(parameters.seed + 1)
-    fractions, truth = _mixture(spectra, first)
-    clean = _clean(spectra, fractions)
-    od, weights = _noisy(clean, spectra, counting, rng)
-    other = spectra_of(
-        od,
-        weights,
-        spectra.mask,
-        spectra.curves,
-        spectra.energies,
-        parameters,
-        counting=counting,
-        check=check,
-    )
-    if told.again is not None:
-        support = told.again(other)
-        certainty = support.max(axis=1)
-        labels = support.argmax(axis=1)
-    else:
-        said = tell(name, other, parameters, check=check)
-        labels, certainty = said.labels, said.certainty
-    return Twin(truth, certainty, np.asarray(labels == truth))
+
+    def again(source: Spectra, found: Told, seed: int) -> tuple[Spectra, Told, Told, Flags]:
+        rng = np.random.default_rng((parameters.seed, seed))
+        fractions, truth = _mixture(source, _smoothed(source, found), rng)
+        od, weights = _noisy(_clean(source, fractions), source, counting, rng)
+        shared = (source.mask, source.curves, source.energies, parameters)
+        other = spectra_of(od, weights, *shared, counting=counting, check=check)
+        main = tell("posterior", other, parameters, check=check)
+        said = main if name == "posterior" else _tell_again(name, told, other, parameters, check)
+        return other, main, said, np.asarray(said.labels == truth)
+
+    other, main, said, right = again(spectra, first, 1)
+    *_, second = again(other, main, 2)
+    n = len(right)
+    bias = ((~right).sum() + 1) / ((~second).sum() + 1) if n else 1.0
+    return Twin(said.certainty, right, float(np.clip(bias, 1 / _BIAS, _BIAS)))
 
 
-def _mixture(spectra: Spectra, first: Told) -> tuple[Floats, NDArray[np.intp]]:
-    """Shares of the references ``(P, M)`` to simulate, and the main one."""
+def _tell_again(
+    name: MethodName,
+    told: Told,
+    other: Spectra,
+    parameters: SpectralParameters,
+    check: Callable[[], object] | None,
+) -> Told:
+    """By a method as it was trained, where it was."""
+    if told.again is None:
+        return tell(name, other, parameters, check=check)
+    support = told.again(other)
+    return Told(support, support.max(axis=1), np.zeros(len(support), dtype=bool))
+
+
+def _smoothed(spectra: Spectra, found: Told) -> Told:
+    """A map less rough than the found one: noise breaks up borders that samples do not have.
+
+    Neighbours count once more.
+    """
+    support = found.support + Neighbours(spectra.mask).sum(found.support)
+    support /= support.sum(axis=1, keepdims=True)
+    extra = dict(found.extra)
+    partner = extra.get("partner")
+    if partner is not None:
+        now, before = support.argmax(axis=1), found.labels
+        extra["partner"] = np.where(now == before, partner, np.where(partner == now, before, -1))
+    return replace(found, support=support, extra=extra)
+
+
+def _mixture(
+    spectra: Spectra, first: Told, rng: np.random.Generator
+) -> tuple[Floats, NDArray[np.intp]]:
+    """Shares of the references ``(P, M)`` to simulate, and the main one.
+
+    Whether a pixel is a mixture, and of how much, is drawn from what its spectrum says: the main
+    phase of a mixture of halves is as uncertain in the twin as it is in the map.
+    """
     labels = first.labels
     fractions = np.zeros_like(first.support)
-    rows = np.arange(len(labels))
-    fractions[rows, labels] = 1
-    mixed = first.extra.get("mixed")
-    if mixed is not None and spectra.curves.shape[0] > 1:
-        some = np.flatnonzero(mixed > _MIXED)
-        partner = np.where(
-            np.arange(fractions.shape[1])[None] == labels[some, None],
-            -np.inf,
-            first.support[some],
-        ).argmax(axis=1)
-        amount = spectra.unmixed.weights[some]
-        index = np.arange(len(some))
-        a, b = amount[index, labels[some]], amount[index, partner]
-        share = np.clip(np.where(a + b > 0, b / np.maximum(a + b, 1e-12), 0.3), 0.1, 0.5)
-        fractions[some, labels[some]] = 1 - share
-        fractions[some, partner] = share
+    fractions[np.arange(len(labels)), labels] = 1
+    mixed, partner = first.extra.get("mixed"), first.extra.get("partner")
+    if mixed is None or partner is None:
+        return fractions, labels
+    drawn = np.flatnonzero((rng.random(len(labels)) < mixed) & (partner >= 0))
+    second = partner[drawn].astype(np.intp)
+    pairs = labels[drawn] * fractions.shape[1] + second
+    for pair in np.unique(pairs):
+        a, b = divmod(int(pair), fractions.shape[1])
+        if a == b:
+            continue
+        some = drawn[pairs == pair]
+        chi2 = spectra.weighted.at(some).pair(a, b, _SHARES) / spectra.scale
+        chance = np.exp(-0.5 * (chi2 - chi2.min(axis=1, keepdims=True)))
+        chance = chance.cumsum(axis=1)
+        place = (chance < rng.random((len(some), 1)) * chance[:, -1:]).sum(axis=1)
+        share = _SHARES[np.minimum(place, len(_SHARES) - 1)]
+        fractions[some, a], fractions[some, b] = 1 - share, share
     return fractions, np.asarray(fractions.argmax(axis=1))
 
 

@@ -183,7 +183,7 @@ def _posterior(
 ) -> Told:
     found: Posterior = posterior(spectra.weighted, spectra.scale, spectra.mask, check=check)
     sure = found.labels.max(axis=1)
-    extra = {"mixed": found.mixed}
+    extra = {"mixed": found.mixed, "partner": found.partner.astype(np.float64)}
     return Told(found.labels, sure, sure < parameters.certainty, extra)
 
 

@@ -1,0 +1,184 @@
+"""The whole way of an STXM stack by mouse and keys: open, I0, map, doubt, correct, export."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+from tifffile import imread
+
+from napari_diffmap.maps import SpectralMap
+from napari_diffmap.maps.edits.edit import EditKind
+from napari_diffmap.methods.spectra.simulated import Truth, simulated_references, simulated_scan
+from napari_diffmap.scan.open import save_scan
+from napari_diffmap.widgets.workbench import workbench_of
+from napari_diffmap.widgets.workspace import arrange, docks_of, show_dock
+
+pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
+
+LEFT, PLAIN = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+CONTROL = Qt.KeyboardModifier.ControlModifier
+SIDE, STEP = 64, 30.0
+WAIT = 120.0
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1400, 900)
+    yield viewer
+    bench = workbench_of(viewer)
+    pattern = bench.docks.get("Pattern")
+    if pattern is not None:
+        pattern.shut()
+    bench.close()
+    qtbot.wait(50)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Truth]:
+    """A stack of 12 energies with its references as text."""
+    scan, truth = simulated_scan(12, 2000, (SIDE, SIDE), seed=3)
+    save_scan(scan, tmp_path / "stack.hspy")
+    for reference in simulated_references():
+        name = reference.name.replace("<", "below")
+        table = np.stack((reference.energies, reference.values), axis=1)
+        np.savetxt(tmp_path / f"{name}.txt", table)
+    return tmp_path / "stack.hspy", truth
+
+
+class Window:
+    """The window under mouse and keys."""
+
+    def __init__(self, viewer: Any) -> None:
+        self.viewer = getattr(viewer, "__wrapped__", viewer)
+        self.bench = arrange(viewer)
+        self.session = self.bench.session
+        docks = docks_of(viewer)
+        names = ("Scan", "Map", "Doubt", "Pattern")
+        self.scan, self.map, self.doubt, self.pattern = (docks[n].widget() for n in names)
+        self.native = self.viewer.window._qt_viewer.canvas.native
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        end = time.monotonic() + WAIT
+        while not (until() and not self.bench.runner.busy):
+            QApplication.processEvents()
+            time.sleep(0.002)
+            assert time.monotonic() < end, "it did not come to that"
+
+    def key(self, key: Any, modifier: Any = PLAIN) -> None:
+        self.native.setFocus()
+        QTest.keyClick(self.native, key, modifier)
+        self.wait(lambda: not self.bench.doubting.correcting.busy)
+
+    def point(self, y: float, x: float) -> QPoint:
+        camera = self.viewer.scene.camera
+        cy, cx = camera.center[-2:]
+        width, height = self.native.width(), self.native.height()
+        return QPoint(
+            round(width / 2 + (x * STEP - cx) * camera.zoom),
+            round(height / 2 + (y * STEP - cy) * camera.zoom),
+        )
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        points = [self.point(*place) for place in places]
+        QTest.mouseMove(self.native, points[0])
+        QTest.mousePress(self.native, LEFT, PLAIN, points[0])
+        for point in points[1:]:
+            QTest.mouseMove(self.native, point)
+            QApplication.processEvents()
+        QTest.mouseRelease(self.native, LEFT, PLAIN, points[-1])
+        self.wait(lambda: not self.bench.doubting.correcting.busy)
+
+
+def test_a_stack_is_opened_mapped_doubted_corrected_and_exported(
+    viewer: Any, files: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    path, truth = files
+    window = Window(viewer)
+    session, bench = window.session, window.bench
+    window.wait(lambda: True)
+
+    # ------------------------------------------------------------------- open
+    window.scan.open(path)
+    window.wait(lambda: session.stack is not None and len(viewer.layers) > 0)
+    viewer.reset_view()
+
+    # ---------------------------------------------- I0 from a region by mouse
+    bench.desk.sample.start_region("rectangle")
+    empty = np.argwhere(truth.labels[:6, :6] < 0)
+    assert len(empty) == 36, "the corner is beside the particles"
+    window.drag((0, 0), (2, 2), (5, 5))
+    window.wait(lambda: session.region is not None and bool(session.region.any()))
+    show_dock(viewer, "Map")
+    form = window.map.phase_maps
+    form.incident._on_choice(1)
+    window.wait(lambda: bench.spectral.density is not None)
+    assert bench.spectral.incidence.incident.mask is not None
+    bench.desk.sample.clear_region()
+
+    # -------------------------------------------------------------------- map
+    names = ["Na3.txt", "Na2.4.txt", "Na2.txt", "Na1.txt", "Nabelow1.txt"]
+    form.references.read([str(tmp_path / name) for name in names])
+    window.wait(form.map_button.isEnabled)
+    QTest.mouseClick(form.map_button, LEFT)
+    window.wait(lambda: bench.spectral_run.state == "idle" and session.map is not None)
+    found = session.map
+    assert isinstance(found, SpectralMap)
+    pure = truth.pure
+    assert (found.best_phase_ids[pure] == truth.labels[pure]).mean() > 0.98
+    assert form.table.rowCount() == 5
+    window.wait(lambda: "phases" in viewer.layers)
+
+    # ------------------------------------------------------------------ doubt
+    show_dock(viewer, "Doubt")
+    queue = bench.doubting.queue
+    window.wait(lambda: len(queue.zones) > 2)
+    window.doubt.scope.setCurrentText("zone")
+    before = queue.left
+    window.key(Qt.Key.Key_N)
+    y, x = session.position
+    assert found.ambiguous[y, x]
+    second = int(found.phase_ids[y, x, 1])
+    window.key(Qt.Key.Key_2)
+    window.wait(lambda: queue.left < before)
+    assert session.corrections is not None
+    assert [edit.kind for edit in session.corrections.done] == [EditKind.ACCEPTED]
+    assert session.map.best_phase_ids[y, x] == second
+
+    # --------------------------------------------------------- paint and undo
+    QTest.mouseClick(window.doubt.paint, LEFT, PLAIN, QPoint(8, window.doubt.paint.height() // 2))
+    viewer.reset_view()
+    window.doubt.brush.setCurrentIndex(0)  # erase
+    viewer.layers["phases"].brush_size = 1
+    inside = np.argwhere(pure & np.roll(pure, -3, axis=1))[0]
+    row, column = (int(n) for n in inside)
+    window.drag((row, column), (row, column + 3))
+    assert session.corrections.done[-1].kind == EditKind.INVALID
+    assert not session.map.indexed[row, column + 1]
+    window.key(Qt.Key.Key_Z, CONTROL)
+    assert session.map.indexed[row, column + 1]
+    QTest.mouseClick(window.doubt.paint, LEFT, PLAIN, QPoint(8, window.doubt.paint.height() // 2))
+
+    # ----------------------------------------------------------------- export
+    saved: list[Any] = []
+    bench.spectral_run.saved.connect(saved.append)
+    form.save(tmp_path / "out")
+    window.wait(lambda: bool(saved))
+    phases = imread(tmp_path / "out" / "phases.tif")
+    np.testing.assert_array_equal(phases, session.map.best_phase_ids + 1)
+    assert imread(tmp_path / "out" / "fractions.tif").shape == (5, SIDE, SIDE)
+    assert set(np.unique(imread(tmp_path / "out" / "doubt.tif"))) <= {0, 1, 2, 3}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["method"] == "posterior"
+    with (tmp_path / "out" / "spectra.csv").open() as table:
+        assert len(list(csv.reader(table))) == 13
