@@ -139,6 +139,12 @@ class SpectrumView(QWidget):
         """Energies or times of the planes."""
         return self.spectral.energies
 
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """What is plotted of the spectrum under the mouse."""
+        current = self.spectral.current
+        return np.zeros(0) if current is None else self.spectral.shown(current)
+
     def reset(self) -> None:
         """Another scan."""
         stack = self.session.stack
