@@ -50,6 +50,7 @@ def plan_energies(
     candidates: Floats | None = None,
     *,
     optical_density: float = 1.0,
+    spacing: float = 0.25,
 ) -> Plan:
     """The `n` energies that part the two most alike references furthest.
 
@@ -70,6 +71,8 @@ def plan_energies(
         Energies to choose from, eV; None: 400 over the range that all references cover.
     optical_density
         Of the sample at its strongest energy.
+    spacing
+        Least distance of two energies, eV: nearer ones say the same twice.
 
     Raises
     ------
@@ -97,10 +100,10 @@ def plan_energies(
     pairs = list(combinations(range(len(references)), 2))
     tables = [_pair_products(curves[a], curves[b], counts) for a, b in pairs]
 
-    chosen = _start(curves, tables)
+    chosen = _start(curves, candidates, spacing, tables)
     while len(chosen) < n:
-        chosen.append(_best(chosen, len(candidates), tables))
-    chosen = _exchange(chosen[:n], len(candidates), tables)
+        chosen.append(_best(chosen, candidates, spacing, tables))
+    chosen = _exchange(chosen[:n], candidates, spacing, tables)
     names = [reference.name for reference in references]
     separations = {
         (names[a], names[b]): float(np.sqrt(_separation(table[chosen].sum(axis=0))))
@@ -139,25 +142,31 @@ def _many(base: Floats, table: Floats) -> Floats:
     return np.where(aa > 1e-12, np.maximum(bb - ab * ab / np.maximum(aa, 1e-12), 0), 0)
 
 
-def _start(curves: Floats, tables: list[Floats]) -> list[int]:
+def _start(curves: Floats, candidates: Floats, spacing: float, tables: list[Floats]) -> list[int]:
     """The first and the strongest energy, and the third that adds most."""
     first = int(np.argmin(curves.mean(axis=0)))
     second = int(np.argmax(curves.mean(axis=0)))
     if first == second:
         second = (first + 1) % curves.shape[1]
     chosen = [first, second]
-    chosen.append(_best(chosen, curves.shape[1], tables))
+    chosen.append(_best(chosen, candidates, spacing, tables))
     return chosen
 
 
-def _best(chosen: list[int], n: int, tables: list[Floats]) -> int:
+def _best(chosen: list[int], candidates: Floats, spacing: float, tables: list[Floats]) -> int:
     """The energy that, added, leaves the largest smallest separation."""
     gain = np.min([_many(table[chosen].sum(axis=0), table) for table in tables], axis=0)
-    gain[chosen] = -1
+    near = np.abs(candidates[:, None] - candidates[chosen]).min(axis=1) < spacing
+    if near.all():
+        near = np.zeros(len(candidates), dtype=bool)
+    gain[near] = -1
+    gain[chosen] = -2
     return int(np.argmax(gain))
 
 
-def _exchange(chosen: list[int], n: int, tables: list[Floats]) -> list[int]:
+def _exchange(
+    chosen: list[int], candidates: Floats, spacing: float, tables: list[Floats]
+) -> list[int]:
     """One energy after the other is exchanged for a better one, until none is."""
     best = list(chosen)
 
@@ -169,7 +178,7 @@ def _exchange(chosen: list[int], n: int, tables: list[Floats]) -> list[int]:
         better = False
         for place in range(len(best)):
             rest = best[:place] + best[place + 1 :]
-            new = _best(rest, n, tables)
+            new = _best(rest, candidates, spacing, tables)
             trial = [*rest, new]
             there = value(trial)
             if there > reached * (1 + 1e-9):
