@@ -182,3 +182,28 @@ def test_a_stack_is_opened_mapped_doubted_corrected_and_exported(
     assert summary["method"] == "posterior"
     with (tmp_path / "out" / "spectra.csv").open() as table:
         assert len(list(csv.reader(table))) == 13
+    assert summary["corrected"]["edits"] == len(session.corrections.done)
+    # I0 was drawn by hand: no recipe can repeat that.
+    assert not (tmp_path / "out" / "recipe.yaml").exists()
+
+    # ----------------------------------- I0 by itself: the recipe repeats it
+    form.incident._on_choice(0)
+    window.wait(form.map_button.isEnabled)
+    QTest.mouseClick(form.map_button, LEFT)
+    window.wait(lambda: bench.spectral_run.state == "idle" and session.map is not found)
+    window.wait(lambda: len(queue.zones) > 2)
+    window.key(Qt.Key.Key_N)
+    window.key(Qt.Key.Key_U)
+    assert len(session.corrections.done) == 1
+    form.save(tmp_path / "whole")
+    window.wait(lambda: len(saved) == 2)
+    from napari_diffmap.cli import run
+
+    def no_window(*_files: object, **_options: object) -> None:
+        raise AssertionError("no window is asked for")
+
+    recipe = tmp_path / "whole" / "recipe.yaml"
+    assert run(["run", str(recipe), "--out", str(tmp_path / "again")], no_window) == 0
+    for name in ("phases.tif", "fractions.tif", "doubt.tif"):
+        first, again = (imread(tmp_path / where / name) for where in ("whole", "again"))
+        np.testing.assert_array_equal(first, again, err_msg=name)

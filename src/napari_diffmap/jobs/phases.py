@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ from napari_diffmap.methods.spectra.parameters import SpectralParameters
 from napari_diffmap.methods.spectra.references import Reference
 from napari_diffmap.models.device import device_label, resolve_device
 from napari_diffmap.scan.scan import Scan
+
+if TYPE_CHECKING:
+    from napari_diffmap.jobs.phases_recipe import PhasesRecipe
+    from napari_diffmap.maps.edits.corrections import Corrections
 
 #: Largest stack that is mapped, decoded: every pixel's whole spectrum is needed at once.
 LARGEST_BYTES = 6 << 30
@@ -402,11 +406,17 @@ def corrected_run(
     run, path, warnings
         With the corrected map and its summary; the record in `folder`; lines for the user.
     """
-    from napari_diffmap.jobs.corrected import correction_summary
-    from napari_diffmap.maps.edits.edit import snapshot
     from napari_diffmap.maps.edits.log import FILE_NAME, load_log, save_log
 
     corrections, warnings = load_log(record, run.map)
+    return with_corrections(run, corrections), save_log(corrections, folder / FILE_NAME), warnings
+
+
+def with_corrections(run: PhasesRun, corrections: Corrections) -> PhasesRun:
+    """The run with its corrected map, the spectra of its phases and a summary that says so."""
+    from napari_diffmap.jobs.corrected import correction_summary
+    from napari_diffmap.maps.edits.edit import snapshot
+
     found = snapshot(corrections.map)
     assert isinstance(found, SpectralMap)
     mapped = max(int(found.indexed.sum()), 1)
@@ -419,5 +429,35 @@ def corrected_run(
         "ambiguous_fraction": found.ambiguous_fraction(),
         "corrected": correction_summary(corrections),
     }
-    again = replace(run, map=found, spectra=_spectra(found, run.density), summary=summary)
-    return again, save_log(corrections, folder / FILE_NAME), tuple(warnings)
+    return replace(run, map=found, spectra=_spectra(found, run.density), summary=summary)
+
+
+def save_run(
+    run: PhasesRun, corrections: Corrections, folder: Path, recipe: PhasesRecipe | None
+) -> list[Path]:
+    """Write a run as it was corrected, with the record of that and a recipe of both.
+
+    Parameters
+    ----------
+    run
+        As mapped.
+    corrections
+        Of its map; there may be none.
+    folder
+        Exists.
+    recipe
+        Of the run; None where there is none.
+    """
+    from napari_diffmap.jobs.recipe import FILE_NAME, save_recipe, with_edits
+    from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
+    from napari_diffmap.maps.edits.log import save_log
+
+    if not corrections.done:
+        written = write_phases(run, folder)
+    else:
+        written = write_phases(with_corrections(run, corrections), folder)
+        written.append(save_log(corrections, folder / EDITS))
+        recipe = None if recipe is None else with_edits(recipe, folder / EDITS)
+    if recipe is not None:
+        written.append(save_recipe(recipe, folder / FILE_NAME))
+    return written

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.orientation import OrientationMethod
     from napari_diffmap.scan.scan import Scan
 
-AnyRecipe = TypeVar("AnyRecipe", "Recipe", "PhasesRecipe")
+AnyRecipe = TypeVar("AnyRecipe", bound="Recipe | PhasesRecipe")
 #: Name of the recipe that a map leaves beside its results.
 FILE_NAME = "recipe.yaml"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -30,6 +30,7 @@ from napari_diffmap.widgets.bridge import JobWorker, report, report_error, start
 from napari_diffmap.widgets.opening import Opening
 
 if TYPE_CHECKING:
+    from napari_diffmap.jobs.phases_recipe import PhasesRecipe
     from napari_diffmap.jobs.recipe import Recipe
     from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.methods.orientation import OrientationMethod
@@ -64,6 +65,7 @@ class SessionKeeper:
         runner: Runner,
         viewer: Any,
         matcher: Callable[[], OrientationMethod | None],
+        phases_recipe: Callable[[Mapping[str, Any]], PhasesRecipe | None],
     ) -> None:
         self.session = session
         self.maps = maps
@@ -71,6 +73,7 @@ class SessionKeeper:
         self.runner = runner
         self._viewer = ref(viewer)
         self._matcher = matcher
+        self._phases_recipe = phases_recipe
         self.autosave: Autosave | None = None
         #: Where the session was saved or opened, and what it held then.
         self.folder: Path | None = None
@@ -196,13 +199,15 @@ class SessionKeeper:
             scan.with_calibration(self.session.calibration), options, self.session.phases, view
         )
 
-    def recipe(self) -> Recipe | None:
+    def recipe(self) -> Recipe | PhasesRecipe | None:
         """How the map was made; None where scan or phases come from no file."""
         from napari_diffmap.jobs.recipe import recipe_of
 
         session, last = self.session, self.opening.last
         scan, answer = session.patterns, session.map
-        if scan is None or answer is None or not answer.has_orientations:
+        if answer is not None and not answer.has_orientations:
+            return self._phases_recipe({} if last is None else last.options)
+        if scan is None or answer is None:
             return None
         method = self._matcher() or matcher_of(answer, tuple(session.phases))
         if method is None:

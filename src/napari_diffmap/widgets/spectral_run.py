@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,9 +21,12 @@ from napari_diffmap.widgets.bridge import (
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.phases import PhasesRun
+    from napari_diffmap.jobs.phases_recipe import PhasesRecipe
     from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.methods.spectra.parameters import SpectralParameters
 
+#: Scan, references, parameters and I0 of a run.
+Asked = tuple[Any, Any, Any, Any]
 State = Literal["idle", "running", "stopping"]
 
 
@@ -47,8 +50,10 @@ class SpectralRun:
     planned = Signal(object)
     saved = Signal(object)
 
-    def __init__(self, spectral: Spectral) -> None:
+    def __init__(self, spectral: Spectral, options: Callable[[], Mapping[str, Any]] = dict) -> None:
         self.spectral = spectral
+        #: Says how the scan on the desk was opened.
+        self.options = options
         self.session = spectral.session
         self.state: State = "idle"
         self.plan: Any = None
@@ -56,7 +61,25 @@ class SpectralRun:
         self._worker: JobWorker | None = None
         self._scan: object = None
         self._ready: Corrections | None = None
+        #: What the run was asked for, and what the map that there is was made of.
+        self._asked: Asked | None = None
+        self._made: Asked | None = None
         self.session.scan_changed.connect(self._on_scan)
+
+    def recipe(self, options: Mapping[str, Any]) -> PhasesRecipe | None:
+        """What repeats the map; None without one, or where a part of it comes from no file.
+
+        Parameters
+        ----------
+        options
+            Keywords that the scan was opened with.
+        """
+        from napari_diffmap.jobs.phases_recipe import recipe_of_phases
+
+        if self._made is None:
+            return None
+        scan, references, parameters, incident = self._made
+        return recipe_of_phases(scan, references, parameters, incident, options=options)
 
     # -------------------------------------------------------------- running
     def start(self, parameters: SpectralParameters) -> None:
@@ -83,6 +106,7 @@ class SpectralRun:
         incident = self.spectral.incidence.incident
         self.spectral.parameters = parameters
         self._control, self._scan = control, scan
+        self._asked = (scan, references, parameters, incident)
 
         def work(worker: JobWorker) -> PhasesRun:
             from napari_diffmap.jobs.phases import map_phases
@@ -128,7 +152,7 @@ class SpectralRun:
         self.state_changed.emit(state)
 
     def _on_scan(self, *_: object) -> None:
-        self._scan = None
+        self._scan = self._made = None
         self.plan = None
         self.stop()
 
@@ -140,6 +164,7 @@ class SpectralRun:
             return
         spare_the_collector()
         ready, self._ready = self._ready, None
+        self._made = self._asked
         self.session.set_map(ready if ready is not None else run.map)
         self.spectral.set_run(run)
 
@@ -196,15 +221,13 @@ class SpectralRun:
         if run is None or corrections is None:
             raise BadInputError("map the stack first: there is no map to save")
         target = Path(folder)
-        # What was corrected by hand is saved as it is shown.
-        made = replace(run, map=corrections.map) if corrections.done else run
+        options = self.options()
 
         def work(_worker: JobWorker) -> list[Path]:
             from napari_diffmap.jobs.orient import output_folder
-            from napari_diffmap.jobs.phases import write_phases
+            from napari_diffmap.jobs.phases import save_run
 
-            output_folder(target)
-            return write_phases(made, target)
+            return save_run(run, corrections, output_folder(target), self.recipe(options))
 
         def done(files: list[Path]) -> None:
             report(f"saved {len(files)} files in {target}")

@@ -54,7 +54,7 @@ class Workbench:
         self.desk: Desk = desk_of(viewer, self.runner)
         self.session = self.desk.session
         self.spectral = self.desk.spectral
-        self.spectral_run = SpectralRun(self.spectral)
+        self.spectral_run = SpectralRun(self.spectral, self._opened_with)
         self.maps = MapLayers(self.session, viewer, self.runner)
         self.spectral_layers = SpectralLayers(self.session, viewer, self.runner)
         self.shown_map = ShownMap(self.session, self.maps, self.spectral_layers)
@@ -81,7 +81,13 @@ class Workbench:
         self.grain_study = GrainStudy(self.session, self.runner)
         self.grain_layers = GrainLayers(self.grain_study, viewer, self.runner, self.maps)
         self.keeper = SessionKeeper(
-            self.session, self.shown_map, self.opening, self.runner, viewer, lambda: self.run.method
+            self.session,
+            self.shown_map,
+            self.opening,
+            self.runner,
+            viewer,
+            lambda: self.run.method,
+            lambda options: self.spectral_run.recipe(options),
         )
         self.docks: dict[str, Any] = {}
         self._key = id(viewer)
@@ -90,6 +96,11 @@ class Workbench:
         self.engines.failed.connect(report_error)
         self.session.phases_changed.connect(self._warm_up)
         self._watch_close(viewer)
+
+    def _opened_with(self) -> dict[str, Any]:
+        """Options that the scan on the desk was opened with."""
+        last = self.opening.last
+        return {} if last is None else dict(last.options)
 
     def _warm_up(self, *_: object) -> None:
         """Who has chosen phases will map: import what takes seconds before that."""
