@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -121,7 +121,7 @@ def phases_of(phases: Sequence[CrystalPhase]) -> list[RecipePhase] | None:
 def with_edits(recipe: AnyRecipe, record: Path) -> AnyRecipe:
     """The recipe with corrections on top, by their record (``edits.jsonl``)."""
     edits = RecipeEdits(file=str(record.resolve()), sha256=digest(record))
-    return recipe.model_copy(update={"edits": edits})
+    return cast("AnyRecipe", recipe.model_copy(update={"edits": edits}))
 
 
 def edits_file(recipe: Recipe | PhasesRecipe, beside: Path | None = None) -> Path | None:
