@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from napari_diffmap.maps.provenance import InputFile, Provenance
 from napari_diffmap.maps.spectral_doubt import SpectralDoubt
 from napari_diffmap.maps.spectral_map import SpectralMap, SpectralPhase
 from napari_diffmap.methods.spectra.align import aligned, find_shifts
+from napari_diffmap.methods.spectra.clusters import Clusters
 from napari_diffmap.methods.spectra.density import Density, optical_density
 from napari_diffmap.methods.spectra.incident import Incident
 from napari_diffmap.methods.spectra.method import MethodRow, PhaseAnswer, SpectralMethod
@@ -343,7 +344,8 @@ def write_phases(run: PhasesRun, folder: Path) -> list[Path]:
     """Write what a phase map leaves in a folder.
 
     Maps and pictures (`maps.files.save_spectral`), ``phases.h5`` with everything, ``spectra.csv``
-    with energies, references and the mean spectrum of each phase, ``summary.json``.
+    with energies, references and the mean spectrum of each phase, ``summary.json``; of methods
+    that cluster ``clusters.csv``, too.
 
     Raises
     ------
@@ -357,13 +359,13 @@ def write_phases(run: PhasesRun, folder: Path) -> list[Path]:
     written = write_spectral(run.map, folder)
     written.append(save_spectral_h5(run.map, folder / PHASES_FILE))
     written.append(_write_spectra(run, folder / "spectra.csv"))
+    if run.answer.clusters is not None:
+        written.append(_write_clusters(run, run.answer.clusters, folder / "clusters.csv"))
     written.append(_write_text(folder / "summary.json", json_text(run.summary, indent=2)))
     return written
 
 
 def _write_spectra(run: PhasesRun, path: Path) -> Path:
-    from napari_diffmap.maps.atomic import atomic_path
-
     energies = run.density.energies
     columns = {"energy_eV": energies, "I0": run.density.incident}
     for phase in run.map.phases:
@@ -371,6 +373,25 @@ def _write_spectra(run: PhasesRun, path: Path) -> Path:
             energies, phase.energies, phase.values, np.nan, np.nan
         )
         columns[f"mean OD {phase.name}"] = run.spectra[phase.name]
+    return _write_columns(columns, path)
+
+
+def _write_clusters(run: PhasesRun, clusters: Clusters, path: Path) -> Path:
+    """Mean spectrum and spread of each cluster, named by the reference it is most like."""
+    columns = {"energy_eV": run.answer.energies}
+    for k, reference in enumerate(clusters.references):
+        if reference < 0:
+            continue
+        name = run.map.phases[int(reference)].name
+        r = float(clusters.correlations[k, reference])
+        columns[f"cluster {k + 1}: {name} (r {r:.3f})"] = clusters.means[k]
+        columns[f"standard deviation {k + 1}"] = clusters.spreads[k]
+    return _write_columns(columns, path)
+
+
+def _write_columns(columns: Mapping[str, NDArray[np.float64]], path: Path) -> Path:
+    from napari_diffmap.maps.atomic import atomic_path
+
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
