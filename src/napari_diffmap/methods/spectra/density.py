@@ -249,7 +249,8 @@ def normalised(
     chosen = after if how == "post-edge" and after.any() else np.ones(len(energies), dtype=bool)
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.nanmean(values[chosen], axis=0)
-        return np.where(np.abs(size) > 1e-9, values / size, np.nan)
+        # What does not rise above its pre-edge would be turned upside down.
+        return np.where(size > 1e-9, values / size, np.nan)
 
 
 def _edge(energies: NDArray[np.float64]) -> tuple[float, float]:
