@@ -196,9 +196,7 @@ def test_references_in_another_order_give_the_answers_in_that_order(
 
 @given(dropped=st.sets(st.integers(0, 23), max_size=12), seed=st.integers(0, 1000))
 @settings(max_examples=20, deadline=None)
-def test_an_energy_left_out_is_one_without_weight(
-    bench: Any, dropped: set[int], seed: int
-) -> None:
+def test_an_energy_left_out_is_one_without_weight(bench: Any, dropped: set[int], seed: int) -> None:
     curves = bench.peaks(706, 712, 720)
     fractions = np.random.default_rng(seed).dirichlet(np.ones(3), 6)
     od, weights = bench.counted(fractions, curves, seed=seed)
