@@ -98,11 +98,11 @@ def test_a_file_is_read_between_its_energies(tmp_path: Path, text: str) -> None:
 
 
 def test_a_signal_file_is_read(tmp_path: Path) -> None:
-    head = ("#FORMAT      : EMSA/MAS Spectral Data File", "#VERSION     : 1.0", "#NPOINTS     : 30.",
-            "#NCOLUMNS    : 1.", "#XUNITS      : eV", "#YUNITS      : counts", "#DATATYPE    : Y",
-            "#XPERCHAN    : 1.0", "#OFFSET      : 690.0", "#SPECTRUM    :")  # fmt: skip
-    counts = [f"{100 + i}.0," for i in range(30)]
-    (tmp_path / "i0.msa").write_text("\n".join([*head, *counts, "#ENDOFDATA   :", ""]))
+    head = "#FORMAT      : EMSA/MAS Spectral Data File\n#VERSION     : 1.0\n#NPOINTS     : 30\n"
+    head += "#NCOLUMNS    : 1\n#XUNITS      : eV\n#YUNITS      : counts\n#DATATYPE    : Y\n"
+    head += "#XPERCHAN    : 1.0\n#OFFSET      : 690.0\n#SPECTRUM    : \n"
+    counts = "".join(f"{100 + i}\n" for i in range(30))
+    (tmp_path / "i0.msa").write_text(head + counts + "#ENDOFDATA   : \n")
     np.testing.assert_allclose(read_incident(tmp_path / "i0.msa", ENERGIES), [110, 115, 119])
 
 
