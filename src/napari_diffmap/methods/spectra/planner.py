@@ -13,6 +13,10 @@ from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.spectra.references import Reference
 
 Floats = NDArray[np.float64]
+#: Starts from energies drawn at random, beside those that were thought of.
+_RANDOM_STARTS = 8
+#: So many energies at most are planned from several starts; with more, one does as well.
+_FEW = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +58,10 @@ def plan_energies(
     """The `n` energies that part the two most alike references furthest.
 
     The separation of two spectra is the distance of one from the other in standard deviations of
-    Poisson noise, after an offset and the thickness were fitted: the signal to noise ratio with
-    which a pixel is told.  Energies are taken one by one where they add most to the smallest
-    separation (greedy max-min), then exchanged as long as that helps (Fedorov 1972).
+    Poisson noise, after an offset and the thickness were fitted (the smaller one, as each may be
+    fitted by the other): the signal to noise ratio with which a pixel is told.  Energies are taken one by one where they add most to the smallest
+    separation (greedy max-min), then exchanged as long as that helps (Fedorov 1972); few
+    energies from several starts.
 
     Parameters
     ----------
@@ -97,10 +102,7 @@ def plan_energies(
     pairs = list(combinations(range(len(references)), 2))
     tables = [_pair_products(curves[a], curves[b], counts) for a, b in pairs]
 
-    chosen = _start(curves, tables)
-    while len(chosen) < n:
-        chosen.append(_best(chosen, len(candidates), tables))
-    chosen = _exchange(chosen[:n], len(candidates), tables)
+    chosen = _chosen(curves, tables, n)
     names = [reference.name for reference in references]
     separations = {
         (names[a], names[b]): float(np.sqrt(_separation(table[chosen].sum(axis=0))))
@@ -121,14 +123,11 @@ def _pair_products(a: Floats, b: Floats, counts: float) -> Floats:
 
 
 def _separation(sums: Floats) -> float:
-    """Squared distance of b from the line through a, offset fitted: residual chi²."""
-    s, sa, sb, saa, sab, sbb = sums
-    if s <= 0:
-        return 0.0
-    aa, ab, bb = saa - sa * sa / s, sab - sa * sb / s, sbb - sb * sb / s
-    if aa <= 1e-12:
-        return 0.0
-    return float(max(bb - ab * ab / aa, 0.0))
+    """Squared distance of each from the line through the other, offset fitted: residual chi².
+
+    The smaller of both: a pixel of either must not pass for the other.
+    """
+    return float(_many(np.zeros(6), sums[None])[0])
 
 
 def _many(base: Floats, table: Floats) -> Floats:
@@ -136,7 +135,26 @@ def _many(base: Floats, table: Floats) -> Floats:
     s, sa, sb, saa, sab, sbb = (base + table).T
     s = np.maximum(s, 1e-300)
     aa, ab, bb = saa - sa * sa / s, sab - sa * sb / s, sbb - sb * sb / s
-    return np.where(aa > 1e-12, np.maximum(bb - ab * ab / np.maximum(aa, 1e-12), 0), 0)
+    longer = np.maximum(aa, bb)
+    return np.where(longer > 1e-12, np.maximum(aa * bb - ab * ab, 0) / np.maximum(longer, 1e-12), 0)
+
+
+def _chosen(curves: Floats, tables: list[Floats], n: int) -> list[int]:
+    """The best of what several starts lead to: one energy in exchange may lead nowhere better."""
+    size = curves.shape[1]
+    rng = np.random.default_rng(0)
+    starts = [_start(curves, tables)]
+    if n <= _FEW:
+        starts += [_start(curves, [table]) for table in tables if len(tables) > 1]
+        starts += [rng.choice(size, n, replace=False).tolist() for _ in range(_RANDOM_STARTS)]
+    found, reached = starts[0], -1.0
+    for chosen in starts:
+        while len(chosen) < n:
+            chosen.append(_best(chosen, size, tables))
+        trial, there = _exchange(chosen[:n], size, tables)
+        if there > reached:
+            found, reached = trial, there
+    return found
 
 
 def _start(curves: Floats, tables: list[Floats]) -> list[int]:
@@ -157,8 +175,8 @@ def _best(chosen: list[int], n: int, tables: list[Floats]) -> int:
     return int(np.argmax(gain))
 
 
-def _exchange(chosen: list[int], n: int, tables: list[Floats]) -> list[int]:
-    """One energy after the other is exchanged for a better one, until none is."""
+def _exchange(chosen: list[int], n: int, tables: list[Floats]) -> tuple[list[int], float]:
+    """One energy after the other is exchanged for a better one, until none is; what is reached."""
     best = list(chosen)
 
     def value(some: list[int]) -> float:
@@ -176,4 +194,4 @@ def _exchange(chosen: list[int], n: int, tables: list[Floats]) -> list[int]:
                 best, reached, better = trial, there, True
         if not better:
             break
-    return best
+    return best, reached
