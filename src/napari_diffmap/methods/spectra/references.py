@@ -52,7 +52,7 @@ class Reference:
     def __post_init__(self) -> None:
         energies = np.asarray(self.energies, dtype=np.float64)
         values = np.asarray(self.values, dtype=np.float64)
-        if energies.ndim != 1 or energies.shape != values.shape or len(energies) < 2:
+        if energies.ndim != 1 or energies.shape != values.shape:
             raise BadInputError(f"reference {self.name!r} needs two columns: energy and absorption")
         known = np.isfinite(energies) & np.isfinite(values)
         energies, values = _once(energies[known], values[known])
