@@ -202,7 +202,12 @@ def map_phases(
     method.chosen_energies(stack.energies)  # what does not fit is said before the work
     notes = list(scan.warnings)
     if parameters.align:
-        shifts = find_shifts(stack.values, progress=report, check=control.check)
+        shifts = find_shifts(
+            stack.values,
+            density=incident.already_density,
+            progress=report,
+            check=control.check,
+        )
         stack = Stack(aligned(stack.values, shifts), stack.energies, False)
         notes.append(f"frames aligned by up to {np.abs(shifts).max():.2f} pixels")
     read = time.perf_counter() - start

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, DiffmapError
+from napari_diffmap.viewer.incidence import Incidence
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 
@@ -59,9 +60,10 @@ class Aligning:
     applied_changed = Signal()
     preview_changed = Signal()
 
-    def __init__(self, session: Session, runner: Runner) -> None:
+    def __init__(self, session: Session, runner: Runner, incidence: Incidence) -> None:
         self.session = session
         self.runner = runner
+        self.incidence = incidence
         self._forget()
 
     def _forget(self) -> None:
@@ -83,6 +85,7 @@ class Aligning:
         data = self.session.stack_data
         if data is None or self.busy:
             return
+        density = self.incidence.incident.already_density
         self.busy, self.problem = True, ""
         self.changed.emit()
 
@@ -91,7 +94,7 @@ class Aligning:
             from napari_diffmap.methods.spectra.align import aligned, find_shifts
 
             stack = data.measured()
-            shifts = np.asarray(find_shifts(stack), dtype=np.float64)
+            shifts = np.asarray(find_shifts(stack, density=density), dtype=np.float64)
             return Shifts(shifts, np.asarray(aligned(stack, shifts), dtype=np.float32))
 
         def done(found: Shifts) -> None:

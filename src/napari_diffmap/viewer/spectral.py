@@ -69,7 +69,7 @@ class Spectral:
         self.incidence = Incidence(session, runner)
         self.references = ReferenceList(session, runner, self.incidence)
         self.held = HeldSpectra()
-        self.aligning = Aligning(session, runner)
+        self.aligning = Aligning(session, runner, self.incidence)
         #: Finds the label at a position: its name and mask ``(Y, X)``, or None.
         self.label_at: Callable[[int, int], tuple[str, NDArray[np.bool_]] | None] | None = None
         self._forget()

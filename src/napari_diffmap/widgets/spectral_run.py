@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.methods.spectra.parameters import SpectralParameters
 
+#: Least distance of planned energies, eV.
+_SPACING = 0.25
 #: Scan, references, parameters and I0 of a run.
 Asked = tuple[Any, Any, Any, Any]
 State = Literal["idle", "running", "stopping"]
@@ -200,7 +202,7 @@ class SpectralRun:
         def work(_token: object) -> Any:
             from napari_diffmap.methods.spectra.planner import plan_energies
 
-            return plan_energies(references, n, counts, candidates=candidates)
+            return plan_energies(references, n, counts, candidates=candidates, spacing=_SPACING)
 
         def done(plan: Any) -> None:
             self.plan = plan

@@ -12,23 +12,27 @@ from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.method import Report
 
 #: Parts of a pixel that are told apart.
-_PARTS = 20
-#: A frame is aligned to the running mean of those around it in this many passes.
-_PASSES = 2
+_PARTS = 50
+#: First each frame against those before it, then against all others.
+_PASSES = 4
 
 
 def find_shifts(
     stack: NDArray[Any],
     *,
     gradient: bool = True,
+    density: bool = False,
     progress: Report | None = None,
     check: Callable[[], object] | None = None,
 ) -> NDArray[np.float64]:
     """How far each frame lies from the first, by phase correlation.
 
     Neighbouring energies look alike while a pre-edge and a white line do not, so each frame is
-    compared with the mean of those already aligned next to it; a second pass compares with the
-    mean of all.  (Guizar-Sicairos et al. 2008, *Opt. Lett.* 33, 156, through scikit-image.)
+    compared with the mean of those already aligned next to it; further passes compare with the
+    mean of all others.  What is compared is optical density, in which a sample keeps its shape
+    while its contrast changes, and each time the frame as moved so far: the window that hides
+    the borders stands still, and would hold the frame back.  (Guizar-Sicairos et al. 2008, *Opt.
+    Lett.* 33, 156, through scikit-image.)
 
     Parameters
     ----------
@@ -36,6 +40,8 @@ def find_shifts(
         Frames ``(E, Y, X)``, NaN where nothing was measured.
     gradient
         Compare the gradients: they change less with energy than the contrast does.
+    density
+        The stack holds optical density already, not counts.
     progress
         Told frames done.
     check
@@ -55,26 +61,32 @@ def find_shifts(
 
     if stack.ndim != 3 or min(stack.shape[1:]) < 8:
         raise BadInputError(f"frames of {stack.shape[1:]} pixels are too small to be aligned")
-    frames = [_prepared(frame, gradient) for frame in stack]
+    frames = [_prepared(frame if density else _density(frame), gradient) for frame in stack]
+    window = np.outer(*(np.hanning(size + 2)[1:-1] for size in stack.shape[1:]))
     n = len(frames)
     shifts = np.zeros((n, 2))
+    if n < 2:
+        return shifts
+    moved = list(frames)
     around = 3
     for turn in range(_PASSES):
-        moved = [_moved(frame, shift) for frame, shift in zip(frames, shifts, strict=True)]
         for i in range(n):
             if check is not None:
                 check()
-            if turn == 0:
-                if i == 0:
-                    continue
+            if turn == 0 and i > 0:
                 target = np.mean(moved[max(0, i - around) : i], axis=0)
-            else:
-                target = (np.sum(moved, axis=0) - moved[i]) / max(n - 1, 1)
-            found, _, _ = phase_cross_correlation(
-                target, frames[i], upsample_factor=_PARTS, normalization=None
-            )
-            shifts[i] = found
-            moved[i] = _moved(frames[i], shifts[i])
+                shifts[i] = shifts[i - 1]
+                moved[i] = _moved(frames[i], shifts[i])
+            elif turn > 0:
+                target = (np.sum(moved, axis=0) - moved[i]) / (n - 1)
+            if turn > 0 or i > 0:
+                shifts[i] += phase_cross_correlation(
+                    target * window,
+                    moved[i] * window,
+                    upsample_factor=_PARTS,
+                    normalization=None,
+                )[0]
+                moved[i] = _moved(frames[i], shifts[i])
             if progress is not None:
                 progress(turn * n + i + 1, _PASSES * n, "aligning frames")
     return shifts - np.median(shifts, axis=0)
@@ -89,16 +101,23 @@ def _prepared(frame: NDArray[Any], gradient: bool) -> NDArray[np.float64]:
     if gradient:
         values = gaussian_gradient_magnitude(values, 1.0)
     values = values - values.mean()
-    # A window: the borders of a frame do not move with the sample.
-    window = np.outer(*(np.hanning(size + 2)[1:-1] for size in values.shape))
     size = float(np.linalg.norm(values))
-    return np.asarray(values * window / (size or 1.0))
+    return np.asarray(values / (size or 1.0))
+
+
+def _density(frame: NDArray[Any]) -> NDArray[np.float64]:
+    """-ln of counts; where nothing was counted, that of half the fewest."""
+    values = np.asarray(frame, dtype=np.float64)
+    some = values[values > 0]
+    if not some.size:
+        return np.zeros(values.shape)
+    return np.asarray(-np.log(np.maximum(values, 0.5 * some.min())))
 
 
 def _moved(frame: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.ndimage import shift as move
 
-    return np.asarray(move(frame, shift, order=1, mode="constant"))
+    return np.asarray(move(frame, shift, order=3, mode="nearest")) if shift.any() else frame
 
 
 def aligned(stack: NDArray[Any], shifts: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.methods.spectra.references import read_columns
+from napari_diffmap.methods.spectra.references import read_sampled
 
 #: Pixels that the histogram may take as empty at least.
 _FEWEST_EMPTY = 12
@@ -172,18 +172,10 @@ def read_incident(path: str | Path, energies: NDArray[np.float64]) -> NDArray[np
     BadInputError
         If it cannot be read, or does not reach over the energies of the scan.
     """
-    from napari_diffmap.methods.spectra.references import read_reference
-
     path = Path(path).expanduser()
     if not path.is_file():
         raise BadInputError(f"I0 file {path} does not exist: check the path")
-    if path.suffix.lower() not in (".msa", ".hspy", ".zspy") and read_columns(path)[1].shape[1] < 2:
-        raise BadInputError(f"{path.name}: I0 needs two columns, energy (eV) and counts")
-    table = read_columns(path)[1]
-    if np.ptp(table[:, 1]) > 0:
-        incident = read_reference(path, path.stem).at(energies)
-    else:
-        incident = np.interp(energies, table[:, 0], table[:, 1])
+    incident = read_sampled(path, path.stem, np.asarray(energies, dtype=np.float64))
     if not np.isfinite(incident).all() or (incident <= 0).any():
         raise BadInputError(
             f"{path.name}: I0 must be positive and reach over the scan's"

@@ -13,6 +13,14 @@ from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.spectra.references import Reference
 
 Floats = NDArray[np.float64]
+#: ``(E, E)``: which energies may be measured together.
+Apart = NDArray[np.bool_]
+#: Energies that an offset, a thickness and a phase need.
+_LEAST = 3
+#: Starts from energies drawn at random, beside those that were thought of.
+_RANDOM_STARTS = 8
+#: So many energies at most are planned from several starts; with more, one does as well.
+_FEW = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +58,15 @@ def plan_energies(
     candidates: Floats | None = None,
     *,
     optical_density: float = 1.0,
-    spacing: float = 0.25,
+    spacing: float = 0.0,
 ) -> Plan:
     """The `n` energies that part the two most alike references furthest.
 
     The separation of two spectra is the distance of one from the other in standard deviations of
-    Poisson noise, after an offset and the thickness were fitted: the signal to noise ratio with
-    which a pixel is told.  Energies are taken one by one where they add most to the smallest
-    separation (greedy max-min), then exchanged as long as that helps (Fedorov 1972).
+    Poisson noise, after an offset and the thickness were fitted (the smaller one, as each may be
+    fitted by the other): the signal to noise ratio with which a pixel is told.  Energies are
+    taken one by one where they add most to the smallest separation (greedy max-min), then
+    exchanged as long as that helps (Fedorov 1972); few energies from several starts.
 
     Parameters
     ----------
@@ -72,7 +81,7 @@ def plan_energies(
     optical_density
         Of the sample at its strongest energy.
     spacing
-        Least distance of two energies, eV: nearer ones say the same twice.
+        Least distance of two energies, eV: a monochromator does not tell nearer ones apart.
 
     Raises
     ------
@@ -81,7 +90,7 @@ def plan_energies(
     """
     if len(references) < 2:
         raise BadInputError("a plan needs two references at least")
-    if n < 3:
+    if n < _LEAST:
         raise BadInputError("a plan needs three energies at least: offset, thickness and phase")
     if not counts > 0:
         raise BadInputError("a plan needs the photons a pixel and energy")
@@ -100,10 +109,11 @@ def plan_energies(
     pairs = list(combinations(range(len(references)), 2))
     tables = [_pair_products(curves[a], curves[b], counts) for a, b in pairs]
 
-    chosen = _start(curves, candidates, spacing, tables)
-    while len(chosen) < n:
-        chosen.append(_best(chosen, candidates, spacing, tables))
-    chosen = _exchange(chosen[:n], candidates, spacing, tables)
+    apart = np.abs(candidates[:, None] - candidates) >= spacing
+    np.fill_diagonal(apart, False)
+    chosen = _chosen(curves, tables, apart, n)
+    if len(chosen) < n:
+        raise BadInputError(f"{n} energies {spacing:g} eV apart do not fit: ask for fewer")
     names = [reference.name for reference in references]
     separations = {
         (names[a], names[b]): float(np.sqrt(_separation(table[chosen].sum(axis=0))))
@@ -124,14 +134,11 @@ def _pair_products(a: Floats, b: Floats, counts: float) -> Floats:
 
 
 def _separation(sums: Floats) -> float:
-    """Squared distance of b from the line through a, offset fitted: residual chi²."""
-    s, sa, sb, saa, sab, sbb = sums
-    if s <= 0:
-        return 0.0
-    aa, ab, bb = saa - sa * sa / s, sab - sa * sb / s, sbb - sb * sb / s
-    if aa <= 1e-12:
-        return 0.0
-    return float(max(bb - ab * ab / aa, 0.0))
+    """Squared distance of each from the line through the other, offset fitted: residual chi².
+
+    The smaller of both: a pixel of either must not pass for the other.
+    """
+    return float(_many(np.zeros(6), sums[None])[0])
 
 
 def _many(base: Floats, table: Floats) -> Floats:
@@ -139,35 +146,61 @@ def _many(base: Floats, table: Floats) -> Floats:
     s, sa, sb, saa, sab, sbb = (base + table).T
     s = np.maximum(s, 1e-300)
     aa, ab, bb = saa - sa * sa / s, sab - sa * sb / s, sbb - sb * sb / s
-    return np.where(aa > 1e-12, np.maximum(bb - ab * ab / np.maximum(aa, 1e-12), 0), 0)
+    longer = np.maximum(aa, bb)
+    return np.where(longer > 1e-12, np.maximum(aa * bb - ab * ab, 0) / np.maximum(longer, 1e-12), 0)
 
 
-def _start(curves: Floats, candidates: Floats, spacing: float, tables: list[Floats]) -> list[int]:
-    """The first and the strongest energy, and the third that adds most."""
-    first = int(np.argmin(curves.mean(axis=0)))
-    second = int(np.argmax(curves.mean(axis=0)))
-    if first == second:
-        second = (first + 1) % curves.shape[1]
-    chosen = [first, second]
-    chosen.append(_best(chosen, candidates, spacing, tables))
+def _chosen(curves: Floats, tables: list[Floats], apart: Apart, n: int) -> list[int]:
+    """The best of what several starts lead to: one energy in exchange may lead nowhere better.
+
+    Fewer than asked for where no more lie far enough apart.
+    """
+    rng = np.random.default_rng(0)
+    starts = [_start(curves, tables, apart)]
+    if n <= _FEW:
+        starts += [_start(curves, [table], apart) for table in tables if len(tables) > 1]
+        starts += [_random(apart, n, rng) for _ in range(_RANDOM_STARTS)]
+    found, reached = starts[0], -1.0
+    for start in starts:
+        chosen = start[:n]
+        while len(chosen) < n and apart[chosen].all(axis=0).any():
+            chosen.append(_best(chosen, apart, tables))
+        if len(chosen) < n:
+            continue
+        trial, there = _exchange(chosen, apart, tables)
+        if there > reached:
+            found, reached = trial, there
+    return found
+
+
+def _random(apart: Apart, n: int, rng: np.random.Generator) -> list[int]:
+    chosen: list[int] = []
+    for i in rng.permutation(len(apart)):
+        if len(chosen) < n and apart[chosen, i].all():
+            chosen.append(int(i))
     return chosen
 
 
-def _best(chosen: list[int], candidates: Floats, spacing: float, tables: list[Floats]) -> int:
+def _start(curves: Floats, tables: list[Floats], apart: Apart) -> list[int]:
+    """The first and the strongest energy, and the third that adds most."""
+    first = int(np.argmin(curves.mean(axis=0)))
+    second = int(np.argmax(curves.mean(axis=0)))
+    chosen = [first]
+    if apart[first, second]:
+        chosen.append(second)
+    while len(chosen) < _LEAST and apart[chosen].all(axis=0).any():
+        chosen.append(_best(chosen, apart, tables))
+    return chosen
+
+
+def _best(chosen: list[int], apart: Apart, tables: list[Floats]) -> int:
     """The energy that, added, leaves the largest smallest separation."""
     gain = np.min([_many(table[chosen].sum(axis=0), table) for table in tables], axis=0)
-    near = np.abs(candidates[:, None] - candidates[chosen]).min(axis=1) < spacing
-    if near.all():
-        near = np.zeros(len(candidates), dtype=bool)
-    gain[near] = -1
-    gain[chosen] = -2
-    return int(np.argmax(gain))
+    return int(np.argmax(np.where(apart[chosen].all(axis=0), gain, -1)))
 
 
-def _exchange(
-    chosen: list[int], candidates: Floats, spacing: float, tables: list[Floats]
-) -> list[int]:
-    """One energy after the other is exchanged for a better one, until none is."""
+def _exchange(chosen: list[int], apart: Apart, tables: list[Floats]) -> tuple[list[int], float]:
+    """One energy after the other is exchanged for a better one, until none is; what is reached."""
     best = list(chosen)
 
     def value(some: list[int]) -> float:
@@ -178,11 +211,11 @@ def _exchange(
         better = False
         for place in range(len(best)):
             rest = best[:place] + best[place + 1 :]
-            new = _best(rest, candidates, spacing, tables)
+            new = _best(rest, apart, tables)
             trial = [*rest, new]
             there = value(trial)
             if there > reached * (1 + 1e-9):
                 best, reached, better = trial, there, True
         if not better:
             break
-    return best
+    return best, reached

@@ -52,13 +52,10 @@ class Reference:
     def __post_init__(self) -> None:
         energies = np.asarray(self.energies, dtype=np.float64)
         values = np.asarray(self.values, dtype=np.float64)
-        if energies.ndim != 1 or energies.shape != values.shape or len(energies) < 2:
+        if energies.ndim != 1 or energies.shape != values.shape:
             raise BadInputError(f"reference {self.name!r} needs two columns: energy and absorption")
         known = np.isfinite(energies) & np.isfinite(values)
-        energies, values = energies[known], values[known]
-        order = np.argsort(energies, kind="stable")
-        energies, values = energies[order], values[order]
-        energies, values = _once(energies, values)
+        energies, values = _once(energies[known], values[known])
         if len(energies) < 2 or energies[0] <= 0:
             raise BadInputError(f"reference {self.name!r}: energies must be positive, two at least")
         if np.ptp(values) <= 0:
@@ -71,21 +68,28 @@ class Reference:
 
         An energy beyond the range by less than half its outermost step takes the last value.
         """
-        steps = np.diff(self.energies)
-        slack = 0.5 * float(max(steps[0], steps[-1]))
-        asked = np.asarray(energies, dtype=np.float64)
-        low, high = self.energies[0] - slack, self.energies[-1] + slack
-        inside = (asked >= low) & (asked <= high)
-        return np.where(inside, np.interp(asked, self.energies, self.values), np.nan)
+        return between(self.energies, self.values, np.asarray(energies, dtype=np.float64))
+
+
+def between(
+    energies: NDArray[np.float64], values: NDArray[np.float64], asked: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Values at energies asked for, linearly between those known; NaN outside their range.
+
+    `energies` rise.  One beyond the range by less than half the outermost step takes the last
+    value.
+    """
+    steps = np.diff(energies)
+    slack = 0.5 * float(max(steps[0], steps[-1])) if len(steps) else 0.0
+    inside = (asked >= energies[0] - slack) & (asked <= energies[-1] + slack)
+    return np.where(inside, np.interp(asked, energies, values), np.nan)
 
 
 def _once(
     energies: NDArray[np.float64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean where an energy was measured several times."""
+    """By rising energy; the mean where one was measured several times."""
     unique, which = np.unique(energies, return_inverse=True)
-    if len(unique) == len(energies):
-        return energies, values
     return unique, np.bincount(which, values) / np.bincount(which)
 
 
@@ -116,13 +120,41 @@ def read_reference(
     if not path.is_file():
         raise BadInputError(f"reference {path} does not exist: check the path")
     called = name or path.stem
+    energies, values = read_curve(path, called)
+    return Reference(called, energies, values, composition=composition, source=str(path))
+
+
+def read_curve(path: Path, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Energies in eV and values of a file, as they stand in it; see `read_reference`.
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read, or does not say which column is meant.
+    """
     if path.suffix.lower() in _SIGNALS:
         energies, values = _signal(path)
     else:
-        energies, values = _columns(path, called)
-    if len(energies) and energies.max() <= _LARGEST_KEV:
+        energies, values = _columns(path, name)
+    known = np.isfinite(energies)
+    if known.any() and energies[known].max() <= _LARGEST_KEV:
         energies = energies * 1e3
-    return Reference(called, energies, values, composition=composition, source=str(path))
+    return energies, values
+
+
+def read_sampled(path: Path, name: str, asked: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of a file at energies asked for (eV); NaN outside its range.
+
+    Raises
+    ------
+    BadInputError
+        As `read_curve`.
+    """
+    energies, values = read_curve(path, name)
+    known = np.isfinite(energies) & np.isfinite(values)
+    if not known.any():
+        return np.full(len(asked), np.nan)
+    return between(*_once(energies[known], values[known]), asked)
 
 
 def read_columns(path: Path) -> tuple[list[str], NDArray[np.float64]]:

@@ -201,13 +201,19 @@ def _nnls(
     spectra: Spectra, parameters: SpectralParameters, check: Callable[[], object] | None
 ) -> Told:
     fractions = np.nan_to_num(spectra.unmixed.fractions())
-    errors = spectra.unmixed.errors(spectra.scale)
-    order = np.argsort(-fractions, axis=1)
+    first = fractions.argmax(axis=1)
     rows = np.arange(len(fractions))
-    largest = fractions[rows, order[:, 0]]
-    second = fractions[rows, order[:, min(1, fractions.shape[1] - 1)]]
-    spread = np.hypot(errors[rows, order[:, 0]], errors[rows, order[:, -1]])
-    unsure = largest - second < 2 * spread
+    largest = fractions[rows, first]
+    # What goes from the first to another leaves this much of the other's spectrum to be seen: an
+    # amount at its bound has no error of its own, and still cannot be told.
+    gram = spectra.weighted.gram
+    own, mine = np.einsum("pmm->pm", gram), gram[rows, first]
+    left = own - mine**2 / np.maximum(own[rows, first], 1e-300)[:, None]
+    error = np.sqrt(spectra.scale / np.maximum(left, 1e-300))
+    spread = 2 * error / np.maximum(spectra.unmixed.total, 1e-12)[:, None]
+    close = largest[:, None] - fractions < 2 * spread
+    close[rows, first] = False
+    unsure = close.any(axis=1)
     total = np.maximum(fractions.sum(axis=1, keepdims=True), 1e-12)
     return Told(fractions / total, largest, np.asarray(unsure))
 
