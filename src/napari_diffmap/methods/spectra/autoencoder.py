@@ -233,8 +233,8 @@ class _Autoencoder:
 
     def train(
         self,
-        shape: Floats,
-        error: Floats,
+        shape: NDArray[np.floating],
+        error: NDArray[np.floating],
         epochs: int,
         seed: int,
         told: Callable[[int], None],
@@ -326,7 +326,7 @@ class _Autoencoder:
             for name, values in put.items():
                 getattr(self.net, name).copy_(torch.as_tensor(values, dtype=torch.float32))
 
-    def membership(self, shape: Floats, error: Floats) -> Floats:
+    def membership(self, shape: NDArray[np.floating], error: NDArray[np.floating]) -> Floats:
         """q(y|x) at the mean of q(z|x) ``(P, K)``."""
         import torch
 

@@ -62,21 +62,25 @@ class Clusters:
         return support
 
 
-def shapes(od: NDArray[np.floating], weights: NDArray[np.floating]) -> tuple[Floats, Floats]:
+def shapes(
+    od: NDArray[np.floating], weights: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Spectra freed of offset and size, and the standard error of their values ``(P, E)``.
+
+    Both in the precision of the densities.
 
     Parameters
     ----------
     od, weights
         ``(P, E)`` optical densities and 1/variance, 0 where unknown.
     """
-    known = np.asarray(weights > 0, dtype=np.float64)
+    known = np.asarray(weights > 0, dtype=od.dtype)
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
     centred = (od - (od * known).sum(axis=1, keepdims=True) / count) * known
     size = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
     size = np.maximum(size, 1e-9)
     error = 1 / np.sqrt(np.maximum(weights, 1e-12)) / size
-    return np.asarray(centred / size, dtype=np.float64), np.where(known > 0, error, np.inf)
+    return centred / size, np.where(known > 0, error, np.inf).astype(od.dtype, copy=False)
 
 
 def named(
@@ -121,8 +125,10 @@ def named(
 def fitted(mixture: Any, places: Floats) -> None:
     """Fit a mixture; one that still moves after its last step is as good as one that does not."""
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    # So few places are fitted sooner than two threads have waited for each other.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(places)
 

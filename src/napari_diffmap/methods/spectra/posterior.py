@@ -23,6 +23,8 @@ _CORE = (SHARES > 0.1) & (SHARES < 0.9)
 #: Prior of a mixture within a phase, and at most where two meet.
 _INSIDE, _BETWEEN = 0.02, 0.7
 _ROUNDS = 12
+#: Mean change of a probability from which on another round changes no answer.
+_SETTLED = 5e-4
 _BETAS = np.arange(0.0, 1.51, 0.1)
 
 
@@ -90,7 +92,10 @@ def posterior(
             field = beta * grid.sum(labels)
             # Of the answers: where two phases meet, not where they are hard to tell.
             answers = (labels.argmax(axis=1)[:, None] == np.arange(m)).astype(np.float64)
+            before = labels
             labels, mixed, partner = _update(pure, pairs, places, grid.near(answers), field)
+            if np.abs(labels - before).mean() < _SETTLED:
+                break
     return Posterior(labels, mixed, partner, beta)
 
 
