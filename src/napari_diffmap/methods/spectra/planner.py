@@ -59,9 +59,9 @@ def plan_energies(
 
     The separation of two spectra is the distance of one from the other in standard deviations of
     Poisson noise, after an offset and the thickness were fitted (the smaller one, as each may be
-    fitted by the other): the signal to noise ratio with which a pixel is told.  Energies are taken one by one where they add most to the smallest
-    separation (greedy max-min), then exchanged as long as that helps (Fedorov 1972); few
-    energies from several starts.
+    fitted by the other): the signal to noise ratio with which a pixel is told.  Energies are
+    taken one by one where they add most to the smallest separation (greedy max-min), then
+    exchanged as long as that helps (Fedorov 1972); few energies from several starts.
 
     Parameters
     ----------

@@ -238,7 +238,8 @@ def _clusters(spectra: Spectra, parameters: SpectralParameters) -> int:
 def _shares(support: Floats) -> Floats:
     """Adding up to 1; alike where nothing speaks for any, as in a cluster without a name."""
     total = support.sum(axis=1, keepdims=True)
-    return np.where(total > 1e-9, support / np.maximum(total, 1e-9), 1 / support.shape[1])
+    alike = 1 / support.shape[1]
+    return np.asarray(np.where(total > 1e-9, support / np.maximum(total, 1e-9), alike))
 
 
 def _clustered(clusters: Clusters, n_references: int) -> Told:
