@@ -95,16 +95,23 @@ def test_a_broken_file_is_one_line(tmp_path: Path, name: str, content: bytes) ->
         read_reference(tmp_path / "not there.t")
 
 
+def opened(path: Path) -> Reference | str:
+    """What a file holds, or why it cannot be read."""
+    try:
+        return read_reference(path)
+    except BadInputError as error:
+        return str(error)
+
+
 @given(st.integers(0, 10_000))
 def test_any_bytes_are_a_spectrum_or_one_line(tmp_path_factory: Any, seed: int) -> None:
     path = tmp_path_factory.getbasetemp() / "any.txt"
     rng = np.random.default_rng(seed)
     letters = np.frombuffer(b"0123456789.,;-+eE \t\n#x\xe9", dtype=np.uint8)
     path.write_bytes(rng.choice(letters, 80).tobytes())
-    try:
-        found = read_reference(path)
-    except BadInputError as error:
-        assert len(str(error).splitlines()) == 1
+    found = opened(path)
+    if isinstance(found, str):
+        assert len(found.splitlines()) == 1
     else:
         assert (np.diff(found.energies) > 0).all()
 
@@ -183,10 +190,8 @@ def test_every_measured_text_is_a_spectrum_or_one_line(shared_data: Path) -> Non
             assert found.energies[0] == pytest.approx(float(first[0])), path.name
     others = [p for p in root.rglob("*") if p.suffix in (".txt", ".nor", ".csv", ".md")]
     for path in others:
-        try:
-            read_reference(path)
-        except BadInputError as error:
-            assert len(str(error).splitlines()) == 1
+        found = opened(path)
+        assert not isinstance(found, str) or len(found.splitlines()) == 1
 
 
 def test_the_library_of_columns(shared_data: Path) -> None:

@@ -235,10 +235,15 @@ def _clusters(spectra: Spectra, parameters: SpectralParameters) -> int:
     return parameters.clusters or max(4, len(spectra.curves) + 2)
 
 
-def _clustered(clusters: Clusters, n_references: int) -> Told:
-    support = clusters.support(n_references)
+def _shares(support: Floats) -> Floats:
+    """Adding up to 1; alike where nothing speaks for any, as in a cluster without a name."""
     total = support.sum(axis=1, keepdims=True)
-    support = np.where(total > 1e-9, support / np.maximum(total, 1e-9), 1 / n_references)
+    alike = 1 / support.shape[1]
+    return np.asarray(np.where(total > 1e-9, support / np.maximum(total, 1e-9), alike))
+
+
+def _clustered(clusters: Clusters, n_references: int) -> Told:
+    support = _shares(clusters.support(n_references))
     q = np.clip(support, 1e-12, 1)
     # Between clusters of one name nothing is at stake.
     entropy = np.asarray(-(q * np.log(q)).sum(axis=1))
@@ -292,7 +297,7 @@ def _gmvae(
         for k, reference in enumerate(ensemble.clusters.references):
             if reference >= 0:
                 support[:, reference] += membership[:, k]
-        return support
+        return _shares(support)
 
     extra = {**told.extra, "stability": ensemble.stability}
     return Told(told.support, told.certainty, told.unsure, extra, told.clusters, again=again)
