@@ -81,7 +81,7 @@ def test_components_and_mixture_find_phases_that_are_apart(bench: Any) -> None:
     curves = bench.peaks(706, 712, 718)
     od, weights = bench.counted(np.eye(3)[labels], curves, incident=3000)
     found = pca_gmm(od, weights, curves, 5, seed=3)
-    np.testing.assert_allclose(found.membership.sum(axis=1), 1)
+    np.testing.assert_allclose(found.membership.sum(axis=1), 1, atol=1e-5)
     assert (found.support(3).argmax(axis=1) == labels).mean() > 0.99
     assert 1 <= found.effective <= 5 + 1e-9
     again = pca_gmm(od, weights, curves, 5, seed=3)
@@ -93,4 +93,4 @@ def test_fewer_pixels_than_clusters(bench: Any) -> None:
     od, weights = bench.counted(np.eye(2)[[0, 1, 0]], curves)
     found = pca_gmm(od, weights, curves, 8)
     assert found.membership.shape[1] <= 3
-    np.testing.assert_allclose(found.membership.sum(axis=1), 1)
+    np.testing.assert_allclose(found.membership.sum(axis=1), 1, atol=1e-5)

@@ -94,9 +94,19 @@ def test_where_little_absorbs_it_is_too_thin(bench: Any) -> None:
     found = causes(one, labels, unsure=True)
     assert (found[:4] == Cause.THIN).mean() > 0.9
     assert (found[4:] == Cause.AMBIGUITY).mean() > 0.95
-    assert not (causes(one, labels) == Cause.THIN).any(), "only what is unsure is doubted"
     thin = too_thin(one, labels.ravel())
     assert thin.reshape(labels.shape)[:4].mean() > 0.9
+
+
+def test_sure_pixels_are_too_thin_only_where_nothing_absorbs(bench: Any) -> None:
+    labels = halves()
+    thickness = np.ones(labels.shape)
+    thickness[:4], thickness[4:8] = 0, 0.2
+    one = bench.spectra(labels, bench.peaks(712, 712.3), thickness=thickness, incident=2000)
+    assert too_thin(one, labels.ravel()).reshape(labels.shape)[4:8].mean() > 0.9
+    found = causes(one, labels)
+    assert (found[:4] == Cause.THIN).mean() > 0.95
+    assert not (found[4:] == Cause.THIN).any()
 
 
 def test_a_thin_map_of_phases_far_apart_is_not_too_thin(bench: Any) -> None:

@@ -65,9 +65,9 @@ def test_unmixing_is_non_negative_least_squares(
 def alike(bench: Any) -> Iterator[tuple[float, np.ndarray, float, np.ndarray]]:
     """chi² and fractions found, and by hand, of references that correlate at 0.98 and more."""
     one = bench.simulated(12, 200)
-    spectra, flat = one.spectra, np.ones((1, len(one.energies)))
+    spectra, ground = one.spectra, background("line", one.energies)
     for p in range(0, len(spectra), 40):
-        amounts, left = by_hand(spectra.od[p], spectra.weights[p], spectra.curves, flat)
+        amounts, left = by_hand(spectra.od[p], spectra.weights[p], spectra.curves, ground)
         found = spectra.unmixed
         yield found.chi2[p], found.fractions()[p], left, amounts / amounts.sum()
 
@@ -151,6 +151,26 @@ def test_where_nothing_absorbs_there_are_no_fractions(bench: Any) -> None:
     found = unmix(normal_equations(od, np.ones_like(od), curves, bench.energies))
     assert np.isnan(found.fractions()).all()
     assert np.isfinite(found.errors()).all()
+
+
+def test_amounts_at_their_bound_have_an_error_too(bench: Any) -> None:
+    curves = bench.peaks(706, 712, 720)
+    od, weights = bench.counted(np.eye(3)[[0] * 2000], curves, incident=2000)
+    found = unmix(normal_equations(od, weights, curves, bench.energies))
+    assert (found.weights == 0).any()
+    errors, away = found.errors(), np.abs(found.fractions() - [1, 0, 0])
+    assert errors.min() > 0
+    assert (away <= 2 * errors).mean() > 0.9
+
+
+def test_a_line_is_fitted_by_itself_from_eight_energies_on(bench: Any) -> None:
+    curves = bench.peaks(706, 712)
+    od, weights = bench.counted(np.eye(2)[[0, 1]], curves)
+    for n, kind in ((7, "offset"), (8, "line"), (24, "line")):
+        some = slice(n)
+        given = (od[:, some], weights[:, some], curves[:, some], bench.energies[some])
+        chosen = normal_equations(*given, "auto")
+        np.testing.assert_array_equal(chosen.gram, normal_equations(*given, kind).gram)
 
 
 def test_a_line_over_energy_changes_nothing_that_is_fitted_with_one(

@@ -94,7 +94,7 @@ def test_references_in_another_order_give_the_answers_in_that_order(bench: Any) 
     one = bench.simulated(12, 200)
     order = [3, 0, 4, 2, 1]
     s = one.spectra
-    turned = normal_equations(s.od, s.weights, s.curves[order], s.energies)
+    turned = normal_equations(s.od, s.weights, s.curves[order], s.energies, "auto")
     found = posterior(s.weighted, s.scale, one.mask)
     other = posterior(turned, s.scale, one.mask)
     np.testing.assert_allclose(other.labels, found.labels[:, order], atol=1e-4)

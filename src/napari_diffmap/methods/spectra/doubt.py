@@ -90,10 +90,13 @@ def too_thin(spectra: Spectra, labels: NDArray[np.integer[Any]]) -> Mask:
 
 
 def absorbs_nothing(spectra: Spectra) -> Mask:
-    """Where no reference explains more than noise would: three standard deviations ``(P,)``."""
+    """Where no reference explains more than noise would: three standard deviations ``(P,)``.
+
+    And where noise is all there is: a spectrum unlike all references absorbs, too.
+    """
     _, alone = spectra.weighted.pure()
     gain = spectra.weighted.square - alone.min(axis=1)
-    return np.asarray(gain / spectra.scale < _PRESENT)
+    return np.asarray((gain / spectra.scale < _PRESENT) & ~_unexplained(spectra))
 
 
 def transitions(
