@@ -13,7 +13,8 @@ import tifffile
 
 from napari_diffmap.errors import BadInputError, CancelledError
 from napari_diffmap.jobs.control import JobControl, Progress
-from napari_diffmap.jobs.phases import PhasesRun, map_phases, read_stack, write_phases
+from napari_diffmap.jobs.phases import PhasesRun, map_phases, read_stack
+from napari_diffmap.jobs.phases_results import write_phases
 from napari_diffmap.maps.files.own_h5 import load_map_h5
 from napari_diffmap.maps.spectral_doubt import SpectralDoubt
 from napari_diffmap.methods.spectra.incident import Incident, read_mask

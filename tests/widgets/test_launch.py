@@ -201,7 +201,8 @@ def test_a_scan_that_fails_to_open_ends_the_wait_for_a_picture(tmp_path: Path) -
 @pytest.mark.viewer
 def test_a_phase_map_is_opened_with_its_stack(tmp_path: Path) -> None:
     """In a process of its own: one napari application a process."""
-    from napari_diffmap.jobs.phases import map_phases, write_phases
+    from napari_diffmap.jobs.phases import map_phases
+    from napari_diffmap.jobs.phases_results import write_phases
     from napari_diffmap.methods.spectra.simulated import simulated_references, simulated_scan
 
     scan, _ = simulated_scan(8, 2000, (40, 40))

@@ -127,7 +127,8 @@ def carry_out_phases(
 
     `edits` is the record of corrections that come on top.
     """
-    from napari_diffmap.jobs.phases import corrected_run, map_phases, write_phases
+    from napari_diffmap.jobs.phases import map_phases
+    from napari_diffmap.jobs.phases_results import corrected_run, write_phases
     from napari_diffmap.jobs.recipe import FILE_NAME, save_recipe, with_edits
 
     control = JobControl()

@@ -227,7 +227,7 @@ class SpectralRun:
 
         def work(_worker: JobWorker) -> list[Path]:
             from napari_diffmap.jobs.orient import output_folder
-            from napari_diffmap.jobs.phases import save_run
+            from napari_diffmap.jobs.phases_results import save_run
 
             return save_run(run, corrections, output_folder(target), self.recipe(options))
 

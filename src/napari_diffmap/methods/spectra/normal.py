@@ -249,12 +249,15 @@ class Unmixed:
         ``(P,)`` what is left.
     free
         ``(P, M)`` variance of each amount where none is bound.
+    gram
+        ``(P, M, M)`` of the normal equations.
     """
 
     weights: Floats
     covariance: Floats
     chi2: Floats
     free: Floats
+    gram: Floats
 
     @property
     def total(self) -> Floats:
@@ -287,11 +290,24 @@ class Unmixed:
         return np.asarray(np.sqrt(np.maximum(variance * scale, 0)))
 
     def mean(self, values: Floats, scale: float = 1.0) -> tuple[Floats, Floats]:
-        """sum_j f_j values_j and its standard error ``(P,)``, such as a composition."""
+        """sum_j f_j values_j and its standard error ``(P,)``, such as a composition.
+
+        Where one reference is all, the error is that of the fit by it and the other one that is
+        told best from it: more than it is, as amounts cannot be negative.
+        """
         fractions, total = np.nan_to_num(self.fractions()), np.maximum(self.total, 1e-12)
         mean = fractions @ values
         slope = (values[None] - mean[:, None]) / total[:, None]
         variance = np.einsum("pk,pkl,pl->p", slope, self.covariance, slope)
+        lone = np.flatnonzero((self.weights > 0).sum(axis=1) == 1)
+        if len(lone):
+            mine = self.weights[lone].argmax(axis=1)
+            gram, rows = self.gram[lone], np.arange(len(lone))
+            own = np.einsum("pmm->pm", gram)
+            left = own - gram[rows, mine] ** 2 / np.maximum(own[rows, mine], 1e-300)[:, None]
+            left[rows, mine] = np.inf
+            spread = slope[lone] ** 2 / np.maximum(left, 1e-9 * own.max(axis=1, keepdims=True))
+            variance[lone] = np.where(left < np.inf, spread, np.inf).min(axis=1)
         return mean, np.sqrt(np.maximum(variance * scale, 0))
 
 
@@ -311,7 +327,7 @@ def unmix(normal: Normal) -> Unmixed:
     covariance = np.where(both, np.linalg.inv(gram), 0)
     whole = np.linalg.inv(normal.gram + 1e-9 * ridge)
     variance = np.maximum(np.einsum("pmm->pm", whole), 0)
-    return Unmixed(weights, covariance, np.maximum(chi2, 0), variance)
+    return Unmixed(weights, covariance, np.maximum(chi2, 0), variance, normal.gram)
 
 
 def noise_scale(chi2: Floats, freedom: Floats) -> float:
