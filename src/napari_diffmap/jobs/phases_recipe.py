@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.recipe import (
@@ -17,6 +17,7 @@ from napari_diffmap.jobs.recipe import (
     RecipeEdits,
     Strict,
     as_keywords,
+    checked,
     digest,
     found_file,
 )
@@ -160,12 +161,7 @@ def prepared_phases(recipe: PhasesRecipe, beside: Path | None = None) -> Prepare
                 f"{path} is not what it was when the recipe was written: map it anew with phases"
             )
         references.append(read_reference(path, said.name, said.composition))
-    try:
-        parameters = SpectralParameters(**recipe.parameters)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInputError(f"the recipe's parameters: {where}: {first['msg'].lower()}") from error
+    parameters = checked(SpectralParameters, recipe.parameters)
     file = recipe.incident.file
     incident = Incident(
         region=recipe.incident.region,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.orientation import OrientationMethod
     from napari_diffmap.scan.scan import Scan
 
+Parameters = TypeVar("Parameters", bound=BaseModel)
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe | PhasesRecipe")
 #: Name of the recipe that a map leaves beside its results.
 FILE_NAME = "recipe.yaml"
@@ -215,13 +216,24 @@ def prepared(recipe: Recipe, beside: Path | None = None) -> tuple[Scan, Orientat
 
     scan = open_scan(found_file(recipe.file, beside), **as_keywords(recipe.options))
     scan = scan.with_calibration(from_record(recipe.calibration, "the recipe's calibration"))
+    parameters = checked(OrientationParameters, recipe.parameters)
+    return scan, make_method(sources_of(recipe.phases, beside), parameters)
+
+
+def checked(model: type[Parameters], values: Mapping[str, Any]) -> Parameters:
+    """Parameters of a recipe.
+
+    Raises
+    ------
+    BadInputError
+        If a name is unknown or a value cannot be.
+    """
     try:
-        parameters = OrientationParameters(**recipe.parameters)
+        return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BadInputError(f"the recipe's parameters: {where}: {first['msg'].lower()}") from error
-    return scan, make_method(sources_of(recipe.phases, beside), parameters)
 
 
 def as_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
