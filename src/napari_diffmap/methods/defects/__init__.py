@@ -1,0 +1,1 @@
+"""Defects of atomic-resolution images and movies: found, sorted, followed."""
