@@ -185,7 +185,8 @@ def follow_lattice(image: NDArray[np.floating[Any]], before: Lattice) -> Lattice
     NoLatticeError
         If the frame shows none.
     """
-    start = Reciprocal(np.linalg.inv(before.vectors).T, before.clearness, before.hexagonal)
+    vectors = np.asarray(np.linalg.inv(before.vectors).T, dtype=np.float64)
+    start = Reciprocal(vectors, before.clearness, before.hexagonal)
     return _fitted(image, start, like=before)
 
 
@@ -210,7 +211,7 @@ def _fitted(
         g = g @ (np.eye(2) - slope)
     # Rows of the inverse of g's transpose: a_i · g_j = δ_ij.
     vectors = np.linalg.inv(g).T
-    vectors = _reduced(vectors, start.hexagonal)
+    vectors = _reduced(np.asarray(vectors, dtype=np.float64), start.hexagonal)
     bare = Lattice(
         shape, np.array(shape) / 2, vectors, np.zeros((1, 2)), np.ones(1), coefficients,
         start.hexagonal, start.clearness,
@@ -319,7 +320,8 @@ def _displacement(
         return np.zeros_like(places)
     t = (places + 0.5) / np.array(shape)
     y, x = (np.cos(np.pi * np.arange(coefficients.shape[1])[:, None] * t[:, k]) for k in range(2))
-    return np.einsum("kij,in,jn->nk", coefficients, y, x, optimize=True)
+    found = np.einsum("kij,in,jn->nk", coefficients, y, x, optimize=True)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _demodulated(
@@ -351,7 +353,7 @@ def _demodulated(
         np.exp(2j * np.pi * np.outer(p / n, o - d))
         for p, n, o, d in zip(grid, shape, offsets, offset, strict=True)
     ]
-    values = wave[0] @ part @ wave[1].T
+    values: NDArray[np.complex128] = wave[0] @ part @ wave[1].T
     places = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, 2)
     return values.ravel(), places
 
