@@ -7,7 +7,7 @@ out (channelling, aberrations other than tails) is in no image made here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -276,7 +276,12 @@ def _jittered(image: NDArray[np.float64], moves: NDArray[np.float64]) -> NDArray
 # ------------------------------------------------------------------- many kinds, to learn from
 
 
-def random_scene(rng: np.random.Generator, size: int = 128, spacing: float = 8.0) -> Simulated:
+def random_scene(
+    rng: np.random.Generator,
+    size: int = 128,
+    spacing: float = 8.0,
+    materials: Sequence[str] = tuple(MONOLAYERS),
+) -> Simulated:
     """An image of any monolayer with any of its defects, as measured ones come.
 
     Contamination, holes, grain boundaries, tails of the probe, distortion of the scan, noise of
@@ -290,8 +295,11 @@ def random_scene(rng: np.random.Generator, size: int = 128, spacing: float = 8.0
         Pixels a side.
     spacing
         Lattice constant in pixels; the image's differs by up to 6 %.
+    materials
+        Names in `MONOLAYERS` to draw from.  Graphene comes more often: it is the only one like it.
     """
-    layer = MONOLAYERS[str(rng.choice(list(MONOLAYERS), p=[0.3, 0.175, 0.175, 0.175, 0.175]))]
+    often = np.array([1.7 if name == "graphene" else 1.0 for name in materials])
+    layer = MONOLAYERS[str(rng.choice(list(materials), p=often / often.sum()))]
     return _Scene(rng, layer, size, spacing * rng.uniform(0.94, 1.06)).made()
 
 
