@@ -45,9 +45,9 @@ def blended(
     for rows in _parts(height, tile, overlap):
         for columns in _parts(width, tile, overlap):
             said = predict(np.ascontiguousarray(image[:, rows, columns]))
-            weight = np.outer(
-                _bell(rows, height, overlap), _bell(columns, width, overlap)
-            ).astype(np.float32)
+            weight = np.outer(_bell(rows, height, overlap), _bell(columns, width, overlap)).astype(
+                np.float32
+            )
             if total is None:
                 total = np.zeros((len(said), height, width), np.float32)
             total[:, rows, columns] += said * weight
