@@ -68,7 +68,7 @@ def _parts(length: int, tile: int, overlap: int) -> Iterator[slice]:
 
 
 def _bell(part: slice, length: int, overlap: int) -> NDArray[np.float64]:
-    """Weights along a tile: 1 inside, down to a hundred-thousandth at sides that have a neighbour."""
+    """Weights along a tile: 1 inside, falling towards sides that have a neighbour."""
     place = np.arange(part.start, part.stop) + 0.5
     inside = np.full(len(place), np.inf)
     if part.start > 0:

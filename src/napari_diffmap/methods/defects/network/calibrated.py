@@ -1,4 +1,4 @@
-"""Finds from maps of probability: peaks, sub-pixel places, a probability that means what it says."""
+"""Finds from maps of probability: peaks, sub-pixel places, probabilities that mean it."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def calibrated_from(
 
 
 def _platt(x: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and offset of a logistic line, held near the identity where there is little to go by."""
+    """Slope and offset of a logistic line, near the identity where little is known."""
     beta = np.array([1.0, 0.0])
     if len(x) == 0:
         return 1.0, 0.0
@@ -307,7 +307,8 @@ def scores(
         Lattice constant in pixels.
     """
     hits = given = there = 0
-    said, right, off = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0)]
+    said: list[NDArray[np.floating]] = [np.zeros(0)]
+    right, off = [np.zeros(0, bool)], [np.zeros(0)]
     for some, (places, excess) in zip(found, truth, strict=True):
         partner, _ = matched(some.places, some.excess, places, excess, TOLERANCE * spacing)
         said.append(some.probability)

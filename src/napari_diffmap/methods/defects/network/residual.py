@@ -100,5 +100,5 @@ def _fitted(design: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray
         found = np.linalg.solve(normal, (weighted @ values).astype(np.float64)).astype(np.float32)
         left = np.abs(values - found @ design)
         scale = max(1.4826 * float(np.median(left)), 1e-12)
-        weight = 1 / np.maximum(left / (2 * scale), 1)
+        weight = (1 / np.maximum(left / (2 * scale), 1)).astype(np.float32)
     return found

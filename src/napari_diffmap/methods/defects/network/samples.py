@@ -44,7 +44,7 @@ class Sample:
 
 
 def sample_of(scene: Simulated, rng: np.random.Generator) -> Sample:
-    """A simulated image with a lattice as a finder would give it, now and then none or a bad one."""
+    """A simulated image with a lattice as a finder gives it, at times none or a bad one."""
     draw = rng.random()
     residual = None
     if draw > _NO_LATTICE:
@@ -101,23 +101,17 @@ class Pool:
         seen, marks, weight
             ``(count, 2, patch, patch)`` twice and ``(count, 1, patch, patch)``, float32.
         """
-        inputs, labels, weights = [], [], []
+        parts: tuple[list[NDArray[np.float32]], ...] = ([], [], [])
         for _ in range(count):
             sample = self.samples[int(self.random.integers(len(self.samples)))]
             y, x = self._corner(sample)
             here = (..., slice(y, y + self.patch), slice(x, x + self.patch))
             turns, mirror = int(self.random.integers(4)), bool(self.random.integers(2))
-            for kept, values in (
-                (inputs, sample.seen[here]),
-                (labels, sample.marks[here]),
-                (weights, sample.weight[here][None]),
-            ):
+            values_of = (sample.seen[here], sample.marks[here], sample.weight[here][None])
+            for kept, values in zip(parts, values_of, strict=True):
                 turned = np.rot90(values, turns, axes=(-2, -1))
                 kept.append(turned[..., ::-1] if mirror else turned)
-        one, two, three = (
-            torch.from_numpy(np.ascontiguousarray(np.stack(part)))
-            for part in (inputs, labels, weights)
-        )
+        one, two, three = (torch.from_numpy(np.ascontiguousarray(np.stack(part))) for part in parts)
         return one, two, three
 
     def _corner(self, sample: Sample) -> tuple[int, int]:

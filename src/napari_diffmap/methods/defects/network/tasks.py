@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from napari_diffmap.methods.defects.network.calibrated import (
     Peaks,
     calibrated_from,
-    calibration_error,
     peaks,
     scores,
 )
@@ -23,8 +22,6 @@ from napari_diffmap.methods.defects.network.unet import Ensemble
 
 #: Steps between two simulated images that take the place of older ones.
 _RENEW = 2
-
-__all__ = ["MarksTask", "SimulatedTask", "calibration_error"]
 
 
 class MarksTask:
@@ -133,6 +130,30 @@ class SimulatedTask(MarksTask):
             samples[self._steps // _RENEW % len(samples)] = self._fresh(1)[0]
         self._steps += 1
         return super().batches(members, batch)
+
+    def judged_anew(
+        self, network: nn.Module, calibration: Mapping[str, float], count: int
+    ) -> dict[str, dict[str, float]]:
+        """Figures of a calibrated network on fresh images that nothing was tuned on, by material.
+
+        Parameters
+        ----------
+        network, calibration
+            Trained, and what `calibrated` gave.
+        count
+            Images of each set.
+        """
+        random = np.random.default_rng(self.recipe.plan.seed + 20_000_003)
+        carbon = tuple(name for name in self.recipe.materials if name == "graphene")
+        others = tuple(name for name in self.recipe.materials if name != "graphene")
+        figures = {}
+        for names in (others, carbon):
+            if names:
+                fresh = simulated_samples(random, count, self.recipe.scene, names)
+                judge = MarksTask([], fresh, self.recipe.patch, 0)
+                title = f"simulated, never learnt from: {', '.join(names)}"
+                figures[title] = judge.figures(network, calibration)
+        return figures
 
     def _fresh(self, count: int) -> list[Sample]:
         recipe = self.recipe

@@ -59,7 +59,7 @@ class UNet(nn.Module):
         self.multiple = 1 << (levels - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(b, INPUTS, y, x)`` to logits ``(b, OUTPUTS, y, x)``; sides are multiples of `multiple`."""
+        """``(b, INPUTS, y, x)`` to logits ``(b, OUTPUTS, y, x)``, sides multiples of `multiple`."""
         kept: list[Tensor] = []
         for level, block in enumerate(self.down):
             x = block(max_pool2d(x, 2) if level else x)
@@ -92,7 +92,7 @@ class Ensemble(nn.ModuleList):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(UNet(width, levels) for _ in range(members))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     @property
     def multiple(self) -> int:
