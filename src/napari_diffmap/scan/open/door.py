@@ -39,6 +39,7 @@ _READERS = {
     "ncb": ("spectromicroscopy", "ncb"),
     "stk": ("spectromicroscopy", "stk"),
     "xradia": ("xradia", "xradia"),
+    "movie": ("movie", "movie"),
     "folder": ("stxm_folder", "stxm_folder"),
 }
 #: Candidates named in the message of a ChooseDatasetError.

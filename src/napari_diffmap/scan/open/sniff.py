@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open import movie
 from napari_diffmap.scan.open.frames import SUFFIXES
 from napari_diffmap.scan.open.spectromicroscopy import is_ncb_header
 from napari_diffmap.scan.peak_file import is_peak_file
@@ -66,6 +67,7 @@ def supported_extensions() -> tuple[str, ...]:
     """Extensions that can be a scan, with their dot, for file dialogs and the manifest."""
     known = {*_BY_EXTENSION, *_HDF5_EXTENSIONS, *_ROSETTA_EXTENSIONS}
     known |= {"hdr", "raw", "bin", "xrm", "txrm"}
+    known |= {suffix.lstrip(".") for suffix in movie.SUFFIXES}
     return tuple(sorted(f".{extension}" for extension in known - {"mat", "img", "nc", "sur"}))
 
 
@@ -76,7 +78,7 @@ def family(path: Path) -> str:
     -------
     str
         ``hdf5 npy npz prz zarr tiff frames merlin blockfile mrc als empad tia tvips app5
-        rosetta peaktable ncb stk xradia folder raw``.
+        rosetta peaktable ncb stk xradia movie folder raw``.
 
     Raises
     ------
@@ -140,6 +142,8 @@ def _of_file(path: Path, extension: str, head: bytes) -> str:
         return "xradia"
     if extension in _ARCHIVES or head.startswith(b"PK\x03\x04"):
         raise ScanFileError(f"{path.name}: is an archive: unpack it and open the scan inside")
+    if f".{extension}" in movie.SUFFIXES:
+        return "movie"
     if extension in _PICTURES:
         raise ScanFileError(
             f"{path.name}: is a picture, not measured intensities: open the file it was made from"
