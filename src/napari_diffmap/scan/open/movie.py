@@ -99,7 +99,7 @@ class MovieRegion(Region):
             )
         for i, picture in enumerate(run):
             _kept.put((*key[:3], first + i), picture)
-        return run[number - first]
+        return np.asarray(run[number - first])
 
 
 class _Kept:
