@@ -313,7 +313,9 @@ def _bins(frame: NDArray[Any]) -> int:
         return 1
     middle = tuple(slice(max(0, (n - _LARGEST) // 2), (n + _LARGEST) // 2) for n in frame.shape)
     spacing: float | None = Matcher([np.nan_to_num(frame[middle].astype(np.float32))]).spacing
-    return wanted if spacing is None else max(1, min(wanted, int(spacing / _FEWEST)))
+    if spacing is None:
+        return wanted
+    return int(max(1, min(wanted, spacing // _FEWEST)))
 
 
 def _warnings(
