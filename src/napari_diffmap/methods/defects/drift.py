@@ -308,7 +308,7 @@ class _Reader:
 
 def _bins(frame: NDArray[Any]) -> int:
     """Pixels that are taken together along each side; the lattice stays well resolved."""
-    wanted = math.ceil(max(frame.shape) / _LARGEST)
+    wanted: int = math.ceil(max(frame.shape) / _LARGEST)
     if wanted < 2:
         return 1
     middle = tuple(slice(max(0, (n - _LARGEST) // 2), (n + _LARGEST) // 2) for n in frame.shape)
