@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_diffmap.methods.defects.kernels import add_blobs
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS, Monolayer
 
 #: Unit cell: fractional places of the brighter and the weaker sublattice.
@@ -129,33 +130,10 @@ def render(
     tail
         Share of the intensity in a Gaussian three times as wide.
     """
-    image = _blobs(shape, places, amplitudes * (1 - tail), sigma)
+    image = add_blobs(np.zeros(shape), places, amplitudes * (1 - tail), sigma)
     if tail > 0:
-        image += _blobs(shape, places, amplitudes * tail / 9, 3 * sigma)
+        add_blobs(image, places, amplitudes * tail / 9, 3 * sigma)
     return image
-
-
-def _blobs(
-    shape: tuple[int, int],
-    places: NDArray[np.float64],
-    amplitudes: NDArray[np.floating],
-    sigma: float,
-) -> NDArray[np.float64]:
-    reach = int(np.ceil(4 * sigma))
-    offsets = np.arange(-reach, reach + 1)
-    centre = np.rint(places).astype(np.int64)
-    # Where a window leaves the image its part outside falls on a rim that is cut off.
-    rim = 2 * reach + 1
-    wide = (shape[0] + 2 * rim, shape[1] + 2 * rim)
-    near = ((centre >= -reach) & (centre < np.array(shape) + reach)).all(axis=1)
-    centre, places, amplitudes = centre[near], places[near], amplitudes[near]
-    part = (centre - places)[:, :, None] + offsets
-    y, x = np.exp(-(part**2) / (2 * sigma**2)).swapaxes(0, 1)
-    values = amplitudes[:, None, None] * y[:, :, None] * x[:, None, :]
-    rows = (centre[:, 0, None] + offsets + rim)[:, :, None] * wide[1]
-    flat = rows + (centre[:, 1, None] + offsets + rim)[:, None, :]
-    image = np.bincount(flat.ravel(), values.ravel(), minlength=wide[0] * wide[1])
-    return np.asarray(image, dtype=np.float64).reshape(wide)[rim:-rim, rim:-rim]
 
 
 def smooth_field(
