@@ -34,8 +34,12 @@ class FindParameters(_Parameters):
         description="Train a network on this image first: on labels of the Fourier filter, or of"
         " the site model.",
     )
-    threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="Probability from which a find counts."
+    threshold: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Probability from which a find counts; none: where the fewest are expected to"
+        " be missed or wrong (greatest expected F1).",
     )
     material: Material = Field(
         default="auto",
