@@ -215,14 +215,14 @@ def _write_pictures(run: DefectsRun, folder: Path) -> list[Path]:
     found, movie = run.map, run.found.movie
     written = write_marked(found, movie, folder)
     if run.classes is not None and len(run.classes.names) and len(run.finds):
-        names = run.classes.names
+        names, averages = run.classes.names, np.asarray(run.classes.averages)
         ids = found.best_phase_ids[0, run.slots]
         counts = [int((ids == i).sum()) for i in range(len(names))]
-        shown = [i for i, count in enumerate(counts) if count]
+        shown = [i for i, count in enumerate(counts) if count and i < len(averages)]
         if shown:
             written.append(
                 pictures.save_gallery_png(
-                    np.asarray(run.classes.averages)[shown],
+                    averages[shown],
                     [names[i] for i in shown],
                     [counts[i] for i in shown],
                     [found.phases[i].color for i in shown],
