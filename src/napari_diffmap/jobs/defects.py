@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.jobs.defects_configurations import NEAR
 from napari_diffmap.jobs.defects_follow import Followed, confusion_of, follow_finds
 from napari_diffmap.jobs.defects_frames import Movie, filled, in_order, is_empty
 from napari_diffmap.jobs.defects_map import InForce, class_chances, doubts, finds_of, map_of
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 PACKAGES: Final = (
     "numpy", "scipy", "dask", "rosettasciio", "scikit-learn", "laptrack", "torch",
 )  # fmt: skip
-#: Finds up to so many distances of neighbouring sites of a sublattice apart are of one complex:
-#: nearest neighbours, a little displaced.
-_NEAR: Final = 1.15
 #: Name of the model that stands for no network.
 SITES: Final = "sites"
 #: Class of finds that could not be sorted.
@@ -378,7 +376,7 @@ def sort_and_follow(
         movie.shape,
         found.neighbour_px,
         shortest=parameters.follow.shortest,
-        complexes=complex_sizes(found.finds, complexes(found.finds, found.neighbour_px * _NEAR)),
+        complexes=complex_sizes(found.finds, complexes(found.finds, NEAR * found.neighbour_px)),
         pixel_size_nm=movie.pixel_size_nm,
         frame_time_s=movie.frame_time_s,
         drift=found.drift,
