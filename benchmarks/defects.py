@@ -169,6 +169,7 @@ def found(image: NDArray[np.float32], pixel_nm: float, model: str, material: str
 def graphene(folder: Path) -> str:
     """Silicon in measured graphene, nothing of which was learnt from."""
     import h5py
+
     from napari_diffmap.methods.defects.sort.classes import sort_by_sites
 
     total = hits = extra = alike = 0
@@ -212,8 +213,8 @@ def largest_group(places_nm: NDArray[np.float64], reach: float = 0.4) -> int:
 def speed(frames: int) -> str:
     """A movie from frames to diffusion."""
     from dask import array
-    from napari_diffmap.jobs.defects import map_defects
 
+    from napari_diffmap.jobs.defects import map_defects
     from napari_diffmap.methods.defects.parameters import DefectParameters
     from napari_diffmap.methods.defects.simulated_movie import movie
     from napari_diffmap.scan.axes import Axis
