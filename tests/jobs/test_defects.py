@@ -18,7 +18,7 @@ from napari_diffmap.jobs.corrected import export_corrected
 from napari_diffmap.jobs.defects import DefectsRun, follow_again, map_defects
 from napari_diffmap.jobs.defects_frames import Movie, calibrated, in_order
 from napari_diffmap.jobs.defects_map import finds_of
-from napari_diffmap.jobs.defects_reopen import run_of
+from napari_diffmap.jobs.defects_reopen import load_run, run_of
 from napari_diffmap.jobs.defects_results import (
     corrected_run,
     keep_edits,
@@ -394,6 +394,15 @@ def test_the_file_opens_again_as_a_run(
     assert marked == {"", "phase set", "added", "moved"}
     assert (tmp_path / "edits.jsonl").is_file()
     assert (tmp_path / "answer.h5").is_file()
+    whole, mine, warnings = load_run(tmp_path, made.scan())
+    assert not warnings
+    assert [edit.kind for edit in mine.done] == [edit.kind for edit in corrections.done]
+    np.testing.assert_array_equal(mine.map.phase_ids, corrections.map.phase_ids)
+    np.testing.assert_array_equal(whole.map.tracks, run.map.tracks)
+    (tmp_path / "edits.jsonl").unlink()
+    assert not load_run(tmp_path, made.scan())[1].done
+    with pytest.raises(BadInputError, match="there is no map of defects"):
+        load_run(tmp_path / "elsewhere", made.scan())
     with pytest.raises(BadInputError, match="is not what these defects were found in"):
         run_of(found, made.scan_of(made.frames[:, :100]))
     with pytest.raises(BadInputError, match="find them again"):
