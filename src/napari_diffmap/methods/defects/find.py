@@ -234,7 +234,7 @@ class Finder:
             # An amplitude over the ground: on a site the column that belongs there is in it.
             ratio = np.where(kind == OFF, ratio, ratio + 1)
         return probability, Finds.of_frame(
-            number, places, peaks.probability, kind, ratio, peaks.error / zoom
+            number, places, peaks.probability, kind, ratio, peaks.error / zoom, peaks.excess
         )
 
 
