@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -140,8 +141,9 @@ def find_defects(
         values = movie[number]
         return None if is_empty(values) else chosen.frame(values, number)
 
-    # A network on a GPU is asked by one thread.
-    workers = 1 if device != "cpu" else min(os.cpu_count() or 1, 8)
+    if device != "cpu" and getattr(finder, "network", None) is not None:
+        chosen.network = OneAtATime(chosen.network)  # type: ignore[attr-defined]
+    workers = min(os.cpu_count() or 1, 8)
     for number, answer in enumerate(in_order(work, frames, workers, report.control)):
         lattices[number] = None if answer is None else answer.lattice
         note = "not recorded" if answer is None else answer.note
@@ -173,6 +175,28 @@ def find_defects(
         device="cpu" if plain else device_label(device),
         warnings=warnings,
     )
+
+
+class OneAtATime:
+    """A network on a GPU that several threads ask: one after the other.
+
+    Parameters
+    ----------
+    network
+        Whose ``predict`` must not be called twice at once.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self._free = Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def predict(self, *given: Any, **options: Any) -> Any:
+        """What the network says, when it is free."""
+        with self._free:
+            return self._network.predict(*given, **options)
 
 
 def _finder(movie: Movie, parameters: DefectParameters, device: str, report: Report) -> FrameFinder:
