@@ -7,7 +7,7 @@ out (channelling, aberrations other than tails) is in no image made here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,9 @@ class Simulated:
         ``(m, 2)`` and ``(m,)``: the lattice.
     spacing
         Lattice constant in pixels.
+    whole, whole_sublattice
+        ``(k, 2)`` and ``(k,)``: the (first) lattice as a finder sees it, without holes, edges and
+        grain boundaries; None where it is the same as `sites`.
     """
 
     image: NDArray[np.float32]
@@ -72,6 +75,8 @@ class Simulated:
     sites: NDArray[np.float64]
     sublattice: NDArray[np.int8]
     spacing: float
+    whole: NDArray[np.float64] | None = None
+    whole_sublattice: NDArray[np.int8] | None = None
 
 
 def lattice_sites(
@@ -249,7 +254,12 @@ def _jittered(image: NDArray[np.float64], moves: NDArray[np.float64]) -> NDArray
 # ------------------------------------------------------------------- many kinds, to learn from
 
 
-def random_scene(rng: np.random.Generator, size: int = 128, spacing: float = 8.0) -> Simulated:
+def random_scene(
+    rng: np.random.Generator,
+    size: int = 128,
+    spacing: float = 8.0,
+    materials: Sequence[str] = tuple(MONOLAYERS),
+) -> Simulated:
     """An image of any monolayer with any of its defects, as measured ones come.
 
     Contamination, holes, grain boundaries, tails of the probe, distortion of the scan, noise of
@@ -263,8 +273,11 @@ def random_scene(rng: np.random.Generator, size: int = 128, spacing: float = 8.0
         Pixels a side.
     spacing
         Lattice constant in pixels; the image's differs by up to 6 %.
+    materials
+        Names in `MONOLAYERS` to draw from.  Graphene comes more often: it is the only one like it.
     """
-    layer = MONOLAYERS[str(rng.choice(list(MONOLAYERS), p=[0.3, 0.175, 0.175, 0.175, 0.175]))]
+    often = np.array([1.7 if name == "graphene" else 1.0 for name in materials])
+    layer = MONOLAYERS[str(rng.choice(list(materials), p=often / often.sum()))]
     return _Scene(rng, layer, size, spacing * rng.uniform(0.94, 1.06)).made()
 
 
@@ -284,8 +297,10 @@ class _Scene:
 
     def made(self) -> Simulated:
         rng, size = self.rng, self.size
-        places, kind = self._lattice()
-        places = places + _displaced(rng, places, self.shape, rng.choice([0.0, rng.uniform(0, 2)]))
+        places, kind, whole, whole_kind = self._lattice()
+        both = np.concatenate((places, whole))
+        both += _displaced(rng, both, self.shape, rng.choice([0.0, rng.uniform(0, 2)]))
+        places, whole = both[: len(places)], both[len(places) :]
         pristine = np.array(self.layer.amplitudes)[kind]
         ratios = self._defects(places, kind)
         moved = places.copy()
@@ -314,9 +329,13 @@ class _Scene:
         elif rng.random() < 0.3:
             noisy += rng.normal(scale=rng.uniform(0, 2), size=shape)
         truth = self._truth()
-        return Simulated(_f4(noisy), truth, _f4(expected), _f4(bare), places, kind, self.spacing)
+        sites = places, kind, self.spacing, whole, whole_kind
+        return Simulated(_f4(noisy), truth, _f4(expected), _f4(bare), *sites)
 
-    def _lattice(self) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    def _lattice(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64], NDArray[np.int8]]:
+        """Sites and their kinds, and those of the whole lattice that they are of."""
         rng, size = self.rng, self.size
         margin = 4 * self.sigma + 3
         make = [
@@ -325,7 +344,7 @@ class _Scene:
             )
             for _ in range(2)
         ]
-        places, kind = make[0]
+        places, kind = whole, whole_kind = make[0]
         line = self._line()
         draw = rng.random()
         if draw < 0.12:  # a grain boundary
@@ -340,7 +359,7 @@ class _Scene:
             middle, radius = rng.uniform(0, size, 2), rng.uniform(0.8, 3.5) * self.spacing
             keep = np.hypot(*(places - middle).T) > radius
             places, kind = places[keep], kind[keep]
-        return places, kind
+        return places, kind, whole, whole_kind
 
     def _line(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         """Distance of places from a random line, on one side negative."""
