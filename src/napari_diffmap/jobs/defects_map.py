@@ -70,7 +70,6 @@ def finds_of(found: DefectMap, lattices: Mapping[int, Lattice | None] | None = N
     probability = np.where(by_hand, 1.0, np.nan_to_num(found.reliability[0, slots], nan=1.0))
     sublattice = np.nan_to_num(found.extra_of("sublattice", slots), nan=OFF).astype(np.int8)
     ratio = found.extra_of("ratio", slots).copy()
-    # Of what was added or moved nobody measured whether it is brighter.
     excess = found.extra_of("excess", slots)
     moved = np.isin(kinds, (EditKind.ADDED, EditKind.MOVED))
     ratio[moved] = np.nan
