@@ -242,59 +242,96 @@ def _displaced(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Displacement of a lattice from the perfect one of reciprocal vectors `g`.
 
+    Phases are known but for whole turns.  So what they do from point to point is fitted first,
+    which is less than half a turn, and then the phases that this leaves.
+
     Returns
     -------
     slope, coefficients
         ``(2, 2)`` its linear part, rows y and x of the displacement, columns along y and x; and
         ``(2, k, k)`` the rest over cosines, of `most` half waves in all at most.
     """
-    rows, phases, weights = [], [], []
+    components, vectors = [], []
     shortest = float(np.hypot(*g.T).min())
     for wave in waves:
         vector = np.array(wave) @ g
         if np.hypot(*vector) > 0.45:
             continue
-        amplitude, places = _demodulated(spectrum, shape, vector, shortest)
-        mean = (amplitude * np.abs(amplitude)).mean()
-        phase = np.angle(amplitude * np.conj(mean / max(abs(mean), 1e-30)))
-        strength = np.abs(amplitude) ** 2
-        rows.append(vector)
-        phases.append(phase)
-        weights.append(strength)
-    if len(rows) < 2:
+        values, places = _demodulated(spectrum, shape, vector, shortest)
+        components.append(values)
+        vectors.append(vector)
+    if len(vectors) < 2:
         raise NoLatticeError("the lattice is too fine for the pixels: record it with smaller ones")
+    terms = _terms(places.reshape(-1, 2), shape).reshape(*places.shape[:2], -1)
     # Noise is alike in all components: a weight is the power, on one scale.
-    scale = max(float(w.mean()) for w in weights)
-    terms = _terms(places, shape)
-    design, wanted = [], []
-    for vector, phase, weight in zip(rows, phases, weights, strict=True):
-        root = np.sqrt(weight / scale)[:, None]
-        design.append(np.hstack((terms * vector[0], terms * vector[1])) * root * -2 * np.pi)
-        # The mean phase of each component is free: it is where the origin lies.
-        wanted.append(phase * root[:, 0])
-    free = np.zeros((sum(len(p) for p in phases), len(phases)))
-    begin = 0
-    for i, (phase, weight) in enumerate(zip(phases, weights, strict=True)):
-        free[begin : begin + len(phase), i] = np.sqrt(weight / scale)
-        begin += len(phase)
-    matrix = np.hstack((np.vstack(design), free))
-    count = terms.shape[1]
-    # Short waves must earn their place: a ridge that grows with their number of half waves.
-    order = _wave_orders()
-    ridge = np.concatenate((np.tile(order, 2), np.zeros(len(phases))))
-    normal = matrix.T @ matrix
-    normal[np.diag_indices_from(normal)] += 1e-3 * np.trace(normal) / len(normal) * ridge
-    normal[np.diag_indices_from(normal)] += 1e-9 * np.trace(normal) / len(normal)
-    # A small field has no room for short waves.
-    free_waves = np.concatenate((np.tile(_wave_sums() <= most, 2), np.ones(len(phases), bool)))
-    normal = np.where(np.outer(free_waves, free_waves), normal, np.diag(np.diag(normal)))
-    matrix = matrix * free_waves
-    found = np.linalg.solve(normal, matrix.T @ np.concatenate(wanted))
-    parts = found[: 2 * count].reshape(2, count)
-    slope = parts[:, :2] / np.array(shape)
+    scale = max(float((np.abs(values) ** 2).mean()) for values in components)
+    steps = _Equations(terms.shape[-1], 0, most)
+    for values, vector in zip(components, vectors, strict=True):
+        for axis in (0, 1):
+            low, high = (np.take(values, k, axis=axis) for k in _halves(values.shape[axis]))
+            change = high * np.conj(low)
+            design = np.diff(terms, axis=axis)
+            steps.add(design, vector, np.angle(change), np.abs(change) / scale)
+    found = steps.solved()
+    rest = _Equations(terms.shape[-1], len(vectors), most)
+    for number, (values, vector) in enumerate(zip(components, vectors, strict=True)):
+        said = terms @ found.T @ vector
+        left = values * np.exp(2j * np.pi * said)
+        mean = (left * np.abs(left)).mean()
+        phase = np.angle(left * np.conj(mean))
+        # Where half a turn is left nobody knows which way.
+        weight = np.abs(values) ** 2 / scale * np.clip(1.2 - np.abs(phase) / 2.2, 0.02, 1)
+        rest.add(terms, vector, phase - 2 * np.pi * said, weight, number)
+    found = rest.solved()
     coefficients = np.zeros((2, _ORDER, _ORDER))
-    coefficients[:, *np.array(_WAVES).T] = parts[:, 2:]
-    return slope, coefficients
+    coefficients[:, *np.array(_WAVES).T] = found[:, 2:]
+    return found[:, :2] / np.array(shape), coefficients
+
+
+def _halves(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the points before and behind each step."""
+    return np.arange(length - 1), np.arange(1, length)
+
+
+class _Equations:
+    """Least squares for the coefficients of a displacement, phase = -2π g · u + a constant."""
+
+    def __init__(self, terms: int, constants: int, most: int) -> None:
+        self.terms, self.constants = terms, constants
+        size = 2 * terms + constants
+        self.normal, self.right = np.zeros((size, size)), np.zeros(size)
+        self.free = np.concatenate((np.tile(_wave_sums() <= most, 2), np.ones(constants, bool)))
+
+    def add(
+        self,
+        terms: NDArray[np.float64],
+        vector: NDArray[np.float64],
+        phase: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        constant: int | None = None,
+    ) -> None:
+        """Phases at points, ``(…, terms)``, ``(…)``; `constant` is the number of their own."""
+        flat = terms.reshape(-1, self.terms)
+        design = np.zeros((len(flat), len(self.right)))
+        for k in (0, 1):
+            design[:, k * self.terms : (k + 1) * self.terms] = -2 * np.pi * vector[k] * flat
+        if constant is not None:
+            design[:, 2 * self.terms + constant] = 1
+        weighted = design * weight.reshape(-1, 1)
+        self.normal += weighted.T @ design
+        self.right += weighted.T @ phase.ravel()
+
+    def solved(self) -> NDArray[np.float64]:
+        """``(2, terms)`` along y and x."""
+        normal, right = self.normal.copy(), np.where(self.free, self.right, 0.0)
+        size = float(np.trace(normal)) / len(normal)
+        # Short waves must earn their place: a ridge that grows with their number of half waves.
+        ridge = np.concatenate((np.tile(_wave_orders(), 2), np.zeros(self.constants)))
+        normal[np.diag_indices_from(normal)] += size * (1e-9 + 1e-3 * ridge)
+        # A small field has no room for short waves.
+        normal = np.where(np.outer(self.free, self.free), normal, np.diag(np.diag(normal) + size))
+        found = np.linalg.solve(normal, right)[: 2 * self.terms]
+        return np.asarray(found, dtype=np.float64).reshape(2, self.terms)
 
 
 #: Cosines of a displacement: none that is a mere shift.
@@ -360,8 +397,7 @@ def _demodulated(
         for p, n, o, d in zip(grid, shape, offsets, offset, strict=True)
     ]
     values: NDArray[np.complex128] = wave[0] @ part @ wave[1].T
-    places = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, 2)
-    return values.ravel(), places
+    return values, np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1)
 
 
 def _reduced(vectors: NDArray[np.float64], hexagonal: bool) -> NDArray[np.float64]:
