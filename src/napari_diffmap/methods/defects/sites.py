@@ -38,6 +38,8 @@ _STEPS: Final = 60
 _EXPECTED, _MOST = 0.01, 0.3
 #: Where the misfit of the pixels around is this many times the usual, there is no such lattice.
 MISFIT: Final = 1.7
+#: The same where the columns show with less than this share of their height.
+_ALIKE: Final = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,8 @@ class SiteAnswer:
     left
         ``(Y, X)`` float32: image less `expected`, in standard deviations.
     misfit
-        ``(Y, X)`` float32: local mean square of `left` over its median.
+        ``(Y, X)`` float32: local mean square of `left` over its median; above `MISFIT` too where
+        the columns are not where the lattice has them.
     amplitudes
         ``(m,)`` height of a pristine column of each sublattice, in the image's units.
     profile
@@ -364,6 +367,14 @@ class _Fit:
         left = np.where(self.known, (self.image - expected) / noise, 0.0)
         local = smoothed(np.minimum(left**2, 25.0), self.lattice.spacing, self.known)
         local /= max(float(np.median(local)), 1e-9)
+        # Where the columns are not, or lie beside their places, the image is unlike the model.
+        columns = pristine - self.ground
+        columns = columns - smoothed(columns, 2 * self.lattice.spacing, self.known)
+        wide = _SMOOTH * self.lattice.spacing
+        alike = smoothed((self.image - self.ground) * columns, wide, self.known)
+        alike /= np.maximum(smoothed(columns**2, wide, self.known), 1e-12)
+        # One map says both: a likeness of 0 is as bad as twice the limit of the misfit.
+        local = np.maximum(local, MISFIT * (1 + 2 * (_ALIKE - alike) / _ALIKE) * (alike < _ALIKE))
         inside = self._inside(np.arange(len(ratio)))
         there = _at(local, self.sites.places, 1)
         sites = Sites(*(getattr(self.sites, n)[inside] for n in ("places", "sublattice", "cells")))
