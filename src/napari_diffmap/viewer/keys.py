@@ -34,6 +34,9 @@ NUDGE_KEYS: dict[str, tuple[int, int]] = {
 #: On the pattern: drop a detector that is being drawn.
 CANCEL_KEY = "Escape"
 
+#: In the sample of an image series: the next frame, and the one before.
+NEXT_FRAME_KEY, LAST_FRAME_KEY = "PageDown", "PageUp"
+
 #: In both canvases, while a map is corrected.
 NEXT_KEY, BACK_KEY = "N", "Shift-N"
 INVALID_KEY, UNKNOWN_KEY, TURN_KEY, REFINE_KEY = "X", "U", "T", "R"
