@@ -18,7 +18,7 @@ Z_OF: Final = {
 
 def brightness(*atoms: str) -> float:
     """Brightness of a column of atoms, arbitrary units."""
-    return sum(Z_OF[atom] ** POWER for atom in atoms)
+    return float(sum(Z_OF[atom] ** POWER for atom in atoms))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,197 @@
+"""Reciprocal vectors of a lattice seen in an image, from the peaks of its power spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_diffmap.errors import BadInputError
+
+#: A peak counts from this many times the median power of its ring.
+_CLEAR = 8.0
+#: Peaks that are looked at, strongest first.
+_MOST = 60
+#: A lattice constant has this many pixels at least.
+SHORTEST = 3.5
+
+
+class NoLatticeError(BadInputError):
+    """An image shows no lattice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reciprocal:
+    """Two reciprocal vectors that all peaks are sums of.
+
+    Attributes
+    ----------
+    vectors
+        ``(2, 2)`` cycles per pixel along y and x.
+    clearness
+        Power of the weaker one over the median power at its length.
+    hexagonal
+        Whether a third peak makes a hexagon of them.
+    """
+
+    vectors: NDArray[np.float64]
+    clearness: float
+    hexagonal: bool
+
+
+def standardised(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    """An image without gaps, outliers and mean: NaN becomes the mean, 0.1 % are cut off."""
+    values = np.asarray(image, dtype=np.float64)
+    known = np.isfinite(values)
+    if not known.any():
+        raise NoLatticeError("the image holds no values: choose another frame")
+    low, high = np.percentile(values[known], (0.05, 99.95))
+    filled = np.where(known, np.clip(values, low, high), values[known].mean())
+    return np.asarray(filled - filled.mean())
+
+
+def taper(shape: tuple[int, int], share: float = 0.25) -> NDArray[np.float64]:
+    """A window that falls to 0 at the border of an image, along `share` of each side."""
+    from scipy.signal.windows import tukey
+
+    return np.outer(tukey(shape[0], share), tukey(shape[1], share))
+
+
+def find_reciprocal(image: NDArray[np.floating], spacing: float | None = None) -> Reciprocal:
+    """The shortest reciprocal vectors of a lattice.
+
+    Parameters
+    ----------
+    image
+        ``(Y, X)``.
+    spacing
+        Lattice constant a of a hexagonal lattice in pixels, where it is known to 8 %.
+
+    Raises
+    ------
+    NoLatticeError
+        If there is none.
+    """
+    power, size = _whitened(standardised(image))
+    peaks, heights = _peaks(power, size, min(image.shape), spacing)
+    hexagon = _hexagon(peaks, heights)
+    if hexagon is not None:
+        return hexagon
+    if spacing is not None:
+        raise NoLatticeError(
+            f"no hexagonal lattice of {spacing:.1f} pixels is seen: check the pixel size and the"
+            " material"
+        )
+    return _oblique(peaks, heights)
+
+
+def _whitened(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Power over the median power at the same frequency, ``(n, n)``, zero frequency in the
+    middle; and n.
+    """
+    size = int(2 ** np.ceil(np.log2(2 * max(image.shape))))
+    size = min(size, 2048)
+    part = image[:size, :size]
+    spectrum = np.fft.fftshift(
+        np.fft.fft2(part * taper((part.shape[0], part.shape[1]), 1.0), (size, size))
+    )
+    power = np.abs(spectrum) ** 2
+    axis = np.arange(size) - size // 2
+    radius = np.hypot(*np.meshgrid(axis, axis, indexing="ij"))
+    ring = np.minimum(radius.astype(int), size // 2)
+    order = np.argsort(ring.ravel(), kind="stable")
+    begins = np.searchsorted(ring.ravel()[order], np.arange(size // 2 + 2))
+    sorted_power = power.ravel()[order]
+    # Wide rings: a median over few pixels would take the peaks of a short ring for its floor.
+    medians = np.array(
+        [
+            np.median(sorted_power[begins[max(0, r - 2)] : begins[min(r + 3, size // 2 + 1)]])
+            for r in range(size // 2 + 1)
+        ]
+    )
+    return power / np.maximum(medians, 1e-12)[ring], size
+
+
+def _peaks(
+    power: NDArray[np.float64], size: int, side: int, spacing: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Clear peaks of a half plane, strongest first: ``(n, 2)`` cycles per pixel and heights."""
+    from scipy.ndimage import maximum_filter
+
+    middle = size // 2
+    axis = (np.arange(size) - middle) / size
+    radius = np.hypot(*np.meshgrid(axis, axis, indexing="ij"))
+    if spacing is None:
+        inside = (radius > 3.5 / side) & (radius < 2 / np.sqrt(3) / SHORTEST)
+    else:
+        shortest = 2 / np.sqrt(3) / spacing
+        inside = (radius > 0.92 * shortest) & (radius < 1.08 * shortest)
+    top = (power == maximum_filter(power, 5)) & inside & (power > _CLEAR)
+    top[:middle] = False
+    top[middle, :middle] = False
+    y, x = np.nonzero(top)
+    order = np.argsort(-power[y, x])[:_MOST]
+    y, x = y[order], x[order]
+    if not len(y):
+        raise NoLatticeError("no lattice is seen: the image is too noisy, or shows no crystal")
+    shifts = np.stack([_vertex(power, y, x, axis) for axis in (0, 1)], axis=1)
+    return (np.stack((y, x), axis=1) - middle + shifts) / size, power[y, x]
+
+
+def _vertex(
+    power: NDArray[np.float64], y: NDArray[np.int64], x: NDArray[np.int64], axis: int
+) -> NDArray[np.float64]:
+    """Sub-pixel shift of peaks by a parabola through the logarithm."""
+    dy, dx = (1, 0) if axis == 0 else (0, 1)
+    ends = power.shape[0] - 1
+    before = np.log(power[np.maximum(y - dy, 0), np.maximum(x - dx, 0)] + 1e-12)
+    here = np.log(power[y, x] + 1e-12)
+    after = np.log(power[np.minimum(y + dy, ends), np.minimum(x + dx, ends)] + 1e-12)
+    bend = before - 2 * here + after
+    return np.where(bend < -1e-9, np.clip(0.5 * (before - after) / bend, -0.5, 0.5), 0.0)
+
+
+def _hexagon(peaks: NDArray[np.float64], heights: NDArray[np.float64]) -> Reciprocal | None:
+    """Three peaks of equal length 60° apart; of several such rings the innermost clear one."""
+    both = np.concatenate((peaks, -peaks))
+    strength = np.concatenate((heights, heights))
+    found: list[tuple[float, float, NDArray[np.float64]]] = []
+    for i, g in enumerate(peaks):
+        length = np.hypot(*g)
+        ring = []
+        for turn in (np.pi / 3, 2 * np.pi / 3):
+            c, s = np.cos(turn), np.sin(turn)
+            aim = np.array([c * g[0] + s * g[1], -s * g[0] + c * g[1]])
+            gap = np.hypot(*(both - aim).T)
+            near = gap < 0.07 * length
+            ring.append(int(np.argmax(np.where(near, strength, -1))) if near.any() else -1)
+        if min(ring) < 0:
+            continue
+        clear = float(min(heights[i], strength[ring[0]], strength[ring[1]]))
+        # The mean of three makes a vector exact: g2 = g1 + g3 in any lattice.
+        one, two, three = g, both[ring[0]], both[ring[1]]
+        closing = one + three - two
+        found.append((length, clear, np.stack((one - closing / 3, two + closing / 3))))
+    if not found:
+        return None
+    best = max(clear for _, clear, _ in found)
+    length, clear, vectors = min(
+        (f for f in found if f[1] >= max(_CLEAR, 0.02 * best)), key=lambda f: f[0], default=found[0]
+    )
+    return Reciprocal(vectors, clear, hexagonal=True)
+
+
+def _oblique(peaks: NDArray[np.float64], heights: NDArray[np.float64]) -> Reciprocal:
+    """The two shortest of the clear peaks that are not parallel."""
+    clear = heights > max(3 * _CLEAR, 0.01 * heights.max())
+    kept, strength = peaks[clear], heights[clear]
+    order = np.argsort(np.hypot(*kept.T))
+    for i, first in enumerate(order):
+        for second in order[i + 1 :]:
+            a, b = kept[first], kept[second]
+            sine = abs(a[0] * b[1] - a[1] * b[0]) / (np.hypot(*a) * np.hypot(*b))
+            if sine > 0.4:
+                weaker = float(min(strength[first], strength[second]))
+                return Reciprocal(np.stack((a, b)), weaker, hexagonal=False)
+    raise NoLatticeError("no lattice is seen: the image is too noisy, or shows no crystal")
