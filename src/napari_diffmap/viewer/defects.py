@@ -282,14 +282,10 @@ class Defects:
         lattice = self.lattice(self.frame)
         if lattice is None:
             return y, x
-        place = np.array([[y, x]])
-        index, away = lattice.nearest(place)
-        if float(away[0]) > _ON_SITE * lattice.spacing:
+        site, _, away = lattice.nearest(np.array([[y, x]]))
+        if not len(away) or float(away[0]) > _ON_SITE * lattice.spacing:
             return y, x
-        scan = self.session.scan
-        assert scan is not None
-        site = lattice.sites(scan.shape[-2:], 0.0).places[int(index[0])]
-        return float(site[0]), float(site[1])
+        return float(site[0, 0]), float(site[0, 1])
 
     def move(self, slot: int, y: float, x: float) -> None:
         """Move a find within its frame."""

@@ -254,9 +254,7 @@ class DefectLayers(LayerStack):
 
         self._axes = 3
         colors = np.array([rgba(one.color) for one in found.phases])
-        table = Colormap(
-            colors, interpolation="zero", controls=np.linspace(0, 1, len(colors) + 1)
-        )
+        table = Colormap(colors, interpolation="zero", controls=np.linspace(0, 1, len(colors) + 1))
         active = viewer.layers.selection.active
         layer = viewer.add_tracks(
             rows,
@@ -286,7 +284,7 @@ class DefectLayers(LayerStack):
             if layer is not None:
                 show_layer(layer, False)
             return
-        sites = lattice.sites(scan.shape[-2:], 0.0)
+        sites = lattice.sites()
         marks = [_SITES[int(k)] for k in sites.sublattice]
         self._axes = 2
         if layer is not None:

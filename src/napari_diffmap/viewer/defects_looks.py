@@ -32,7 +32,7 @@ _SURE, _DOUBTFUL = 0.4, 0.0
 
 
 def symbol_of(class_id: int) -> str:
-    """napari's name of the symbol of a class."""
+    """Napari's name of the symbol of a class."""
     return NAPARI_SYMBOLS[class_symbol(class_id)]
 
 

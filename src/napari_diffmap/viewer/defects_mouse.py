@@ -18,9 +18,7 @@ _NEAR = 0.6
 _STILL = 4.0
 
 
-def take_defects(
-    defects: Defects, layers: DefectLayers, viewer: ViewerModel
-) -> Callable[..., Any]:
+def take_defects(defects: Defects, layers: DefectLayers, viewer: ViewerModel) -> Callable[..., Any]:
     """Let clicks select finds, and a drag of the one that is selected move it."""
 
     def place(event: Any) -> tuple[float, float]:
@@ -28,7 +26,8 @@ def take_defects(
         assert scan is not None
         grid = sample_grid(scan)
         y, x = (
-            (w - axis.offset) / axis.scale for w, axis in zip(event.position[-2:], grid, strict=True)
+            (w - axis.offset) / axis.scale
+            for w, axis in zip(event.position[-2:], grid, strict=True)
         )
         return float(y), float(x)
 

@@ -205,9 +205,7 @@ class SampleLayers:
         layer.contrast_limits = limits
         self._auto_limits[key] = tuple(layer.contrast_limits)
 
-    def _add_image(
-        self, key: int, image: Any, name: str, limits: tuple[float, float]
-    ) -> Image:
+    def _add_image(self, key: int, image: Any, name: str, limits: tuple[float, float]) -> Image:
         scan = self.session.scan
         assert scan is not None
         viewer = self.viewer
