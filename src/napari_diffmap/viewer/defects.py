@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, DiffmapError
+from napari_diffmap.maps.edits.edit import EDITED
 from napari_diffmap.viewer.defects_queue import DoubtfulFinds
 from napari_diffmap.viewer.session import Session
 
@@ -124,14 +125,20 @@ class Defects:
         """The finds as they are corrected were followed again: take their tracks and numbers."""
         if corrections is not self.corrections:
             return
-        found = corrections.map
-        for name in ("track", "complex"):
-            if name in run.map.extra:
-                for one in (found, corrections.answer):
-                    object.__setattr__(one, "extra", {**one.extra, name: run.map.extra[name]})
+        found, answer, new = corrections.map, corrections.answer, run.map
+        for one in (found, answer):
+            object.__setattr__(one, "extra", {**one.extra, "track": new.extra["track"]})
+        # What was decided by hand stays so; the doubt of the others is judged anew.
+        judged = new.indexed & (found.extra[EDITED] == 0)
+        for one in (found, answer):
+            one.ambiguity[judged] = new.ambiguity[judged]
         self.run, self.stale = run, False
         self.followed.emit()
         self.changed.emit()
+
+    def show_again(self) -> None:
+        """The search was given up: show what there was before."""
+        self.run_changed.emit(self.run)
 
     def show_found(self, finds: Finds) -> None:
         """Show what was found so far, while the search goes on."""
@@ -150,10 +157,7 @@ class Defects:
         """
         chosen = np.atleast_1d(np.asarray(slots, dtype=np.int64)).reshape(-1)
         found = self.map
-        if found is None:
-            chosen = _NO_SLOTS
-        else:
-            chosen = chosen[found.indexed[0, chosen]]
+        chosen = _NO_SLOTS if found is None else chosen[found.indexed[0, chosen]]
         if np.array_equal(chosen, self.selection) and not (go and len(chosen)):
             return
         self.selection = chosen

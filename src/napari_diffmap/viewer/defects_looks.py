@@ -1,4 +1,4 @@
-"""How classes of defects look: colour, and a symbol of its own, since colour alone tells nothing."""
+"""How classes of defects look: each has a colour, and a symbol of its own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,292 @@
+"""Defects found, sorted and followed beside the window: start, stop, live finds, saving."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from psygnal import Signal
+
+from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
+from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.viewer.defects import Defects
+from napari_diffmap.widgets.bridge import (
+    JobWorker,
+    report,
+    report_error,
+    spare_the_collector,
+    start_job,
+)
+
+if TYPE_CHECKING:
+    from napari_diffmap.jobs.defects import DefectsRun, Found
+    from napari_diffmap.maps.edits.corrections import Corrections
+    from napari_diffmap.methods.defects.finds import Finds
+    from napari_diffmap.methods.defects.parameters import DefectParameters
+
+State = Literal["idle", "running", "stopping"]
+#: Finds are drawn at most this often while it is searched, s.
+_DRAW_SECONDS = 0.5
+
+
+class DefectsRunner:
+    """Runs the stages on the device queue; what there was before is kept until one is done.
+
+    Parameters
+    ----------
+    defects
+        Whose scan it is.
+    options
+        Says how the scan on the desk was opened.
+
+    Signals
+    -------
+    state_changed(state)
+        ``idle``, ``running`` or ``stopping``.
+    progressed(progress)
+        A `jobs.control.Progress`.
+    saved(files)
+        The files of a save are written.
+    """
+
+    state_changed = Signal(str)
+    progressed = Signal(object)
+    saved = Signal(object)
+
+    def __init__(
+        self, defects: Defects, options: Callable[[], Mapping[str, Any]] = dict
+    ) -> None:
+        self.defects = defects
+        self.session = defects.session
+        self.options = options
+        self.state: State = "idle"
+        #: What was found last, to be sorted again.
+        self.found: Found | None = None
+        self._control: JobControl | None = None
+        self._scan: object = None
+        self.session.scan_changed.connect(self._on_scan)
+
+    # -------------------------------------------------------------- running
+    def find(self, parameters: DefectParameters) -> None:
+        """Find, sort and follow the defects of the scan.
+
+        Raises
+        ------
+        BadInputError
+            If something is missing or a run is under way.
+        """
+        lacking = self.defects.missing()
+        if lacking:
+            raise BadInputError(lacking)
+        scan, before = self.session.scan, self.defects.corrections
+        assert scan is not None
+
+        def work(worker: JobWorker, control: JobControl, device: str) -> Any:
+            from napari_diffmap.jobs.defects import find_defects, sort_and_follow
+
+            found = find_defects(
+                scan, parameters, device=device, control=control,
+                on_progress=worker.progressed.emit, on_frame=_Mail(worker),
+            )  # fmt: skip
+            run = sort_and_follow(
+                found, parameters, control=control, on_progress=worker.progressed.emit
+            )
+            return run, *_carried(run, before)
+
+        self._start(work, self._on_run)
+
+    def sort(self, parameters: DefectParameters) -> None:
+        """Sort and follow again what was found.
+
+        Raises
+        ------
+        BadInputError
+            If nothing was found yet or a run is under way.
+        """
+        found, before = self.found, self.defects.corrections
+        if found is None:
+            raise BadInputError("find defects first")
+
+        def work(worker: JobWorker, control: JobControl, _device: str) -> Any:
+            from napari_diffmap.jobs.defects import sort_and_follow
+
+            run = sort_and_follow(
+                found, parameters, control=control, on_progress=worker.progressed.emit
+            )
+            return run, *_carried(run, before)
+
+        self._start(work, self._on_run)
+
+    def follow(self, parameters: DefectParameters) -> None:
+        """Follow again the finds as they are corrected.
+
+        Raises
+        ------
+        BadInputError
+            If nothing was found yet or a run is under way.
+        """
+        from dataclasses import replace
+
+        from napari_diffmap.maps.edits.edit import snapshot
+
+        run, corrections = self.defects.run, self.defects.corrections
+        if run is None or corrections is None:
+            raise BadInputError("find defects first")
+        now: Any = snapshot(corrections.map)
+        whole = run.parameters.model_copy(update={"follow": parameters.follow})
+
+        def work(worker: JobWorker, control: JobControl, _device: str) -> Any:
+            from napari_diffmap.jobs.defects import follow_again
+
+            again = follow_again(
+                replace(run, parameters=whole), now,
+                control=control, on_progress=worker.progressed.emit,
+            )  # fmt: skip
+            return again, corrections
+
+        self._start(work, lambda result: self.defects.set_followed(*result))
+
+    def stop(self) -> None:
+        """End what runs; what there was before is kept."""
+        if self._control is not None and self.state == "running":
+            self._control.stop()
+            self._set("stopping")
+
+    def _start(
+        self,
+        work: Callable[[JobWorker, JobControl, str], Any],
+        returned: Callable[[Any], None],
+    ) -> None:
+        if self.state != "idle":
+            raise BadInputError("defects are searched already: stop that first")
+        control = JobControl()
+        self._control, self._scan = control, self.session.scan
+        scan = self.session.scan
+
+        def job(worker: JobWorker) -> Any:
+            from napari_diffmap.jobs.queue import submit
+            from napari_diffmap.models.device import resolve_device
+
+            device = resolve_device("auto")
+            return submit(device, lambda: work(worker, control, device)).result()
+
+        def done(result: Any) -> None:
+            if self.session.scan is scan:
+                spare_the_collector()
+                returned(result)
+
+        self._set("running")
+        start_job(
+            job,
+            stop=control.stop,
+            returned=done,
+            errored=self._on_errored,
+            finished=self._on_finished,
+            progressed=self._on_progress,
+            tile=self._on_finds,
+        )
+
+    def _set(self, state: State) -> None:
+        self.state = state
+        self.state_changed.emit(state)
+
+    def _on_scan(self, *_: object) -> None:
+        self.found = None
+        self.stop()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.progressed.emit(progress)
+
+    def _on_finds(self, finds: Finds) -> None:
+        if self.session.scan is self._scan and self.state == "running":
+            self.defects.show_found(finds)
+
+    def _on_run(self, result: tuple[DefectsRun, Corrections | None, tuple[str, ...]]) -> None:
+        run, corrections, told = result
+        self.found = run.found
+        self.defects.set_run(run, corrections)
+        for line in (*run.map.warnings, *told):
+            self.session.message.emit(line)
+
+    def _on_errored(self, error: Exception) -> None:
+        # What was shown while it was searched goes; what there was before comes back.
+        if self.session.scan is self._scan:
+            self.defects.show_again()
+        if isinstance(error, CancelledError):
+            kept = "" if self.defects.run is None else "; what was found before is kept"
+            report(f"stopped before the defects were found{kept}")
+            return
+        report_error(error)
+
+    def _on_finished(self) -> None:
+        self._control = None
+        self._set("idle")
+
+    # --------------------------------------------------------------- saving
+    def save(self, folder: str | Path) -> None:
+        """Write finds, tracks, numbers, pictures, corrections and recipe to a folder.
+
+        Raises
+        ------
+        BadInputError
+            If nothing was found.
+        """
+        run, corrections = self.defects.run, self.defects.corrections
+        if run is None or corrections is None:
+            raise BadInputError("find defects first: there is nothing to save")
+        target, options = Path(folder), dict(self.options())
+
+        def work(_worker: JobWorker) -> list[Path]:
+            from napari_diffmap.jobs.defects_recipe import recipe_of_defects
+            from napari_diffmap.jobs.defects_results import save_run
+            from napari_diffmap.jobs.orient import output_folder
+
+            recipe = recipe_of_defects(run, options=options)
+            return save_run(run, corrections, output_folder(target), recipe)
+
+        def done(files: list[Path]) -> None:
+            report(f"saved {len(files)} files in {target}")
+            self.saved.emit(files)
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, DiffmapError | OSError | MemoryError):
+                raise error
+            report_error(error)
+
+        start_job(work, returned=done, errored=failed, description="saving the defects")
+
+
+class _Mail:
+    """Hands on what was found, a few times a second: the marks of all frames so far."""
+
+    def __init__(self, worker: JobWorker) -> None:
+        self._worker = worker
+        self._parts: list[Any] = []
+        self._sent = 0.0
+
+    def __call__(self, _number: int, answer: Any) -> None:
+        from napari_diffmap.methods.defects.finds import Finds
+
+        self._parts.append(answer.finds)
+        if time.perf_counter() - self._sent > _DRAW_SECONDS:
+            self._worker.tile.emit(Finds.joined(self._parts))
+            self._sent = time.perf_counter()
+
+
+def _carried(
+    run: DefectsRun, before: Corrections | None
+) -> tuple[Corrections | None, tuple[str, ...]]:
+    """Corrections of the finds before, made again on the new ones."""
+    from napari_diffmap.maps.edits.carried import carried
+
+    if before is None or not before.done:
+        return None, ()
+    try:
+        mine, told = carried(before, run.map)
+    except BadInputError as error:
+        return None, (str(error),)
+    edits = len(mine.done)
+    plural = "" if edits == 1 else "s"
+    return mine, (f"{edits} correction{plural} of the run before made again", *told)
