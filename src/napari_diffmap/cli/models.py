@@ -60,14 +60,14 @@ def _list(as_json: bool) -> None:
 
 
 def one_line(entry: ModelEntry) -> str:
-    """Name, task, phases, kV, size and place of a model that can be used."""
+    """Name, task, phases or materials, kV, size and place of a model that can be used."""
     card = entry.card
     assert card is not None
     low, high = card.voltage_kv
-    voltage = f"{low:g}" if low == high else f"{low:g}–{high:g}"
+    voltage = f" {low:g} kV," if low == high else f" {low:g}–{high:g} kV,"
     return (
-        f"{entry.name}: {card.task}, {' + '.join(phase.name for phase in card.phases)},"
-        f" {voltage} kV, {entry.nbytes / 1e6:.3g} MB;"
+        f"{entry.name}: {card.task}, {' + '.join(card.subjects)},"
+        f"{'' if card.task == 'defects' else voltage} {entry.nbytes / 1e6:.3g} MB;"
         f" {'shipped' if entry.shipped else entry.path}"
     )
 
@@ -86,7 +86,8 @@ def record(entry: ModelEntry, whole: bool = False) -> dict[str, Any]:
         found |= {
             "task": card.task,
             "phases": [phase.name for phase in card.phases],
-            "voltage_kv": card.voltage_kv,
+            "materials": list(card.materials),
+            "voltage_kv": None if card.task == "defects" else card.voltage_kv,
         }
         if whole:
             found["card"] = card.model_dump(mode="json")

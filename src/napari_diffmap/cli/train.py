@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,7 @@ from napari_diffmap.cli.terminal import StopOnInterrupt, finish
 from napari_diffmap.jobs.control import JobControl
 
 if TYPE_CHECKING:
+    from napari_diffmap.jobs.train import TrainingRun
     from napari_diffmap.models.training import Progress
 
 
@@ -39,40 +41,56 @@ def train(
 
     A stopped training keeps its checkpoint; --resume goes on with it.
     """
-    from napari_diffmap.jobs.train import find_recipe, train_model
-    from napari_diffmap.methods.networks.recipe import load_training_recipe
+    from napari_diffmap.jobs.train import find_recipe, task_of
 
-    wanted = load_training_recipe(find_recipe(recipe))
+    path = find_recipe(recipe)
     changes = {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
-    wanted = wanted.model_copy(update={"plan": wanted.plan.model_copy(update=changes)})
     control = JobControl()
     line = _Line()
+    how: dict[str, Any] = {"device": device, "resume": resume, "control": control}
+    how |= {"on_step": line, "on_stage": line.say}
+    run: TrainingRun
     with StopOnInterrupt(control):
-        run = train_model(
-            wanted,
-            Path(out),
-            device=device,
-            resume=resume,
-            control=control,
-            on_step=line,
-            on_stage=line.say,
-        )
+        if task_of(path) == "defects":
+            from napari_diffmap.jobs.train_defects import train_defects
+            from napari_diffmap.methods.defects.network.recipe import load_defect_recipe
+
+            marks = load_defect_recipe(path)
+            plan = marks.plan.model_copy(update=changes)
+            run = train_defects(marks.model_copy(update={"plan": plan}), Path(out), **how)
+        else:
+            from napari_diffmap.jobs.train import train_model
+            from napari_diffmap.methods.networks.recipe import load_training_recipe
+
+            wanted = load_training_recipe(path)
+            plan = wanted.plan.model_copy(update=changes)
+            run = train_model(wanted.model_copy(update={"plan": plan}), Path(out), **how)
     line.end()
     record = dict(run.summary)
     if run.model is not None and add:
         from napari_diffmap.models.registry import add as add_model
 
         record["added"] = str(add_model(run.model).path)
-    right = f"{100 * record['right']:.0f} % right, " if "right" in record else ""
     if run.model is None:
-        text = f"stopped after {record['steps']} of {wanted.plan.steps} steps; go on with --resume"
+        text = f"stopped after {record['steps']} of {plan.steps} steps; go on with --resume"
     else:
         text = (
             f"{record['model']}: {record['patterns']} patterns in {record['seconds']:.0f} s"
-            f" ({record['device']}), {right}{100 * record['among_proposals']:.0f} % among the"
-            f" proposals (within 5°, held out); {run.model}"
+            f" ({record['device']}), {_figures(record)}; {run.model}"
         )
     finish(text, record, as_json)
+
+
+def _figures(record: Mapping[str, Any]) -> str:
+    """How good the model is."""
+    if record.get("task") == "defects":
+        return (
+            f"{100 * record['precision']:.0f} % of the finds are defects,"
+            f" {100 * record['recall']:.0f} % of the defects are found (held out)"
+        )
+    right = f"{100 * record['right']:.0f} % right, " if "right" in record else ""
+    among = f"{100 * record['among_proposals']:.0f} % among the proposals"
+    return f"{right}{among} (within 5°, held out)"
 
 
 class _Line:
@@ -96,7 +114,8 @@ class _Line:
         parts = [f"step {done} of {total}", f"loss {progress.loss:.2f}"]
         if progress.figures:
             parts.append(f"held out {progress.figures['loss']:.2f}")
-            parts.append(f"{100 * progress.figures['right']:.0f} % right")
+            word = "right" if "right" in progress.figures else "f1"
+            parts.append(f"{100 * progress.figures[word]:.0f} % {word.replace('f1', 'F1')}")
         parts.append(f"{left / 60:.0f} min left")
         text = ", ".join(parts)
         if self._live:

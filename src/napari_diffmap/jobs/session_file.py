@@ -20,6 +20,7 @@ from napari_diffmap.maps.edits.log import load_log, save_log
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
+    from napari_diffmap.jobs.defects_recipe import DefectsRecipe
     from napari_diffmap.jobs.phases_recipe import PhasesRecipe
     from napari_diffmap.jobs.recipe import Recipe
     from napari_diffmap.maps.edits.corrections import Corrections
@@ -141,7 +142,7 @@ def save_session(
     folder: Path,
     record: SessionRecord,
     corrections: Corrections | None,
-    recipe: Recipe | PhasesRecipe | None = None,
+    recipe: Recipe | PhasesRecipe | DefectsRecipe | None = None,
 ) -> list[Path]:
     """Write a session.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
     from napari_diffmap.methods.networks.recipe import TrainingRecipe
     from napari_diffmap.methods.networks.tasks import OrientationTask
-    from napari_diffmap.models.card import ModelCard
+    from napari_diffmap.models.card import ModelCard, Task
     from napari_diffmap.models.training import OnStep, Progress, Trained
 
 #: What a training leaves in its folder.
@@ -253,8 +253,29 @@ def finished(
     )
 
 
-def draw_curves(history: tuple[Progress, ...], path: Path) -> None:
-    """Loss and shares right over the patterns seen, as a PNG."""
+#: Figures of a validation that are drawn, and what they are called.
+_CURVES = {
+    "right": "first proposal",
+    "right_up_to_half_turn": "… or its half turn",
+    "among_proposals": "any proposal",
+    "phase": "phase",
+}
+
+
+def draw_curves(
+    history: tuple[Progress, ...], path: Path, names: Mapping[str, str] | None = None
+) -> None:
+    """Loss and shares right over the patterns seen, as a PNG.
+
+    Parameters
+    ----------
+    history
+        Validations.
+    path
+        Of the picture.
+    names
+        Figures to draw, at most four, and what they are called; those of orientations by default.
+    """
     if not history:
         return
     from matplotlib.figure import Figure
@@ -265,29 +286,36 @@ def draw_curves(history: tuple[Progress, ...], path: Path) -> None:
     left.plot(steps, [one.loss for one in history], label="trained on", color="#0072B2")
     left.plot(steps, [one.figures["loss"] for one in history], label="held out", color="#D55E00")
     left.set(xlabel="step", ylabel="loss")
-    names = {
-        "right": "first proposal",
-        "right_up_to_half_turn": "… or its half turn",
-        "among_proposals": "any proposal",
-        "phase": "phase",
-    }
-    for (key, label), color in zip(
-        names.items(), ("#0072B2", "#56B4E9", "#009E73", "#CC79A7"), strict=True
-    ):
+    colors = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7")
+    for (key, label), color in zip((names or _CURVES).items(), colors, strict=False):
         if key in history[-1].figures:
             right.plot(steps, [100 * h.figures[key] for h in history], label=label, color=color)
-    right.set(xlabel="step", ylabel="right within 5° (%)", ylim=(0, 100))
+    share = "right within 5° (%)" if names is None else "%"
+    right.set(xlabel="step", ylabel=share, ylim=(0, 100))
     for axes in (left, right):
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
 
 
-def shipped_recipes() -> dict[str, Path]:
-    """Recipes of the package by name."""
+def shipped_recipes(task: Task | None = "orientation") -> dict[str, Path]:
+    """Recipes of the package by name, those for one task or (None) all."""
     from importlib.resources import files
 
     folder = Path(str(files("napari_diffmap.models"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {k: path for k, path in found.items() if task in (None, task_of(path))}
+
+
+def task_of(path: Path) -> Task:
+    """What a recipe's model will answer; of a file that says nothing, orientations."""
+    import yaml
+
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return "orientation"  # who reads it will tell what is wrong
+    said = record.get("task") if isinstance(record, dict) else None
+    return "defects" if said == "defects" else "orientation"
 
 
 def find_recipe(name: str) -> Path:
@@ -301,7 +329,7 @@ def find_recipe(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    known = shipped_recipes()
+    known = shipped_recipes(None)
     if name in known:
         return known[name]
     raise BadInputError(f"no recipe {name!r}: give a YAML file or one of {', '.join(known)}")

@@ -101,6 +101,8 @@ class DefectMap(PhaseMap):
         Frames, rows and columns ``(T, Y, X)``.
     pixel_size_nm, frame_time_s
         Calibration; None where there is none.
+    drift
+        ``(T, 2)`` shift of each frame in pixels, y and x; None where it was not measured.
     phases
         The classes.
 
@@ -122,9 +124,12 @@ class DefectMap(PhaseMap):
     phases: tuple[DefectClass, ...]
     pixel_size_nm: float | None = None
     frame_time_s: float | None = None
+    drift: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         self._convert("places", np.float32)
+        if self.drift is not None:
+            self._convert("drift", np.float64)
         frames, rows, columns = (int(n) for n in self.image_shape)
         object.__setattr__(self, "image_shape", (frames, rows, columns))
         super().__post_init__()
@@ -199,6 +204,10 @@ class DefectMap(PhaseMap):
             raise BadInputError(
                 f"finds lie in frames {frame.min():g} to {frame.max():g} of {self.image_shape[0]}"
             )
+        if self.drift is not None and self.drift.shape != (self.image_shape[0], 2):
+            raise BadInputError(
+                f"a drift of {self.drift.shape} does not fit {self.image_shape[0]} frames"
+            )
         for name, size in (("pixel", self.pixel_size_nm), ("frame time", self.frame_time_s)):
             if size is not None and not (np.isfinite(size) and size > 0):
                 raise BadInputError(f"a {name} of {size} is impossible")
@@ -217,6 +226,7 @@ def make_defect_map(
     spare: int = SPARE,
     pixel_size_nm: float | None = None,
     frame_time_s: float | None = None,
+    drift: NDArray[np.float64] | None = None,
     provenance: Provenance | None = None,
     warnings: tuple[str, ...] = (),
 ) -> DefectMap:
@@ -232,7 +242,7 @@ def make_defect_map(
         ``(n,)`` probability that there is a defect.
     phases
         The k classes; without finds there may be none.
-    image_shape, pixel_size_nm, frame_time_s
+    image_shape, pixel_size_nm, frame_time_s, drift
         See `DefectMap`.
     doubt
         ``(n,)`` codes; none without.
@@ -267,6 +277,7 @@ def make_defect_map(
         phases=tuple(phases),
         pixel_size_nm=pixel_size_nm,
         frame_time_s=frame_time_s,
+        drift=drift,
         provenance=provenance or Provenance(),
         extra={name: _padded(values, slots) for name, values in (extra or {}).items()},
         warnings=warnings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,18 +15,31 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
 )
 
 #: Cards and files of this layout can be read; a later one is refused.
 FORMAT: Final = 1
 
-Task = Literal["orientation", "phase"]
+Task = Literal["orientation", "phase", "defects"]
 
 # A card comes from a file of any origin and is printed: no line breaks, no escape sequences.
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=4000)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
 Checksum = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+#: What only patterns have: a card of a model for defects may leave it out.
+_NO_PATTERNS: Final[dict[str, Any]] = {
+    "voltage_kv": (0.0, 0.0),
+    "thickness_nm": (0.0, 0.0),
+    "precession_deg": (0.0, 0.0),
+    "q_min": 0.0,
+    "q_max": 0.0,
+    "pixel_size": (0.0, 0.0),
+}
 
 #: Values that differ by less than this share of them are the same: files round what they say.
 _SAME = 1e-3
@@ -85,14 +98,14 @@ class PhaseNote(_Part):
 
 
 class Accuracy(_Part):
-    """How good the model was on one set of patterns; None where it was not measured.
+    """How good the model was on one set of patterns or images; None where it was not measured.
 
     Attributes
     ----------
     dataset
         Name of the set.
     patterns
-        How many there were.
+        How many there were; of images with defects, how many defects.
     within_3deg, within_3deg_up_to_twin
         Shares of orientations within 3° of the truth, and of the truth or its twin.
     median_deg
@@ -103,6 +116,9 @@ class Accuracy(_Part):
         Mean over the phases of the share that was recognised.
     expected_calibration_error
         Mean distance between said and true probability.
+    precision, recall, f1
+        Shares of the finds that are defects, and of the defects that are found; their harmonic
+        mean.
     """
 
     dataset: Line
@@ -113,10 +129,13 @@ class Accuracy(_Part):
     polished: bool = False
     phase_balanced_accuracy: Share | None = None
     expected_calibration_error: Share | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+    f1: Share | None = None
 
 
 class Speed(_Part):
-    """Patterns per second on a device, with or without refinement."""
+    """Patterns (or images) per second on a device, with or without refinement."""
 
     device: Line
     patterns_per_second: NonNegativeFloat
@@ -139,11 +158,15 @@ class ModelCard(_Part):
     network
         How to build it.
     phases
-        What it was trained for, in the order of its answers.
+        What it was trained for, in the order of its answers; none of a model for defects.
+    materials
+        Names of what a model for defects was trained for.
+    spacing_px
+        Range of the lattice constant of the images that a model for defects takes, pixels.
     voltage_kv, thickness_nm, precession_deg
         Ranges (low, high) of the patterns trained on: kV, nm, degrees.
     dose
-        Range of diffracted electrons per pattern.
+        Range of diffracted electrons per pattern, or counts at the brightest columns of an image.
     q_min, q_max
         What it looks at, in 1/Å.
     pixel_size
@@ -172,7 +195,9 @@ class ModelCard(_Part):
     version: Line
     task: Task
     network: NetworkSpec
-    phases: Annotated[tuple[PhaseNote, ...], Field(min_length=1)]
+    phases: tuple[PhaseNote, ...] = Field(default=(), validate_default=True)
+    materials: tuple[Line, ...] = ()
+    spacing_px: Range | None = None
     voltage_kv: Range
     thickness_nm: Range
     precession_deg: Range
@@ -194,6 +219,33 @@ class ModelCard(_Part):
     calibration: dict[Line, float] = Field(default_factory=dict)
     licence: Line
     checksum: Checksum = ""
+
+    @field_validator("phases")
+    @classmethod
+    def _some_phases(
+        cls, phases: tuple[PhaseNote, ...], info: ValidationInfo
+    ) -> tuple[PhaseNote, ...]:
+        if not phases and info.data.get("task") != "defects":
+            raise ValueError("it names no phase")
+        return phases
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_patterns(cls, record: Any) -> Any:
+        if isinstance(record, dict) and record.get("task") == "defects":
+            return {**_NO_PATTERNS, **record}
+        return record
+
+    @model_validator(mode="after")
+    def _of_defects(self) -> Self:
+        if self.task == "defects" and not (self.materials and self.spacing_px):
+            raise ValueError("a model for defects says its materials and spacing_px")
+        return self
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Names of what it was trained for: phases, or monolayers."""
+        return self.materials or tuple(phase.name for phase in self.phases)
 
     def covers(
         self,
@@ -236,23 +288,18 @@ class ModelCard(_Part):
     def rows(self) -> tuple[tuple[str, str], ...]:
         """The card without recipe and CIFs, as what is said and of what."""
         training = (
-            f"{self.patterns_seen:,} patterns in {self.trained_seconds / 3600:.3g} h on"
+            f"{self.patterns_seen:,} {'patches' if self.task == 'defects' else 'patterns'} in"
+            f" {self.trained_seconds / 3600:.3g} h on"
             f" {self.trained_device}, seed {self.seed}, {self.date}, version {self.project_version}"
         )
         rows = [
             ("task", self.task),
-            ("phases", "; ".join(_phase(phase) for phase in self.phases)),
-            ("voltage", f"{_span(self.voltage_kv)} kV"),
-            ("thickness", f"{_span(self.thickness_nm)} nm"),
-            ("precession", f"{_span(self.precession_deg)}°"),
-            ("dose", f"{_span(self.dose)} diffracted electrons per pattern"),
-            ("looks at", f"{_span((self.q_min, self.q_max))} 1/Å"),
-            ("pixel size", f"{_span(self.pixel_size)} 1/Å"),
+            *(self._of_images() if self.task == "defects" else self._of_patterns()),
             ("network", _network(self.network)),
             ("trained on", self.trained_on),
             ("training", training),
-            *(("accuracy", _accuracy(each)) for each in self.accuracy),
-            *(("speed", _speed(each)) for each in self.speed),
+            *(("accuracy", _accuracy(each, self._counted)) for each in self.accuracy),
+            *(("speed", _speed(each, self.task)) for each in self.speed),
             *(("limit", each) for each in self.limits),
             ("calibration", ", ".join(f"{k} {_short(v)}" for k, v in self.calibration.items())),
             ("licence", self.licence),
@@ -261,9 +308,32 @@ class ModelCard(_Part):
         return tuple((what, value) for what, value in rows if value)
 
     @property
+    def _counted(self) -> str:
+        return "defects" if self.task == "defects" else "patterns"
+
+    def _of_patterns(self) -> list[tuple[str, str]]:
+        return [
+            ("phases", "; ".join(_phase(phase) for phase in self.phases)),
+            ("voltage", f"{_span(self.voltage_kv)} kV"),
+            ("thickness", f"{_span(self.thickness_nm)} nm"),
+            ("precession", f"{_span(self.precession_deg)}°"),
+            ("dose", f"{_span(self.dose)} diffracted electrons per pattern"),
+            ("looks at", f"{_span((self.q_min, self.q_max))} 1/Å"),
+            ("pixel size", f"{_span(self.pixel_size)} 1/Å"),
+        ]
+
+    def _of_images(self) -> list[tuple[str, str]]:
+        spacing = "" if self.spacing_px is None else f"{_span(self.spacing_px)} pixels"
+        return [
+            ("materials", ", ".join(self.materials)),
+            ("lattice", f"{spacing} per lattice constant"),
+            ("dose", f"{_span(self.dose)} counts at the brightest columns"),
+        ]
+
+    @property
     def voltage_text(self) -> str:
-        """Voltage or range of voltages, without its unit."""
-        return _span(self.voltage_kv)
+        """Voltage or range of voltages, without its unit; empty where none matters."""
+        return "" if self.task == "defects" else _span(self.voltage_kv)
 
     def describe(self) -> str:
         """The card as text of several lines, without recipe and CIFs."""
@@ -303,23 +373,28 @@ def _polish(polished: bool) -> str:
     return ", refined" if polished else ""
 
 
-def _speed(found: Speed) -> str:
+def _speed(found: Speed, task: Task) -> str:
     pace = _short(found.patterns_per_second)
-    return f"{pace} patterns/s on {found.device}{_polish(found.polished)}"
+    of = "images" if task == "defects" else "patterns"
+    return f"{pace} {of}/s on {found.device}{_polish(found.polished)}"
 
 
-def _accuracy(found: Accuracy) -> str:
+def _accuracy(found: Accuracy, counted: str) -> str:
     parts = [
         f"{100 * share:.1f} % {what}"
         for share, what in (
             (found.within_3deg, "within 3°"),
             (found.within_3deg_up_to_twin, "up to the twin"),
             (found.phase_balanced_accuracy, "of phases, balanced"),
+            (found.precision, "of the finds are defects"),
+            (found.recall, "of the defects are found"),
             (found.expected_calibration_error, "calibration error"),
         )
         if share is not None
     ]
     if found.median_deg is not None:
         parts.append(f"median {found.median_deg:.2f}°")
-    count = "" if found.patterns is None else f" ({found.patterns:,} patterns)"
+    if found.f1 is not None:
+        parts.append(f"F1 {found.f1:.3f}")
+    count = "" if found.patterns is None else f" ({found.patterns:,} {counted})"
     return f"{found.dataset}{count}{_polish(found.polished)}: {', '.join(parts) or 'not measured'}"

@@ -171,7 +171,7 @@ class ModelList(QWidget):
         else:
             texts = [
                 entry.name,
-                ", ".join(phase.name for phase in card.phases),
+                ", ".join(card.subjects),
                 card.voltage_text,
                 card.network.family,
                 f"{entry.nbytes / 1e6:.3g} MB",

@@ -78,6 +78,7 @@ def _read(group: h5py.Group, provenance: Provenance) -> DefectMap:
         ),
         pixel_size_nm=_number(group.attrs.get("pixel_size_nm")),
         frame_time_s=_number(group.attrs.get("frame_time_s")),
+        drift=group["drift"][()] if "drift" in group else None,
         provenance=provenance,
         extra={str(data.attrs["name"]): data[()] for data in extra},
         warnings=tuple(json.loads(group.attrs["warnings"])),

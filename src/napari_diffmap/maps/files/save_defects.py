@@ -75,6 +75,9 @@ def _write(found: DefectMap, group: h5py.Group) -> None:
         group.attrs["pixel_size_nm"] = found.pixel_size_nm
     if found.frame_time_s is not None:
         group.attrs["frame_time_s"] = found.frame_time_s
+    if found.drift is not None:
+        data = group.create_dataset("drift", data=found.drift)
+        data.attrs["meaning"] = "shift of each frame, y and x in pixels"
     group.attrs["warnings"] = json.dumps(found.warnings)
     arrays = group.create_group("arrays")
     for name in found.arrays:

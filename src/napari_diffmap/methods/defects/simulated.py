@@ -7,12 +7,13 @@ out (channelling, aberrations other than tails) is in no image made here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_diffmap.methods.defects.kernels import add_blobs
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS, Monolayer
 
 #: Unit cell: fractional places of the brighter and the weaker sublattice.
@@ -62,6 +63,9 @@ class Simulated:
         ``(m, 2)`` and ``(m,)``: the lattice.
     spacing
         Lattice constant in pixels.
+    whole, whole_sublattice
+        ``(k, 2)`` and ``(k,)``: the (first) lattice as a finder sees it, without holes, edges and
+        grain boundaries; None where it is the same as `sites`.
     """
 
     image: NDArray[np.float32]
@@ -71,6 +75,8 @@ class Simulated:
     sites: NDArray[np.float64]
     sublattice: NDArray[np.int8]
     spacing: float
+    whole: NDArray[np.float64] | None = None
+    whole_sublattice: NDArray[np.int8] | None = None
 
 
 def lattice_sites(
@@ -129,33 +135,10 @@ def render(
     tail
         Share of the intensity in a Gaussian three times as wide.
     """
-    image = _blobs(shape, places, amplitudes * (1 - tail), sigma)
+    image = add_blobs(np.zeros(shape), places, amplitudes * (1 - tail), sigma)
     if tail > 0:
-        image += _blobs(shape, places, amplitudes * tail / 9, 3 * sigma)
+        add_blobs(image, places, amplitudes * tail / 9, 3 * sigma)
     return image
-
-
-def _blobs(
-    shape: tuple[int, int],
-    places: NDArray[np.float64],
-    amplitudes: NDArray[np.floating],
-    sigma: float,
-) -> NDArray[np.float64]:
-    reach = int(np.ceil(4 * sigma))
-    offsets = np.arange(-reach, reach + 1)
-    centre = np.rint(places).astype(np.int64)
-    # Where a window leaves the image its part outside falls on a rim that is cut off.
-    rim = 2 * reach + 1
-    wide = (shape[0] + 2 * rim, shape[1] + 2 * rim)
-    near = ((centre >= -reach) & (centre < np.array(shape) + reach)).all(axis=1)
-    centre, places, amplitudes = centre[near], places[near], amplitudes[near]
-    part = (centre - places)[:, :, None] + offsets
-    y, x = np.exp(-(part**2) / (2 * sigma**2)).swapaxes(0, 1)
-    values = amplitudes[:, None, None] * y[:, :, None] * x[:, None, :]
-    rows = (centre[:, 0, None] + offsets + rim)[:, :, None] * wide[1]
-    flat = rows + (centre[:, 1, None] + offsets + rim)[:, None, :]
-    image = np.bincount(flat.ravel(), values.ravel(), minlength=wide[0] * wide[1])
-    return np.asarray(image, dtype=np.float64).reshape(wide)[rim:-rim, rim:-rim]
 
 
 def smooth_field(
@@ -271,7 +254,12 @@ def _jittered(image: NDArray[np.float64], moves: NDArray[np.float64]) -> NDArray
 # ------------------------------------------------------------------- many kinds, to learn from
 
 
-def random_scene(rng: np.random.Generator, size: int = 128, spacing: float = 8.0) -> Simulated:
+def random_scene(
+    rng: np.random.Generator,
+    size: int = 128,
+    spacing: float = 8.0,
+    materials: Sequence[str] = tuple(MONOLAYERS),
+) -> Simulated:
     """An image of any monolayer with any of its defects, as measured ones come.
 
     Contamination, holes, grain boundaries, tails of the probe, distortion of the scan, noise of
@@ -285,8 +273,11 @@ def random_scene(rng: np.random.Generator, size: int = 128, spacing: float = 8.0
         Pixels a side.
     spacing
         Lattice constant in pixels; the image's differs by up to 6 %.
+    materials
+        Names in `MONOLAYERS` to draw from.  Graphene comes more often: it is the only one like it.
     """
-    layer = MONOLAYERS[str(rng.choice(list(MONOLAYERS), p=[0.3, 0.175, 0.175, 0.175, 0.175]))]
+    often = np.array([1.7 if name == "graphene" else 1.0 for name in materials])
+    layer = MONOLAYERS[str(rng.choice(list(materials), p=often / often.sum()))]
     return _Scene(rng, layer, size, spacing * rng.uniform(0.94, 1.06)).made()
 
 
@@ -306,8 +297,10 @@ class _Scene:
 
     def made(self) -> Simulated:
         rng, size = self.rng, self.size
-        places, kind = self._lattice()
-        places = places + _displaced(rng, places, self.shape, rng.choice([0.0, rng.uniform(0, 2)]))
+        places, kind, whole, whole_kind = self._lattice()
+        both = np.concatenate((places, whole))
+        both += _displaced(rng, both, self.shape, rng.choice([0.0, rng.uniform(0, 2)]))
+        places, whole = both[: len(places)], both[len(places) :]
         pristine = np.array(self.layer.amplitudes)[kind]
         ratios = self._defects(places, kind)
         moved = places.copy()
@@ -336,9 +329,13 @@ class _Scene:
         elif rng.random() < 0.3:
             noisy += rng.normal(scale=rng.uniform(0, 2), size=shape)
         truth = self._truth()
-        return Simulated(_f4(noisy), truth, _f4(expected), _f4(bare), places, kind, self.spacing)
+        sites = places, kind, self.spacing, whole, whole_kind
+        return Simulated(_f4(noisy), truth, _f4(expected), _f4(bare), *sites)
 
-    def _lattice(self) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    def _lattice(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64], NDArray[np.int8]]:
+        """Sites and their kinds, and those of the whole lattice that they are of."""
         rng, size = self.rng, self.size
         margin = 4 * self.sigma + 3
         make = [
@@ -347,7 +344,7 @@ class _Scene:
             )
             for _ in range(2)
         ]
-        places, kind = make[0]
+        places, kind = whole, whole_kind = make[0]
         line = self._line()
         draw = rng.random()
         if draw < 0.12:  # a grain boundary
@@ -362,7 +359,7 @@ class _Scene:
             middle, radius = rng.uniform(0, size, 2), rng.uniform(0.8, 3.5) * self.spacing
             keep = np.hypot(*(places - middle).T) > radius
             places, kind = places[keep], kind[keep]
-        return places, kind
+        return places, kind, whole, whole_kind
 
     def _line(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         """Distance of places from a random line, on one side negative."""
