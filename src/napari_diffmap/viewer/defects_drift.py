@@ -54,26 +54,17 @@ class DriftStudy:
 
         def work(_token: object) -> Any:
             from napari_diffmap.jobs.defects_frames import Movie
-            from napari_diffmap.methods.defects.drift import aligned, measure_drift
+            from napari_diffmap.methods.defects.drift import measure_drift
 
-            movie = Movie(scan)
-            found = measure_drift(movie)
-            before = np.zeros(movie.shape[1:], dtype=np.float64)
-            after = np.zeros_like(before)
-            count = np.zeros_like(before)
-            for number, frame in enumerate(movie):
-                before += np.nan_to_num(frame)
-                moved = np.asarray(aligned(frame, found.shifts[number]), dtype=np.float64)
-                known = np.isfinite(moved)
-                after[known] += moved[known]
-                count += known
-            mean = np.where(count > 0, after / np.maximum(count, 1), np.nan)
-            return found, (_small(before / len(movie)), _small(mean))
+            found = measure_drift(Movie(scan))
+            return found, (_middle(found.before), _middle(found.after))
 
         def done(result: Any) -> None:
             if self.session.scan is scan:
                 self.busy = False
                 self.found, self.pictures = result
+                for line in self.found.warnings if self.found is not None else ():
+                    self.session.message.emit(line)
                 self.changed.emit()
 
         def failed(error: Exception) -> None:
@@ -89,15 +80,14 @@ class DriftStudy:
             return "Measuring the drift …"
         if self.found is None:
             return ""
-        shifts = np.asarray(self.found.shifts)
-        far = float(np.hypot(*(shifts - shifts[0]).T).max())
-        quality = np.asarray(getattr(self.found, "quality", np.nan), dtype=np.float64)
-        sure = "" if not np.isfinite(quality).any() else f" · quality {np.nanmedian(quality):.2f}"
-        return f"drifts by up to {far:.1f} px{sure}"
+        scan = self.session.scan
+        axis = None if scan is None else scan.axes[-1].canonical()
+        size = abs(axis.scale) if axis is not None and axis.unit == "nm" else None
+        return f"{self.found.in_words(size)}; quality {np.median(self.found.quality):.2f}"
 
 
-def _small(mean: NDArray[np.float64]) -> NDArray[np.float32]:
+def _middle(mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """A quarter of the image about its middle, where single columns can be seen."""
     rows, columns = mean.shape
     y, x = rows // 4, columns // 4
-    return mean[y : max(rows - y, y + 1), x : max(columns - x, x + 1)].astype(np.float32)
+    return np.asarray(mean[y : max(rows - y, y + 1), x : max(columns - x, x + 1)])

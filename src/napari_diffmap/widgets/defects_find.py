@@ -280,7 +280,7 @@ class FindPage(QWidget):
         step = self.time.value() or None
         if _same(size, known.pixel_size_nm) and _same(step, known.frame_time_s):
             return
-        self.bench.opening.show_changed(calibrated(scan, size, step))
+        self.bench.desk.show_scan(calibrated(scan, size, step))
 
     def _on_drift(self) -> None:
         found = self.drift.found

@@ -12,6 +12,7 @@ from psygnal import Signal
 from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
 from napari_diffmap.jobs.control import JobControl, Progress
 from napari_diffmap.viewer.defects import Defects
+from napari_diffmap.viewer.training_curves import TrainingCurves
 from napari_diffmap.widgets.bridge import (
     JobWorker,
     report,
@@ -49,11 +50,17 @@ class DefectsRunner:
         A `jobs.control.Progress`.
     saved(files)
         The files of a save are written.
+    learnt()
+        There is more of the loss to draw.
+    asked(train)
+        The user asked to train on the image first: on which labels; or to adapt: ``adapt``.
     """
 
     state_changed = Signal(str)
     progressed = Signal(object)
     saved = Signal(object)
+    learnt = Signal()
+    asked = Signal(str)
 
     def __init__(
         self, defects: Defects, options: Callable[[], Mapping[str, Any]] = dict
@@ -64,6 +71,8 @@ class DefectsRunner:
         self.state: State = "idle"
         #: What was found last, to be sorted again.
         self.found: Found | None = None
+        #: Loss of the network that is trained.
+        self.curves = TrainingCurves()
         self._control: JobControl | None = None
         self._scan: object = None
         self.session.scan_changed.connect(self._on_scan)
@@ -147,6 +156,14 @@ class DefectsRunner:
             return again, corrections
 
         self._start(work, lambda result: self.defects.set_followed(*result))
+
+    def ask_training(self, labels: str) -> None:
+        """The user wants a network trained on the image first."""
+        self.asked.emit(labels)
+
+    def ask_adapting(self) -> None:
+        """The user wants the chosen network to learn from the image."""
+        self.asked.emit("adapt")
 
     def stop(self) -> None:
         """End what runs; what there was before is kept."""
@@ -243,7 +260,11 @@ class DefectsRunner:
             from napari_diffmap.jobs.defects_results import save_run
             from napari_diffmap.jobs.orient import output_folder
 
-            recipe = recipe_of_defects(run, options=options)
+            movie = run.found.movie
+            recipe = recipe_of_defects(
+                movie.scan, run.parameters, options=options,
+                pixel_size_nm=movie.pixel_size_nm, frame_time_s=movie.frame_time_s,
+            )  # fmt: skip
             return save_run(run, corrections, output_folder(target), recipe)
 
         def done(files: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Sample scans of the File menu: two that are made here, two that are fetched."""
+"""Sample scans of the File menu: some that are made here, two that are fetched."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def cuag() -> list[Any]:
 def sodium_stack() -> list[Any]:
     """Simulated STXM stack of NaxV2(PO4)2F3 particles with its references."""
     return _sample("NaxV2(PO4)2F3 stack", _stack, after=_references)
+
+
+def doped_movie() -> list[Any]:
+    """Simulated movie of Mo-doped WS2 with moving sulphur vacancies and switching complexes."""
+    return _sample("Mo-doped WS2 movie", _movie)
+
+
+def _movie() -> Scan:
+    from napari_diffmap.methods.defects.simulated import movie_scan
+
+    return movie_scan()
 
 
 def _stack() -> Scan:

@@ -13,6 +13,7 @@ from napari_diffmap.scan.sums import warm_up
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import spare_the_collector
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
+from napari_diffmap.widgets.defects_dock import DefectsDock
 from napari_diffmap.widgets.doubt_dock import DoubtDock
 from napari_diffmap.widgets.grains_dock import GrainsDock
 from napari_diffmap.widgets.key_view import KeyView
@@ -30,6 +31,7 @@ TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Calibrate", CalibrateDock),
     ("Peaks", PeaksDock),
     ("Map", MapDock),
+    ("Defects", DefectsDock),
     ("Doubt", DoubtDock),
     ("Grains", GrainsDock),
     ("Labels", LabelsDock),
@@ -91,6 +93,7 @@ _OURS = (
     CalibrateDock,
     PeaksDock,
     MapDock,
+    DefectsDock,
     DoubtDock,
     GrainsDock,
     LabelsDock,
@@ -103,6 +106,7 @@ _NAMES = {
     CalibrateDock: "Calibrate",
     PeaksDock: "Peaks",
     MapDock: "Map",
+    DefectsDock: "Defects",
     DoubtDock: "Doubt",
     GrainsDock: "Grains",
     LabelsDock: "Labels",
