@@ -36,12 +36,13 @@ class FindParameters(_Parameters):
         description="Train a network on this image first: on labels of the Fourier filter, or of"
         " the site model.",
     )
-    threshold: float = Field(
-        default=0.5,
+    threshold: float | None = Field(
+        default=None,
         gt=0,
         lt=1,
         title="Threshold",
-        description="Probability from which a find counts.",
+        description="Probability from which a find counts; none: where the fewest are expected to"
+        " be missed or wrong (greatest expected F1).",
     )
     material: Material = Field(
         default="auto",
