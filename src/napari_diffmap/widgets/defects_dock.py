@@ -224,8 +224,8 @@ class DefectsDock(QWidget):
         self.stop.setEnabled(self.run.state == "running")
         self.sort.again.setEnabled(idle and self.run.found is not None)
         self.follow.again.setEnabled(idle and some and self.defects.frames > 1)
-        for widget in (self.sites, self.chance, self.save_button):
-            widget.setEnabled(some)
+        self.sites.setEnabled(some)
+        self.chance.setEnabled(some and self.run.tells_probability)
         self.save_button.setEnabled(some and idle)
         self.open_button.setEnabled(idle)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.methods.defects.finds import Finds
     from napari_diffmap.methods.defects.parameters import DefectParameters
+    from napari_diffmap.viewer.runner import Runner
 
 State = Literal["idle", "running", "stopping"]
 #: Finds are drawn at most this often while it is searched, s.
@@ -39,6 +40,8 @@ class DefectsRunner:
     ----------
     defects
         Whose scan it is.
+    runner
+        Where single frames are looked at.
     options
         Says how the scan on the desk was opened.
 
@@ -50,6 +53,8 @@ class DefectsRunner:
         A `jobs.control.Progress`.
     saved(files)
         The files of a save are written.
+    probability(image)
+        Probability ``(Y, X)`` of the frame that is looked at; None: not to be shown.
     learnt()
         There is more of the loss to draw.
     asked(train)
@@ -59,13 +64,17 @@ class DefectsRunner:
     state_changed = Signal(str)
     progressed = Signal(object)
     saved = Signal(object)
+    probability = Signal(object)
     learnt = Signal()
     asked = Signal(str)
 
     def __init__(
-        self, defects: Defects, options: Callable[[], Mapping[str, Any]] = dict
+        self,
+        defects: Defects,
+        runner: Runner,
+        options: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        self.defects = defects
+        self.defects, self.runner = defects, runner
         self.session = defects.session
         self.options = options
         self.state: State = "idle"
@@ -73,9 +82,13 @@ class DefectsRunner:
         self.found: Found | None = None
         #: Loss of the network that is trained.
         self.curves = TrainingCurves()
+        #: What found it.
+        self.finder: Any = None
+        self._chance = False
         self._control: JobControl | None = None
         self._scan: object = None
         self.session.scan_changed.connect(self._on_scan)
+        self.session.plane_changed.connect(self._draw_probability)
 
     # -------------------------------------------------------------- running
     def find(self, parameters: DefectParameters) -> None:
@@ -94,17 +107,19 @@ class DefectsRunner:
 
         def work(worker: JobWorker, control: JobControl, device: str) -> Any:
             from napari_diffmap.jobs.defects import find_defects, sort_and_follow
+            from napari_diffmap.methods.defects.find import Finder
 
+            finder = Finder(parameters.find, device)
             found = find_defects(
-                scan, parameters, device=device, control=control,
+                scan, parameters, device=device, control=control, finder=finder,
                 on_progress=worker.progressed.emit, on_frame=_Mail(worker),
             )  # fmt: skip
             run = sort_and_follow(
                 found, parameters, control=control, on_progress=worker.progressed.emit
             )
-            return run, *_carried(run, before)
+            return finder, (run, *_carried(run, before))
 
-        self._start(work, self._on_run)
+        self._start(work, self._on_search)
 
     def sort(self, parameters: DefectParameters) -> None:
         """Sort and follow again what was found.
@@ -210,7 +225,7 @@ class DefectsRunner:
         self.state_changed.emit(state)
 
     def _on_scan(self, *_: object) -> None:
-        self.found = None
+        self.found = self.finder = None
         self.stop()
 
     def _on_progress(self, progress: Progress) -> None:
@@ -219,6 +234,11 @@ class DefectsRunner:
     def _on_finds(self, finds: Finds) -> None:
         if self.session.scan is self._scan and self.state == "running":
             self.defects.show_found(finds)
+
+    def _on_search(self, result: tuple[Any, Any]) -> None:
+        self.finder = result[0]
+        self._on_run(result[1])
+        self._draw_probability()
 
     def _on_run(self, result: tuple[DefectsRun, Corrections | None, tuple[str, ...]]) -> None:
         run, corrections, told = result
@@ -240,6 +260,38 @@ class DefectsRunner:
     def _on_finished(self) -> None:
         self._control = None
         self._set("idle")
+
+    # ---------------------------------------------------------- probability
+    def show_probability(self, on: bool) -> None:
+        """Show the probability of the frame that is looked at, or hide it."""
+        self._chance = on
+        self._draw_probability()
+
+    @property
+    def tells_probability(self) -> bool:
+        """Whether a network was asked: the site model tells sites, not pixels."""
+        return self.finder is not None and self.finder.network is not None
+
+    def _draw_probability(self, *_: object) -> None:
+        finder, found, frame = self.finder, self.found, self.defects.frame
+        if not self._chance or not self.tells_probability or found is None:
+            self.probability.emit(None)
+            return
+        scan = self.session.scan
+
+        def work(_token: object) -> Any:
+            from napari_diffmap.jobs.queue import submit
+
+            def look() -> Any:
+                return finder.frame(found.movie[frame], frame).probability_map
+
+            return _on_pixels(submit(finder.device, look).result(), found.movie.shape[1:])
+
+        def done(image: Any) -> None:
+            if self.session.scan is scan and self._chance and self.defects.frame == frame:
+                self.probability.emit(image)
+
+        self.runner.latest("probability", work, done, failed=report_error)
 
     # --------------------------------------------------------------- saving
     def save(self, folder: str | Path) -> None:
@@ -277,6 +329,33 @@ class DefectsRunner:
             report_error(error)
 
         start_job(work, returned=done, errored=failed, description="saving the defects")
+
+    def open(self, folder: str | Path) -> None:
+        """Show the results in a folder again, with their corrections.
+
+        Raises
+        ------
+        BadInputError
+            If there is no scan that they can be of.
+        """
+        raise BadInputError("TODO")
+
+    def adapt(self, parameters: DefectParameters) -> None:
+        """Let the chosen network learn from this image, then find with it."""
+        raise BadInputError("TODO")
+
+
+def _on_pixels(said: Any, shape: tuple[int, int]) -> Any:
+    """What a network says of lacking and excess intensity, as one picture ``(Y, X)``."""
+    import numpy as np
+    from scipy.ndimage import map_coordinates
+
+    if said is None:
+        return None
+    most = np.asarray(said).max(axis=0)
+    axes = [np.arange(n) * (m / n) for n, m in zip(shape, most.shape, strict=True)]
+    grid = np.meshgrid(*axes, indexing="ij")
+    return map_coordinates(most, grid, order=1, mode="nearest").astype(np.float32)
 
 
 class _Mail:
