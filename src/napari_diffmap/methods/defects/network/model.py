@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,48 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_diffmap.errors import BadInputError, ModelError
+from napari_diffmap.methods.defects.lattice import Lattice
 from napari_diffmap.methods.defects.network.blending import OVERLAP, TILE, blended
 from napari_diffmap.methods.defects.network.calibrated import Peaks, peaks
-from napari_diffmap.methods.defects.network.inputs import SPACING, seen
+from napari_diffmap.methods.defects.network.inputs import SPACING, resampled, seen, standardised
 from napari_diffmap.methods.defects.network.recipe import UNET
+from napari_diffmap.methods.defects.network.residual import WIDTHS, pristine_fit
 from napari_diffmap.methods.defects.network.unet import OUTPUTS, Ensemble
 from napari_diffmap.models.card import ModelCard
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a network says of an image.
+
+    Attributes
+    ----------
+    finds
+        Places in pixels of the image.
+    probability, spread
+        ``(2, y, x)`` float32 with the network's own pixels: lacking and excess intensity.
+    zoom
+        Those pixels along a pixel of the image; pixel centres at 0 are at 0.
+    width
+        Of the columns, standard deviation in lattice constants; None without a lattice.
+    """
+
+    finds: Peaks
+    probability: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    zoom: float
+    width: float | None
+
+    def map_of(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """``shape`` float32: the larger probability at each pixel of the image."""
+        from scipy import ndimage
+
+        most = self.probability.max(axis=0)
+        step = np.full(2, self.zoom)
+        return np.asarray(
+            ndimage.affine_transform(most, step, output_shape=shape, order=1, mode="nearest"),
+            dtype=np.float32,
+        )
 
 
 class DefectNetwork:
@@ -112,6 +149,55 @@ class DefectNetwork:
             Least probability of what is given.
         """
         return peaks(probability, spread, self.spacing, self.card.calibration, lowest)
+
+    def look(
+        self,
+        image: NDArray[np.floating],
+        lattice: Lattice | None,
+        spacing: float | None = None,
+        width: float | None = None,
+        lowest: float = 0.02,
+    ) -> Look:
+        """Everything from an image as it is to its finds.
+
+        Parameters
+        ----------
+        image
+            ``(Y, X)`` in any units, bright atoms; not finite where nothing is known.
+        lattice
+            Of the image; None where there is none.
+        spacing
+            Lattice constant in pixels where there is no lattice.
+        width
+            Of the columns, as an earlier `Look` of the same movie has it; measured by default.
+        lowest
+            Least probability of a find.
+
+        Raises
+        ------
+        BadInputError
+            If neither lattice nor spacing is given.
+        """
+        constant = spacing if lattice is None else lattice.spacing
+        if constant is None:
+            raise BadInputError("no lattice was found: give the lattice constant in nm")
+        known = np.isfinite(image)
+        usual = float(np.median(image[known])) if known.any() else 0.0
+        even, zoom = resampled(np.where(known, image, usual), constant, self.spacing)
+        residual = None
+        if lattice is not None:
+            sites = lattice.sites(-2 * constant)
+            residual, width = pristine_fit(
+                even,
+                sites.places * zoom,
+                sites.sublattice,
+                self.spacing,
+                WIDTHS if width is None else (width,),
+            )
+        probability, spread = self.predict(standardised(even, self.spacing), residual)
+        found = self.finds(probability, spread, lowest).zoomed(1 / zoom)
+        at = tuple(np.clip(np.rint(found.places).astype(int), 0, np.array(known.shape) - 1).T)
+        return Look(found.take(known[at]), probability, spread, zoom, width)
 
     @torch.inference_mode()
     def _members(self, image: NDArray[np.float32]) -> NDArray[np.float32]:

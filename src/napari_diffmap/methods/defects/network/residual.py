@@ -6,6 +6,7 @@ Every site of a sublattice is given the same amplitude, so that a defect is left
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,17 @@ def pristine_residual(
     sublattice: NDArray[np.integer],
     spacing: float,
 ) -> NDArray[np.float32]:
+    """Image minus its pristine lattice, in standard deviations, see `pristine_fit`."""
+    return pristine_fit(image, places, sublattice, spacing)[0]
+
+
+def pristine_fit(
+    image: NDArray[np.floating],
+    places: NDArray[np.floating],
+    sublattice: NDArray[np.integer],
+    spacing: float,
+    widths: Sequence[float] = WIDTHS,
+) -> tuple[NDArray[np.float32], float]:
     """Image minus its pristine lattice, over the spread of that difference.
 
     Two Gaussians at each site with one pair of amplitudes a sublattice are fitted by least squares
@@ -42,11 +54,14 @@ def pristine_residual(
         ``(n, 2)`` y, x in pixels and ``(n,)`` 0 or 1, with a margin about the image.
     spacing
         Lattice constant in pixels.
+    widths
+        Of columns to try, standard deviation in lattice constants; `WIDTHS` or some of them (all
+        frames of a movie have one).
 
     Returns
     -------
-    (Y, X) float32
-        In standard deviations.
+    residual, width
+        ``(Y, X)`` float32 in standard deviations, and the width that fits.
     """
     from scipy import ndimage
 
@@ -54,7 +69,7 @@ def pristine_residual(
 
     finite = np.isfinite(image)
     if not len(places) or finite.sum() < 100:
-        return np.zeros(image.shape, np.float32)
+        return np.zeros(image.shape, np.float32), widths[0]
 
     def fast(values: NDArray[np.floating]) -> NDArray[np.float32]:
         some = np.asarray(values, np.float32)
@@ -62,31 +77,32 @@ def pristine_residual(
 
     values = fast(np.where(finite, image, np.median(image[finite])))
     rim = round(2 * spacing)
-    wide = (image.shape[0] + 2 * rim, image.shape[1] + 2 * rim)
+    around = (image.shape[0] + 2 * rim, image.shape[1] + 2 * rim)
     narrow = [
-        render(wide, some + rim, np.ones(len(some)), WIDTHS[0] * spacing).astype(np.float32)
+        render(around, some + rim, np.ones(len(some)), WIDTHS[0] * spacing).astype(np.float32)
         for some in (places[sublattice == kind] for kind in np.unique(sublattice))
     ]
 
     def column(blobs: NDArray[np.float32], share: float) -> NDArray[np.float32]:
         """The same sites with wider columns."""
-        more = spacing * float(np.sqrt(share**2 - WIDTHS[0] ** 2))
+        more = spacing * float(np.sqrt(max(0.0, share**2 - WIDTHS[0] ** 2)))
         smooth = ndimage.gaussian_filter(blobs, more, truncate=3, mode="constant")
         return fast(smooth[rim:-rim, rim:-rim])
 
     flat = np.flatnonzero(finite)
     flat = flat[:: -(-len(flat) // _MOST_PIXELS)]
-    best, lowest = values, np.inf
-    for share in WIDTHS:
-        columns = [column(blobs, width) for blobs in narrow for width in (share, _TAIL * share)]
+    best, lowest, width = values, np.inf, widths[0]
+    for share in widths:
+        columns = [column(blobs, wide) for blobs in narrow for wide in (share, _TAIL * share)]
         design = np.stack([one.ravel()[flat] for one in columns])
         found = _fitted(design, values.ravel()[flat])
         left = values.ravel()[flat] - found @ design
         spread = float(np.median(np.abs(left)))
         if spread < lowest:
-            lowest = spread
+            lowest, width = spread, share
             best = values - np.tensordot(found, np.stack(columns), axes=1)
-    return np.where(finite, best / max(1.4826 * lowest, 1e-12), 0).astype(np.float32)
+    scaled = np.where(finite, best / max(1.4826 * lowest, 1e-12), 0)
+    return scaled.astype(np.float32), width
 
 
 def _fitted(design: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -89,9 +89,12 @@ class Ensemble(nn.ModuleList):
     def __init__(self, members: int = 3, width: int = 12, levels: int = 3, seed: int = 0) -> None:
         if not 1 <= members <= 10:
             raise TypeError(f"no ensemble of {members} members is made")
+        build = {"members": members, "width": width, "levels": levels}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(UNet(width, levels) for _ in range(members))
+        #: What it was built of, as a card says it.
+        self.build = build
         self.to(memory_format=torch.channels_last)
 
     @property
