@@ -37,8 +37,8 @@ def write_corrected(
 ) -> list[Path]:
     """Write a corrected map, the answer beside it, and what was corrected.
 
-    ``orientation.h5`` (``phases.h5`` of spectra, ``defects.h5``) and the pictures hold the corrections,
-    ``answer.h5`` the map as it was found, ``edits.jsonl`` every edit.
+    ``orientation.h5`` (``phases.h5`` of spectra, ``defects.h5``) and the pictures hold the
+    corrections, ``answer.h5`` the map as it was found, ``edits.jsonl`` every edit.
 
     Parameters
     ----------

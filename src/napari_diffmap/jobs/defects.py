@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_diffmap.jobs.control import JobControl, Progress
 from napari_diffmap.jobs.defects_follow import Followed, follow_finds
 from napari_diffmap.jobs.defects_frames import Movie, as_frame, in_order
-from napari_diffmap.jobs.defects_map import doubts, finds_of, map_of
+from napari_diffmap.jobs.defects_map import InForce, doubts, finds_of, map_of
 from napari_diffmap.jobs.defects_summary import summary_of
 from napari_diffmap.jobs.pipeline import OnProgress
 from napari_diffmap.maps.defect_map import DefectMap
@@ -235,25 +235,30 @@ def find_defects(
                 on_frame(number, answer)
         report(number + 1, frames, "finding defects")
     finds = Finds.joined(parts)
-    drift = _drift(movie, parameters, report)
+    drift, moved = _drift(movie, parameters, report)
     neighbour, more = _neighbour(lattices, parameters, movie)
     told = tuple(
         note if frames == 1 else f"{note} ({count} of {frames} frames)"
         for note, count in notes.items()
     )
-    warnings = (*scan.warnings, *movie.warnings, *told, *more)
+    warnings = (*scan.warnings, *movie.warnings, *told, *moved, *more)
     seconds = time.perf_counter() - report.start
     return Found(movie, finds, lattices, drift, neighbour, seconds, device_label(device), warnings)
 
 
-def _drift(movie: Movie, parameters: DefectParameters, report: _Report) -> Floats | None:
-    """Shift of each frame; None of an image, or where it is not wanted."""
+def _drift(
+    movie: Movie, parameters: DefectParameters, report: _Report
+) -> tuple[Floats | None, tuple[str, ...]]:
+    """Shift of each frame, and what to say of it; None of an image, or where it is not wanted."""
     if not parameters.find.drift or len(movie) < 2:
-        return None
+        return None, ()
     from napari_diffmap.methods.defects.drift import measure_drift
 
-    report(0, len(movie), "measuring the drift")
-    return np.asarray(measure_drift(movie).shifts, dtype=np.float64)
+    def recorded(number: int) -> NDArray[np.float32]:
+        return as_frame(movie[number])
+
+    drift = measure_drift(recorded, len(movie), progress=report, check=report.control.check)
+    return np.asarray(drift.shifts, dtype=np.float64), drift.warnings
 
 
 def _neighbour(
@@ -287,8 +292,8 @@ def sort_and_follow(
     ids = np.asarray(classes.class_id, dtype=np.int64)
     followed = follow_finds(
         found.finds, ids, classes.names, parameters.follow, found.movie,
-        neighbour_px=found.neighbour_px, drift=found.drift, graphene=_is_graphene(found, parameters),
-        check=report.control.check,
+        neighbour_px=found.neighbour_px, drift=found.drift,
+        graphene=_is_graphene(found, parameters), check=report.control.check,
     )  # fmt: skip
     report(2, 3, "following")
     movie = found.movie
@@ -341,12 +346,7 @@ def follow_again(
     report = _Report(control or JobControl(), on_progress)
     report(0, 1, "following")
     now = finds_of(corrected, run.lattices)
-    names = tuple(phase.name for phase in corrected.phases)
-    followed = follow_finds(
-        now.finds, now.class_id, names, run.parameters.follow, run.found.movie,
-        neighbour_px=run.found.neighbour_px, drift=run.drift,
-        graphene=_is_graphene(run.found, run.parameters), check=report.control.check,
-    )  # fmt: skip
+    followed = follow_in_force(run.found, run.parameters, corrected, now, report.control)
     track = np.full(corrected.shape, np.nan, dtype=np.float32)
     track[0, now.slots] = followed.tracks.track
     codes = doubts(
@@ -363,6 +363,18 @@ def follow_again(
     again = replace(run, map=result, finds=now.finds, slots=now.slots, followed=followed)
     report(1, 1, "following")
     return replace(again, summary=summary_of(again, float(run.summary["seconds"])))
+
+
+def follow_in_force(
+    found: Found, parameters: DefectParameters, result: DefectMap, now: InForce, control: JobControl
+) -> Followed:
+    """Follow the finds that are in force in a map."""
+    names = tuple(phase.name for phase in result.phases)
+    return follow_finds(
+        now.finds, now.class_id, names, parameters.follow, found.movie,
+        neighbour_px=found.neighbour_px, drift=found.drift,
+        graphene=_is_graphene(found, parameters), check=control.check,
+    )  # fmt: skip
 
 
 def _sorted(found: Found, parameters: DefectParameters, report: _Report) -> DefectClasses:

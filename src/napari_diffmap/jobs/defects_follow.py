@@ -221,11 +221,13 @@ def _changes(
     from napari_diffmap.methods.defects.follow.hidden import hidden_markov
     from napari_diffmap.methods.defects.follow.transitions import transitions
 
-    seen = transitions(sequences, len(names), units.frame)
+    k, step = len(names), units.frame if units.time == "s" else None
+    seen = transitions(sequences, k, step, names=names)
     hidden = None
-    if confusion is not None and len(names) > 1:
-        hidden = hidden_markov(sequences, confusion, len(names))
-    return seen, hidden, ()
+    if confusion is not None and k > 1:
+        hidden = hidden_markov(sequences, confusion, k, step, names=names)
+    told = [*seen.warnings, *(() if hidden is None else hidden.warnings)]
+    return seen, hidden, tuple(f"transitions: {line}" for line in dict.fromkeys(told))
 
 
 def confusion_of(class_id: Ints, probability: NDArray[np.floating]) -> Floats | None:

@@ -97,10 +97,9 @@ class Movie:
             return None
         sizes = abs(y.scale), abs(x.scale)
         if abs(sizes[0] - sizes[1]) > _SQUARE * max(sizes):
-            self.warnings += (
-                f"pixels are {sizes[0]:.4g} nm high and {sizes[1]:.4g} nm wide: lengths use the"
-                " mean of both",
-            )
+            high, wide = sizes
+            line = f"pixels are {high:.4g} nm high and {wide:.4g} nm wide: lengths use their mean"
+            self.warnings = (line,)
         return float(np.sqrt(sizes[0] * sizes[1]))
 
     def _time(self) -> float | None:

@@ -134,7 +134,7 @@ def map_of(
     notes
         What classes stand for, by name.
     """
-    extra = {
+    extra: dict[str, NDArray[Any]] = {
         "ratio": finds.ratio,
         "sublattice": finds.sublattice,
         "error": finds.error,

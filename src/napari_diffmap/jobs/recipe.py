@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe | PhasesRecipe | DefectsRecipe")
+#: A recipe of any method.
+AnyKind: TypeAlias = "Recipe | PhasesRecipe | DefectsRecipe"
 #: Name of the recipe that a map leaves beside its results.
 FILE_NAME = "recipe.yaml"
 
@@ -126,9 +128,7 @@ def with_edits(recipe: AnyRecipe, record: Path) -> AnyRecipe:
     return cast("AnyRecipe", recipe.model_copy(update={"edits": edits}))
 
 
-def edits_file(
-    recipe: Recipe | PhasesRecipe | DefectsRecipe, beside: Path | None = None
-) -> Path | None:
+def edits_file(recipe: AnyKind, beside: Path | None = None) -> Path | None:
     """The record of a recipe's corrections; None without any.
 
     Raises
@@ -148,7 +148,7 @@ def edits_file(
     return path
 
 
-def save_recipe(recipe: Recipe | PhasesRecipe | DefectsRecipe, path: Path) -> Path:
+def save_recipe(recipe: AnyKind, path: Path) -> Path:
     """Write a recipe as YAML."""
     from napari_diffmap.maps.atomic import atomic_path
 
@@ -157,7 +157,7 @@ def save_recipe(recipe: Recipe | PhasesRecipe | DefectsRecipe, path: Path) -> Pa
     return path
 
 
-def recipe_text(recipe: Recipe | PhasesRecipe | DefectsRecipe) -> str:
+def recipe_text(recipe: AnyKind) -> str:
     """A recipe as YAML."""
     import yaml
 
@@ -167,7 +167,7 @@ def recipe_text(recipe: Recipe | PhasesRecipe | DefectsRecipe) -> str:
     return str(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
-def load_recipe(path: str | Path) -> Recipe | PhasesRecipe | DefectsRecipe:
+def load_recipe(path: str | Path) -> AnyKind:
     """Read a recipe of an orientation map, of a phase map or of defects.
 
     Raises

@@ -1,0 +1,111 @@
+"""A map of defects from its file, with the images that it was made from, as a run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import ValidationError
+
+from napari_diffmap.errors import BadInputError
+from napari_diffmap.jobs.control import JobControl
+from napari_diffmap.jobs.defects import DefectsRun, Found, follow_in_force
+from napari_diffmap.jobs.defects_frames import Movie, as_frame, calibrated
+from napari_diffmap.jobs.defects_map import finds_of
+from napari_diffmap.jobs.defects_summary import summary_of
+from napari_diffmap.maps.defect_map import DefectMap
+from napari_diffmap.methods.defects.parameters import DefectParameters
+from napari_diffmap.scan.scan import Scan
+
+if TYPE_CHECKING:
+    from napari_diffmap.methods.defects.lattice import Lattice
+
+
+class Lattices(Mapping[int, "Lattice | None"]):
+    """Lattices of a movie's frames, each found when it is first asked for.
+
+    Parameters
+    ----------
+    movie
+        The frames.
+    spacing_px
+        Lattice constant, pixels.
+    """
+
+    def __init__(self, movie: Movie, spacing_px: float) -> None:
+        self._movie, self._spacing = movie, spacing_px
+        self._known: dict[int, Lattice | None] = {}
+
+    def __getitem__(self, number: int) -> Lattice | None:
+        """The lattice of a frame; None where it shows none."""
+        if not 0 <= number < len(self._movie):
+            raise KeyError(number)
+        if number not in self._known:
+            from napari_diffmap.methods.defects.lattice import NoLatticeError, find_lattice
+
+            try:
+                frame = as_frame(self._movie[number])
+                self._known[number] = find_lattice(frame, self._spacing)
+            except NoLatticeError:
+                self._known[number] = None
+        return self._known[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self._movie)))
+
+    def __len__(self) -> int:
+        return len(self._movie)
+
+    @property
+    def known(self) -> int:
+        """How many were found so far."""
+        return sum(one is not None for one in self._known.values())
+
+
+def run_of(found: DefectMap, scan: Scan, *, control: JobControl | None = None) -> DefectsRun:
+    """The run of a map that was saved: its finds followed again, with its images.
+
+    Parameters
+    ----------
+    found
+        The map, with its corrections where it has some.
+    scan
+        The images that it was made from.
+    control
+        Stops it.
+
+    Raises
+    ------
+    BadInputError
+        If the images are others, or the map does not say how it was made.
+    """
+    movie = Movie(calibrated(scan, found.pixel_size_nm, found.frame_time_s))
+    if movie.shape != found.image_shape:
+        frames, rows, columns = found.image_shape
+        raise BadInputError(
+            f"{scan.name} is not what these defects were found in: {frames} frames of"
+            f" {rows} × {columns} pixels"
+        )
+    told = dict(found.provenance.parameters)
+    used = told.pop("used", {})
+    try:
+        parameters = DefectParameters(**told)
+        neighbour = float(used["neighbour_px"])
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        raise BadInputError(
+            "this map of defects does not say how it was made: find them again"
+        ) from error
+    lattices = Lattices(movie, neighbour)
+    now = finds_of(found, lattices)
+    search = Found(
+        movie, now.finds, lattices, found.drift, neighbour, 0.0,
+        found.provenance.device, found.warnings,
+    )  # fmt: skip
+    followed = follow_in_force(search, parameters, found, now, control or JobControl())
+    track = np.full(found.shape, np.nan, dtype=np.float32)
+    track[0, now.slots] = followed.tracks.track
+    again = found.replaced(extra={**found.extra, "track": track})
+    run = DefectsRun(again, parameters, search, now.finds, now.slots, None, followed, {})
+    return replace(run, summary=summary_of(run, 0.0))
