@@ -348,4 +348,4 @@ def test_the_crop_holds_pixels_sites_and_finds_about_the_position(layers: Defect
     told = dict(facts_of(defects))
     assert told["answer 1"].startswith("V_S")
     assert "0.300" in told["place"]
-    assert told["track"] == "0, seen in 4 of 4 frames"
+    assert told["track"] == "0, in 4 of 4 frames"

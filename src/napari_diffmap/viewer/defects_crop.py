@@ -146,8 +146,10 @@ def facts_of(defects: Defects) -> list[tuple[str, str]]:
     one = np.array([slot])
     error = float(found.extra_of("error", one)[0])
     if np.isfinite(error):
-        words = f"{error:.2f} px"
-        rows.append(("error", words if size is None else f"{words} ({1000 * error * size:.0f} pm)"))
+        words = f"± {error:.2f} px"
+        rows.append(
+            ("known to", words if size is None else f"{words} ({1000 * error * size:.0f} pm)")
+        )
     probability = float(found.reliability[0, slot])
     rows.append(("a defect", "set by hand" if np.isnan(probability) else f"p = {probability:.3f}"))
     for rank in range(found.n_best):
@@ -163,7 +165,7 @@ def facts_of(defects: Defects) -> list[tuple[str, str]]:
     track = int(found.tracks[slot])
     if track >= 0:
         seen = int(((found.tracks == track) & found.indexed[0]).sum())
-        rows.append(("track", f"{track}, seen in {seen} of {defects.frames} frames"))
+        rows.append(("track", f"{track}, in {seen} of {defects.frames} frames"))
     if found.ambiguous[0, slot]:
         rows.append(("in doubt", found.cause_names[int(found.ambiguity[0, slot])]))
     return rows

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_diffmap.viewer.defects import Defects
 from napari_diffmap.viewer.defects_looks import FOUND_COLOR, edges, faces, rgba, symbols
 from napari_diffmap.viewer.layer_stack import LayerStack
+from napari_diffmap.viewer.sample_layers import METADATA_KEY
 from napari_diffmap.viewer.views import geometry, picture_grid, show_layer
 
 if TYPE_CHECKING:
@@ -205,11 +206,21 @@ class DefectLayers(LayerStack):
         found, layer = self.defects.map, self._layers.get(CHOSEN_LAYER)
         if self._viewer() is None:
             return
+        # The cross of the position would hide what lies in the ring.
+        self._show_position(not len(slots))
         if found is None or not len(slots):
             if layer is not None:
                 show_layer(layer, False)
             return
         self._ring(found.best_places[0, slots, -(3 if self._movie else 2) :])
+
+    def _show_position(self, on: bool) -> None:
+        viewer = self._viewer()
+        if viewer is None or not self.session.pictured:
+            return
+        for layer in viewer.layers:
+            if layer.metadata.get(METADATA_KEY, {}).get("role") == "position":
+                show_layer(layer, on)
 
     def _ring(self, places: NDArray[np.floating[Any]]) -> None:
         """Rings about some places ``(n, 2 or 3)``."""

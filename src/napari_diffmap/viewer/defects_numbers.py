@@ -13,7 +13,7 @@ from napari_diffmap.viewer.defects import Defects
 if TYPE_CHECKING:
     from napari_diffmap.methods.defects.follow.diffusion import Diffusion
 
-TRACK_HEADS = ("track", "class", "frames", "seen", "D", "95 %")
+TRACK_HEADS = ("track", "class", "frames", "seen", "D (95 %)")
 DIFFUSION_HEADS = ("class", "tracks", "D", "95 %", "hops", "places ±", "confined")
 
 
@@ -71,16 +71,14 @@ def track_rows(defects: Defects) -> list[TrackRow]:
             found.phases[class_id].name,
             f"{first}–{last}",
             f"{seen}",
-            number(d),
-            "–" if told is None else span(told.low, told.high),
+            "–" if told is None else f"{number(d)} ({span(told.low, told.high)})",
         )
         tip = (
             "too short for a diffusion coefficient of its own"
             if told is None
             else "\n".join(filter(None, (diffusion_words(told, unit), told.warning)))
         )
-        low = math.nan if told is None else told.low
-        keys = (float(k), float(class_id), float(first), float(seen), _last(d), _last(low))
+        keys = (float(k), float(class_id), float(first), float(seen), _last(d))
         rows.append(TrackRow(k, class_id, cells, keys, tip))
     return rows
 

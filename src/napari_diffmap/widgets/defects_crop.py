@@ -1,4 +1,4 @@
-"""The second canvas of an image: what lies about the position, magnified, and what is known of it."""
+"""The second canvas of an image: the surroundings of the position, what is known of a find."""
 
 from __future__ import annotations
 
@@ -260,9 +260,7 @@ class CropView(QWidget):
                 self._frame = (scan, frame, image)
                 self._draw()
 
-        self.runner.latest(
-            "crop", lambda _token: image_of(data, scan, frame), done, patience=0.02
-        )
+        self.runner.latest("crop", lambda _token: image_of(data, scan, frame), done, patience=0.02)
 
     def _draw(self, *_: object) -> None:
         told = facts_of(self.defects)
@@ -288,7 +286,8 @@ class CropView(QWidget):
         rows, columns = self.session.grid
 
         def work(_token: object) -> NDArray[np.float64]:
-            part = data.whole()[:, max(y - 1, 0) : min(y + 2, rows), max(x - 1, 0) : min(x + 2, columns)]
+            down = slice(max(y - 1, 0), min(y + 2, rows))
+            part = data.whole()[:, down, max(x - 1, 0) : min(x + 2, columns)]
             return np.asarray(part, dtype=np.float64).mean(axis=(1, 2))
 
         def done(values: NDArray[np.float64]) -> None:

@@ -20,11 +20,20 @@ from qtpy.QtWidgets import (
 
 from napari_diffmap.maps.ambiguity import NO_DATA, NO_DOUBT
 from napari_diffmap.maps.defect_doubt import DEFECT_TABLE
+from napari_diffmap.maps.edits.edit import EditKind
+from napari_diffmap.maps.edits.edited import EDITED_NAMES
 from napari_diffmap.viewer.defects import REACHES, Defects
 from napari_diffmap.widgets.defects_looks import class_icon
 from napari_diffmap.widgets.history import HistoryModel
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 
+#: What edits of finds are called.
+_NAMES = {
+    **EDITED_NAMES,
+    EditKind.ACCEPTED: "answer accepted",
+    EditKind.PHASE: "class set",
+    EditKind.INVALID: "no defect",
+}
 #: Answers that have a button.
 _BUTTONS = 3
 _REACH_TIPS = {
@@ -131,7 +140,7 @@ class DoubtPage(QWidget):
         return row
 
     def _make_history(self) -> QTableView:
-        self.model = HistoryModel(self.defects, "finds")
+        self.model = HistoryModel(self.defects, "finds", _NAMES)
         self.history = QTableView()
         self.history.setModel(self.model)
         self.history.setToolTip(

@@ -45,7 +45,9 @@ class ModelBox(QComboBox):
         super().__init__()
         self.engines, self.session = bench.engines, bench.session
         self._touched = False
-        self.setMinimumWidth(150)
+        #: A model that is chosen as soon as it is there.
+        self.wanted = ""
+        self.setMinimumWidth(190)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setToolTip(
             "What finds defects: a network trained on simulated or on your own images, or the"
@@ -82,6 +84,8 @@ class ModelBox(QComboBox):
         for choice in choices(self.engines.entries):
             self.addItem(choice.title, choice.name)
             self.setItemData(self.count() - 1, choice.tip, Qt.ItemDataRole.ToolTipRole)
+        if self.wanted and self.findData(self.wanted) >= 0:
+            before, self.wanted, self._touched = self.wanted, "", True
         place = self.findData(before) if self._touched else -1
         self.setCurrentIndex(max(place, 0))
         self.blockSignals(False)
@@ -116,6 +120,7 @@ class FindPage(QWidget):
                 (self.session.scan_changed, self.refresh),
                 (runner.state_changed, self.refresh),
                 (runner.learnt, self._on_learnt),
+                (runner.added, self._on_added),
                 (self.drift.changed, self._on_drift),
                 (bench.engines.changed, self.refresh),
             ],
@@ -297,6 +302,11 @@ class FindPage(QWidget):
         before, after = self.drift.pictures
         self.before.show_values(before, None)
         self.after.show_values(after, None)
+
+    def _on_added(self, name: str) -> None:
+        """A network was adapted: it is the one that finds from now on."""
+        self.model.wanted = name
+        self.bench.engines.refresh()
 
     def _on_learnt(self) -> None:
         self.loss.show_lines(() if self.runner.curves.empty else self.runner.curves.losses())

@@ -29,7 +29,7 @@ from napari_diffmap.widgets.parts import Links, plain_label, tool_button
 #: Side of a card's picture and of a single find's, pixels of the screen.
 _PICTURE, _SINGLE = 76, 54
 #: Single finds that are shown at most, and in a row.
-_MOST, _ACROSS = 60, 9
+_MOST, _ACROSS = 60, 10
 _EMPTY = "Find defects first: their classes are shown here, each with its mean picture."
 
 

@@ -43,12 +43,16 @@ def symbol_path(class_id: int, at: QPointF, size: float) -> QPainterPath:
     symbol = class_symbol(class_id)
     corners = _CORNERS.get(symbol)
     if corners is not None:
-        path.addPolygon(QPolygonF([QPointF(at.x() + half * x, at.y() + half * y) for x, y in corners]))
+        path.addPolygon(
+            QPolygonF([QPointF(at.x() + half * x, at.y() + half * y) for x, y in corners])
+        )
         path.closeSubpath()
     elif symbol == "p":
         for turn in (0, 1, 2):
             angle = 2 * math.pi * turn / 3
-            middle = QPointF(at.x() + 0.45 * half * math.sin(angle), at.y() - 0.45 * half * math.cos(angle))
+            middle = QPointF(
+                at.x() + 0.45 * half * math.sin(angle), at.y() - 0.45 * half * math.cos(angle)
+            )
             path.addEllipse(middle, 0.5 * half, 0.5 * half)
         path = path.simplified()
     else:
@@ -89,9 +93,7 @@ def class_icon(class_id: int, color: str, size: int = 16) -> QIcon:
     return QIcon(pixmap)
 
 
-def grey_image(
-    values: NDArray[Any], limits: tuple[float, float] | None = None
-) -> QImage:
+def grey_image(values: NDArray[Any], limits: tuple[float, float] | None = None) -> QImage:
     """An array ``(y, x)`` as a grey picture; what is not known is dark blue."""
     image = np.asarray(values, dtype=np.float32)
     low, high = contrast_limits(image) if limits is None else limits
@@ -110,6 +112,4 @@ def fitted(image: QImage, rect: QRectF) -> QRectF:
     """The largest place of an image's shape within a rectangle."""
     scale = min(rect.width() / max(image.width(), 1), rect.height() / max(image.height(), 1))
     width, height = image.width() * scale, image.height() * scale
-    return QRectF(
-        rect.center().x() - width / 2, rect.center().y() - height / 2, width, height
-    )
+    return QRectF(rect.center().x() - width / 2, rect.center().y() - height / 2, width, height)

@@ -59,9 +59,7 @@ class SpaceTimePlot(QWidget):
 
     # --------------------------------------------------------------- places
     def _frame(self) -> QRectF:
-        return QRectF(
-            _LEFT, _ABOVE, self.width() - _LEFT - _RIGHT, self.height() - _ABOVE - _BELOW
-        )
+        return QRectF(_LEFT, _ABOVE, self.width() - _LEFT - _RIGHT, self.height() - _ABOVE - _BELOW)
 
     def _limits(self) -> tuple[float, float]:
         low = min(float(way.values.min()) for way in self.ways)

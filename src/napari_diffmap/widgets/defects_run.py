@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,15 @@ from psygnal import Signal
 from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
 from napari_diffmap.jobs.control import JobControl, Progress
 from napari_diffmap.viewer.defects import Defects
+from napari_diffmap.viewer.defects_work import (
+    FindsMail,
+    Steps,
+    adapted_model,
+    carried_on,
+    on_pixels,
+    opened_results,
+    trained_first,
+)
 from napari_diffmap.viewer.training_curves import TrainingCurves
 from napari_diffmap.widgets.bridge import (
     JobWorker,
@@ -24,13 +32,12 @@ from napari_diffmap.widgets.bridge import (
 if TYPE_CHECKING:
     from napari_diffmap.jobs.defects import DefectsRun, Found
     from napari_diffmap.maps.edits.corrections import Corrections
+    from napari_diffmap.maps.edits.log import EditLog
     from napari_diffmap.methods.defects.finds import Finds
     from napari_diffmap.methods.defects.parameters import DefectParameters
     from napari_diffmap.viewer.runner import Runner
 
 State = Literal["idle", "running", "stopping"]
-#: Finds are drawn at most this often while it is searched, s.
-_DRAW_SECONDS = 0.5
 
 
 class DefectsRunner:
@@ -57,6 +64,8 @@ class DefectsRunner:
         Probability ``(Y, X)`` of the frame that is looked at; None: not to be shown.
     learnt()
         There is more of the loss to draw.
+    added(name)
+        A model was adapted and added to the list.
     asked(train)
         The user asked to train on the image first: on which labels; or to adapt: ``adapt``.
     """
@@ -66,6 +75,7 @@ class DefectsRunner:
     saved = Signal(object)
     probability = Signal(object)
     learnt = Signal()
+    added = Signal(str)
     asked = Signal(str)
 
     def __init__(
@@ -84,6 +94,8 @@ class DefectsRunner:
         self.curves = TrainingCurves()
         #: What found it.
         self.finder: Any = None
+        #: Where corrections are recorded once the run was saved.
+        self.log: EditLog | None = None
         self._chance = False
         self._control: JobControl | None = None
         self._scan: object = None
@@ -109,15 +121,20 @@ class DefectsRunner:
             from napari_diffmap.jobs.defects import find_defects, sort_and_follow
             from napari_diffmap.methods.defects.find import Finder
 
-            finder = Finder(parameters.find, device)
+            network = None
+            if parameters.find.train != "no":
+                network = trained_first(
+                    scan, parameters, device, Steps(worker.progressed.emit, control)
+                )
+            finder = Finder(parameters.find, device, network)
             found = find_defects(
                 scan, parameters, device=device, control=control, finder=finder,
-                on_progress=worker.progressed.emit, on_frame=_Mail(worker),
+                on_progress=worker.progressed.emit, on_frame=FindsMail(worker.tile.emit),
             )  # fmt: skip
             run = sort_and_follow(
                 found, parameters, control=control, on_progress=worker.progressed.emit
             )
-            return finder, (run, *_carried(run, before))
+            return finder, (run, *carried_on(run, before))
 
         self._start(work, self._on_search)
 
@@ -139,7 +156,7 @@ class DefectsRunner:
             run = sort_and_follow(
                 found, parameters, control=control, on_progress=worker.progressed.emit
             )
-            return run, *_carried(run, before)
+            return run, *carried_on(run, before)
 
         self._start(work, self._on_run)
 
@@ -225,10 +242,17 @@ class DefectsRunner:
         self.state_changed.emit(state)
 
     def _on_scan(self, *_: object) -> None:
+        self.end_log()
         self.found = self.finder = None
         self.stop()
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: Any) -> None:
+        if not isinstance(progress, Progress):  # a step of a training
+            if progress.step <= 1:
+                self.curves = TrainingCurves()
+            self.curves.add(progress)
+            self.learnt.emit()
+            progress = Progress(progress.step, progress.steps, progress.seconds, "training, step")
         self.progressed.emit(progress)
 
     def _on_finds(self, finds: Finds) -> None:
@@ -242,6 +266,7 @@ class DefectsRunner:
 
     def _on_run(self, result: tuple[DefectsRun, Corrections | None, tuple[str, ...]]) -> None:
         run, corrections, told = result
+        self.end_log()
         self.found = run.found
         self.defects.set_run(run, corrections)
         for line in (*run.map.warnings, *told):
@@ -285,7 +310,7 @@ class DefectsRunner:
             def look() -> Any:
                 return finder.frame(found.movie[frame], frame).probability_map
 
-            return _on_pixels(submit(finder.device, look).result(), found.movie.shape[1:])
+            return on_pixels(submit(finder.device, look).result(), found.movie.shape[1:])
 
         def done(image: Any) -> None:
             if self.session.scan is scan and self._chance and self.defects.frame == frame:
@@ -309,7 +334,7 @@ class DefectsRunner:
 
         def work(_worker: JobWorker) -> list[Path]:
             from napari_diffmap.jobs.defects_recipe import recipe_of_defects
-            from napari_diffmap.jobs.defects_results import save_run
+            from napari_diffmap.jobs.defects_results import keep_edits, save_run
             from napari_diffmap.jobs.orient import output_folder
 
             movie = run.found.movie
@@ -317,10 +342,16 @@ class DefectsRunner:
                 movie.scan, run.parameters, options=options,
                 pixel_size_nm=movie.pixel_size_nm, frame_time_s=movie.frame_time_s,
             )  # fmt: skip
-            return save_run(run, corrections, output_folder(target), recipe)
+            folder = output_folder(target)
+            files = save_run(run, corrections, folder, recipe)
+            if not corrections.done:
+                keep_edits(corrections, folder)
+            return files
 
         def done(files: list[Path]) -> None:
             report(f"saved {len(files)} files in {target}")
+            if corrections is self.defects.corrections:
+                self._keep_log(target, corrections)
             self.saved.emit(files)
 
         def failed(error: Exception) -> None:
@@ -330,63 +361,80 @@ class DefectsRunner:
 
         start_job(work, returned=done, errored=failed, description="saving the defects")
 
+    def _keep_log(self, folder: Path, corrections: Corrections) -> None:
+        """Record every further correction in the folder, as it is made."""
+        from napari_diffmap.maps.edits.log import FILE_NAME, EditLog
+
+        self.end_log()
+        try:
+            self.log = EditLog(folder / FILE_NAME, corrections)
+        except DiffmapError as error:
+            report_error(error)
+
+    def end_log(self) -> None:
+        """Record no more."""
+        if self.log is not None:
+            self.log.close()
+            self.log = None
+
+    # -------------------------------------------------------------- opening
     def open(self, folder: str | Path) -> None:
         """Show the results in a folder again, with their corrections.
 
         Raises
         ------
         BadInputError
-            If there is no scan that they can be of.
+            If the images on the desk cannot be theirs, or something runs.
         """
-        raise BadInputError("TODO")
+        scan, source = self.session.scan, Path(folder)
+        if not self.defects.active or scan is None:
+            raise BadInputError("open the images first in which these defects were found")
 
+        def work(_worker: JobWorker, control: JobControl, _device: str) -> Any:
+            return opened_results(source, scan, control)
+
+        def done(result: tuple[DefectsRun, Corrections, tuple[str, ...]]) -> None:
+            self._on_run(result)
+            if self.defects.corrections is not None:
+                self._keep_log(source, self.defects.corrections)
+
+        self._start(work, done)
+
+    # ------------------------------------------------------------- learning
     def adapt(self, parameters: DefectParameters) -> None:
-        """Let the chosen network learn from this image, then find with it."""
-        raise BadInputError("TODO")
+        """Let the chosen network learn from this image, then find with it.
 
+        Raises
+        ------
+        BadInputError
+            If nothing was found yet, or no network is chosen.
+        """
+        run, corrections = self.defects.run, self.defects.corrections
+        if run is None or corrections is None:
+            raise BadInputError("find defects first: the network learns from these and from yours")
+        scan, before = self.session.scan, corrections
+        assert scan is not None
+        base = parameters.find.model
 
-def _on_pixels(said: Any, shape: tuple[int, int]) -> Any:
-    """What a network says of lacking and excess intensity, as one picture ``(Y, X)``."""
-    import numpy as np
-    from scipy.ndimage import map_coordinates
+        def work(worker: JobWorker, control: JobControl, device: str) -> Any:
+            from napari_diffmap.jobs.defects import find_defects, sort_and_follow
+            from napari_diffmap.methods.defects.find import Finder
 
-    if said is None:
-        return None
-    most = np.asarray(said).max(axis=0)
-    axes = [np.arange(n) * (m / n) for n, m in zip(shape, most.shape, strict=True)]
-    grid = np.meshgrid(*axes, indexing="ij")
-    return map_coordinates(most, grid, order=1, mode="nearest").astype(np.float32)
+            name = adapted_model(base, run, before, device, Steps(worker.progressed.emit, control))
+            find = parameters.find.model_copy(update={"model": name})
+            mine = parameters.model_copy(update={"find": find})
+            finder = Finder(find, device)
+            found = find_defects(
+                scan, mine, device=device, control=control, finder=finder,
+                on_progress=worker.progressed.emit, on_frame=FindsMail(worker.tile.emit),
+            )  # fmt: skip
+            again = sort_and_follow(
+                found, mine, control=control, on_progress=worker.progressed.emit
+            )
+            return finder, (again, *carried_on(again, before))
 
+        def done(result: tuple[Any, Any]) -> None:
+            self.added.emit(result[0].parameters.model)
+            self._on_search(result)
 
-class _Mail:
-    """Hands on what was found, a few times a second: the marks of all frames so far."""
-
-    def __init__(self, worker: JobWorker) -> None:
-        self._worker = worker
-        self._parts: list[Any] = []
-        self._sent = 0.0
-
-    def __call__(self, _number: int, answer: Any) -> None:
-        from napari_diffmap.methods.defects.finds import Finds
-
-        self._parts.append(answer.finds)
-        if time.perf_counter() - self._sent > _DRAW_SECONDS:
-            self._worker.tile.emit(Finds.joined(self._parts))
-            self._sent = time.perf_counter()
-
-
-def _carried(
-    run: DefectsRun, before: Corrections | None
-) -> tuple[Corrections | None, tuple[str, ...]]:
-    """Corrections of the finds before, made again on the new ones."""
-    from napari_diffmap.maps.edits.carried import carried
-
-    if before is None or not before.done:
-        return None, ()
-    try:
-        mine, told = carried(before, run.map)
-    except BadInputError as error:
-        return None, (str(error),)
-    edits = len(mine.done)
-    plural = "" if edits == 1 else "s"
-    return mine, (f"{edits} correction{plural} of the run before made again", *told)
+        self._start(work, done)

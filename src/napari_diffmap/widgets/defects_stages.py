@@ -99,27 +99,25 @@ class FollowPage(QWidget):
         self.ways = SpaceTimeView(defects)
         self.diffusion = DiffusionTable(defects)
         self.transitions = TransitionView(defects)
+        self.middle = QSplitter(Qt.Orientation.Horizontal)
+        self.middle.addWidget(self.tracks)
+        self.middle.addWidget(self.ways)
+        self.middle.setSizes([290, 310])
+        self.middle.setChildrenCollapsible(False)
         self.tabs = QTabWidget()
         for widget, name, tip in (
-            (self.ways, "Space-time", "Place over time of each track"),
+            (self.middle, "Tracks", "Every track, and its place over time"),
             (self.diffusion, "Diffusion", "Diffusion coefficients and hop rates of the classes"),
             (self.transitions, "Transitions", "How classes change from frame to frame"),
         ):
             self.tabs.addTab(widget, name)
             self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
-        self.middle = QSplitter(Qt.Orientation.Horizontal)
-        self.middle.addWidget(self.tracks)
-        self.middle.addWidget(self.tabs)
-        self.middle.setSizes([250, 340])
-        self.middle.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 2, 0, 0)
         layout.setSpacing(3)
-        row = QHBoxLayout()
-        row.addWidget(self.form, 1)
-        row.addWidget(self.again)
-        layout.addLayout(row)
-        layout.addWidget(self.middle, 1)
+        layout.addWidget(self.form)
+        layout.addWidget(self.tabs, 1)
+        self.tabs.setCornerWidget(self.again)
 
     def end(self) -> None:
         """Stop listening."""

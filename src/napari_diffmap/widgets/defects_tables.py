@@ -35,8 +35,7 @@ _TRACK_TIPS = (
     "The class it shows most often",
     "Frames in which it was first and last seen",
     "Frames in which it was seen",
-    "Diffusion coefficient by the covariance estimator, {}; unbiased, may come out below 0",
-    "95 % interval of D, {}",
+    "Diffusion coefficient (covariance estimator) and its 95 % interval, {0}; may be below 0",
 )
 _DIFFUSION_TIPS = (
     "Class of the tracks",
@@ -47,7 +46,9 @@ _DIFFUSION_TIPS = (
     "Standard deviation of a coordinate that the tracks show, {1}",
     "Whether the walks are confined (p < 0.05)",
 )
+#: Height of rows, and widths of the columns of tracks, pixels.
 _ROW = 20
+_WIDTHS = (36, 84, 50, 36, 100)
 
 
 class _Number(QTableWidgetItem):
@@ -104,6 +105,12 @@ class TrackTable(QStackedWidget):
         self.addWidget(self.empty)
         self.table = _table(TRACK_HEADS, "Tracks; click one to select it and go there")
         self.table.setSortingEnabled(True)
+        header = self.table.horizontalHeader()
+        assert header is not None
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        for i, width in enumerate(_WIDTHS):
+            self.table.setColumnWidth(i, width)
+        self.table.setMinimumWidth(200)
         self.table.itemSelectionChanged.connect(self._on_chosen)
         self.addWidget(self.table)
         self._links = Links(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
@@ -39,11 +40,18 @@ class HistoryModel(QAbstractTableModel):
         Whose edits are listed.
     what
         What an edit is of, in the plural.
+    names
+        What kinds of edits are called.
     """
 
-    def __init__(self, correcting: Corrected, what: str = "pixels") -> None:
+    def __init__(
+        self,
+        correcting: Corrected,
+        what: str = "pixels",
+        names: Mapping[int, str] = EDITED_NAMES,
+    ) -> None:
         super().__init__()
-        self.what = what
+        self.what, self.names = what, names
         self.correcting = correcting
         self._rows: list[tuple[Edit, bool]] = []
         self.refresh()
@@ -92,16 +100,16 @@ class HistoryModel(QAbstractTableModel):
             on = done and corrections is not None and edit.number not in corrections.off
             return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _told(edit, done, self.what)
+            return self._told(edit, done)
         if role == Qt.ItemDataRole.ForegroundRole and not done:
             return Qt.GlobalColor.gray
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         cells = (
             "",
-            EDITED_NAMES[edit.kind] if edit.target == "map" else edit.target.split("/", 1)[1],
+            self.names[edit.kind] if edit.target == "map" else edit.target.split("/", 1)[1],
             f"{len(edit.pixels)}",
-            f"{edit.before} → {edit.after}",
+            changed(edit.before, edit.after),
             f"{edit.who}, {edit.when[11:16]}",
         )
         return cells[index.column()]
@@ -115,10 +123,18 @@ class HistoryModel(QAbstractTableModel):
         self.correcting.switch(edit.number, on)
         return True
 
+    def _told(self, edit: Edit, done: bool) -> str:
+        state = "" if done else "\nundone: redo brings it back"
+        return (
+            f"{edit.number}: {self.names[edit.kind] or 'edited'}, {len(edit.pixels)} {self.what}"
+            f" ({edit.note})\n{edit.before} → {edit.after}\n{edit.who}, {edit.when}{state}"
+        )
 
-def _told(edit: Edit, done: bool, what: str) -> str:
-    state = "" if done else "\nundone: redo brings it back"
-    return (
-        f"{edit.number}: {EDITED_NAMES[edit.kind] or 'edited'}, {len(edit.pixels)} {what}"
-        f" ({edit.note})\n{edit.before} → {edit.after}\n{edit.who}, {edit.when}{state}"
-    )
+
+def changed(before: str, after: str) -> str:
+    """What an edit did; a place that both ends name is said once."""
+    first, mark, place = before.partition(" in frame ")
+    second, _, same = after.partition(" in frame ")
+    if place and place == same:
+        return f"{first} → {second}{mark}{place}"
+    return f"{before} → {after}"

@@ -252,7 +252,9 @@ class PatternDock(QWidget):
             self.angle.blockSignals(False)
         for widget in self._pattern_controls:
             widget.setVisible(stack is None and not pictured)
-        self.gamma.setVisible(stack is None and not pictured and self.scale.currentText() == "gamma")
+        self.gamma.setVisible(
+            stack is None and not pictured and self.scale.currentText() == "gamma"
+        )
         self.spots.setEnabled(has_patterns)
         if self.canvas is not None:
             # The sample canvas is the navigator; sliders would say the same twice.

@@ -6,8 +6,8 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.viewer.beside import BesideLayers
 from napari_diffmap.viewer import keys
+from napari_diffmap.viewer.beside import BesideLayers
 from napari_diffmap.viewer.calibrating import Calibrating
 from napari_diffmap.viewer.defects import Defects
 from napari_diffmap.viewer.defects_gallery import Gallery
@@ -140,6 +140,7 @@ class Workbench:
         self.run.stop()
         self.spectral_run.stop()
         self.defects_run.stop()
+        self.defects_run.end_log()
         self.peaks.stop()
         self.calibrating.stop()
         self.following.stop()
