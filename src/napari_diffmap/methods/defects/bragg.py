@@ -11,6 +11,10 @@ from napari_diffmap.errors import BadInputError
 
 #: A peak counts from this many times the median power of its ring.
 _CLEAR = 8.0
+#: The same of the six peaks of a hexagon of known size, as the logarithm of their mean.
+_HEXAGON = 2.6
+#: Values farther from the median than this many standard deviations are cut down.
+_CUT = 4.0
 #: Peaks that are looked at, strongest first.
 _MOST = 60
 #: A lattice constant has this many pixels at least.
@@ -73,17 +77,67 @@ def find_reciprocal(image: NDArray[np.floating], spacing: float | None = None) -
     NoLatticeError
         If there is none.
     """
-    power, size = _whitened(standardised(image))
-    peaks, heights = _peaks(power, size, min(image.shape), spacing)
-    hexagon = _hexagon(peaks, heights)
-    if hexagon is not None:
-        return hexagon
     if spacing is not None:
+        return _template(image, spacing)
+    power, size = _whitened(standardised(image))
+    peaks, heights = _peaks(power, size, min(image.shape))
+    hexagon = _hexagon(peaks, heights)
+    return _oblique(peaks, heights) if hexagon is None else hexagon
+
+
+def without_slow(image: NDArray[np.floating], spacing: float) -> NDArray[np.float64]:
+    """An image less what varies over more than a cell, with bright atoms and dirt cut down.
+
+    Parameters
+    ----------
+    image
+        ``(Y, X)``.
+    spacing
+        Lattice constant in pixels.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    values = standardised(image)
+    values = values - gaussian_filter(values, 1.5 * spacing, truncate=3)
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    return np.asarray(np.clip(values - middle, -_CUT * spread, _CUT * spread))
+
+
+def _template(image: NDArray[np.floating], spacing: float) -> Reciprocal:
+    """The hexagon of a size that is known to 8 %: six peaks together are clear where one is not."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    if spacing < SHORTEST:
+        raise NoLatticeError(
+            f"a lattice constant of {spacing:.1f} pixels is too short: record more magnified images"
+        )
+    values = gaussian_filter(without_slow(image, spacing), 0.12 * spacing)
+    size = min(2048, int(2 ** np.ceil(np.log2(4 * max(image.shape)))))
+    values = values[:size, :size]
+    window = taper((values.shape[0], values.shape[1]), 0.6)
+    power = np.abs(np.fft.fftshift(np.fft.fft2(values * window, (size, size)))) ** 2
+    shortest = 2 / np.sqrt(3) / spacing
+    length = shortest * np.linspace(0.92, 1.08, 33)[:, None, None]
+    step = np.deg2rad(max(0.25, min(1.0, 40 * spacing / min(image.shape) / 4)))
+    turn = np.arange(0, np.pi / 3, step)[None, :, None] + np.pi / 3 * np.arange(3)
+
+    def ring(factor: float, offset: float) -> NDArray[np.float64]:
+        at = [size // 2 + size * factor * length * f(turn + offset) for f in (np.sin, np.cos)]
+        found = map_coordinates(power, at, order=1)
+        return np.asarray(np.log(found / np.median(found) + 1e-12).mean(axis=-1))
+
+    first = ring(1.0, 0.0)
+    both = first + np.clip(ring(np.sqrt(3), np.pi / 6), -1, None)
+    i, j = np.unravel_index(int(np.argmax(both)), both.shape)
+    if first[i, j] < _HEXAGON:
         raise NoLatticeError(
             f"no hexagonal lattice of {spacing:.1f} pixels is seen: check the pixel size and the"
             " material"
         )
-    return _oblique(peaks, heights)
+    angle = turn[0, j, :2]
+    vectors = length[i, 0, 0] * np.stack((np.sin(angle), np.cos(angle)), axis=1)
+    return Reciprocal(vectors, float(np.exp(first[i, j])), hexagonal=True)
 
 
 def _whitened(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -114,7 +168,7 @@ def _whitened(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
 
 
 def _peaks(
-    power: NDArray[np.float64], size: int, side: int, spacing: float | None
+    power: NDArray[np.float64], size: int, side: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Clear peaks of a half plane, strongest first: ``(n, 2)`` cycles per pixel and heights."""
     from scipy.ndimage import maximum_filter
@@ -122,11 +176,7 @@ def _peaks(
     middle = size // 2
     axis = (np.arange(size) - middle) / size
     radius = np.hypot(*np.meshgrid(axis, axis, indexing="ij"))
-    if spacing is None:
-        inside = (radius > 3.5 / side) & (radius < 2 / np.sqrt(3) / SHORTEST)
-    else:
-        shortest = 2 / np.sqrt(3) / spacing
-        inside = (radius > 0.92 * shortest) & (radius < 1.08 * shortest)
+    inside = (radius > 3.5 / side) & (radius < 2 / np.sqrt(3) / SHORTEST)
     top = (power == maximum_filter(power, 5)) & inside & (power > _CLEAR)
     top[:middle] = False
     top[middle, :middle] = False

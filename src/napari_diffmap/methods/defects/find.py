@@ -97,7 +97,7 @@ class Finder:
         #: Lattice constant of the first frame in pixels, by calibration or measured.
         self.spacing: float | None = None
         #: Material, told or guessed; ``other`` where it is none of the known ones.
-        self.material = parameters.material
+        self.material: str = parameters.material
         self.note = ""
         self._start: Lattice | None = None
         self._experience: Experience | None = None
@@ -197,7 +197,7 @@ class Finder:
     def _bond(self, lattice: Lattice | None) -> float:
         if lattice is not None:
             return lattice.bond
-        return (self.spacing or 8.0) / np.sqrt(3)
+        return float((self.spacing or 8.0) / np.sqrt(3))
 
     def _of_network(
         self,
@@ -233,8 +233,8 @@ class Finder:
             ratio = sites.height_at(places) / sites.amplitudes[np.maximum(kind, 0)]
             # An amplitude over the ground: on a site the column that belongs there is in it.
             ratio = np.where(kind == OFF, ratio, ratio + 1)
-        return probability, Finds(
-            np.full(n, number), places, peaks.probability, kind, ratio, peaks.error / zoom
+        return probability, Finds.of_frame(
+            number, places, peaks.probability, kind, ratio, peaks.error / zoom
         )
 
 
@@ -298,18 +298,17 @@ def best_threshold(probability: NDArray[np.floating[Any]]) -> float:
 def _of_sites(sites: SiteAnswer, lattice: Lattice, number: int) -> Finds:
     """Sites that are probably no pristine ones."""
     chosen = np.flatnonzero((sites.probability >= LOWEST) & sites.fitted)
-    n = len(chosen)
     # A column's place is known from the lattice; a brighter atom shows its own.
     places = sites.sites.places[chosen].copy()
     strong = sites.ratio[chosen] > 1.5
     places[strong] = sites.refined(places[strong], 0.5 * lattice.bond)
-    return Finds(
-        np.full(n, number),
+    return Finds.of_frame(
+        number,
         places,
         sites.probability[chosen],
         sites.sites.sublattice[chosen],
         sites.ratio[chosen],
-        np.full(n, 0.03 * lattice.bond),
+        0.03 * lattice.bond,
     )
 
 
@@ -321,13 +320,13 @@ def _of_remainder(sites: SiteAnswer, lattice: Lattice, number: int) -> Finds:
     places, z = places[off], z[off]
     n = len(places)
     ratio = sites.height_at(places) / sites.amplitudes[0]
-    return Finds(
-        np.full(n, number),
+    return Finds.of_frame(
+        number,
         places,
         1 / (1 + np.exp(-2 * (z - _PEAK))),
         np.full(n, OFF),
         ratio,
-        np.full(n, 0.1 * lattice.bond),
+        0.1 * lattice.bond,
     )
 
 

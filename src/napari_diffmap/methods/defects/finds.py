@@ -83,6 +83,20 @@ class Finds:
         return Finds(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @staticmethod
+    def of_frame(
+        number: int,
+        places: NDArray[Any],
+        probability: NDArray[Any],
+        sublattice: NDArray[Any],
+        ratio: NDArray[Any],
+        error: float | NDArray[Any],
+    ) -> Finds:
+        """Finds of one frame; an error may be that of all."""
+        n = len(places)
+        rest: Any = (probability, sublattice, ratio, np.broadcast_to(error, n).copy())
+        return Finds(np.full(n, number, dtype=np.int32), np.asarray(places, np.float64), *rest)
+
+    @staticmethod
     def empty() -> Finds:
         """No finds."""
         none: Any = np.zeros(0)

@@ -18,8 +18,8 @@ from napari_diffmap.methods.defects.bragg import (
     NoLatticeError,
     Reciprocal,
     find_reciprocal,
-    standardised,
     taper,
+    without_slow,
 )
 
 __all__ = ["Lattice", "NoLatticeError", "Sites", "find_lattice", "follow_lattice"]
@@ -174,7 +174,7 @@ def find_lattice(image: NDArray[np.floating[Any]], spacing: float | None = None)
         If the image shows none.
     """
     found = find_reciprocal(image, spacing)
-    return _fitted(standardised(image), found)
+    return _fitted(image, found)
 
 
 def follow_lattice(image: NDArray[np.floating[Any]], before: Lattice) -> Lattice:
@@ -185,12 +185,18 @@ def follow_lattice(image: NDArray[np.floating[Any]], before: Lattice) -> Lattice
     NoLatticeError
         If the frame shows none.
     """
-    start = Reciprocal(np.linalg.inv(before.vectors).T, before.clearness, before.hexagonal)
-    return _fitted(standardised(image), start, like=before)
+    vectors = np.asarray(np.linalg.inv(before.vectors).T, dtype=np.float64)
+    start = Reciprocal(vectors, before.clearness, before.hexagonal)
+    return _fitted(image, start, like=before)
 
 
-def _fitted(image: NDArray[np.float64], start: Reciprocal, like: Lattice | None = None) -> Lattice:
-    shape = (image.shape[0], image.shape[1])
+def _fitted(
+    frame: NDArray[np.floating[Any]], start: Reciprocal, like: Lattice | None = None
+) -> Lattice:
+    shape = (frame.shape[0], frame.shape[1])
+    spacing = 1 / float(np.hypot(*start.vectors.T).mean())
+    image = without_slow(frame, spacing)
+    order = int(np.clip(min(shape) / spacing / 5, 1, _ORDER))
     spectrum = np.fft.fft2(image * taper(shape))
     g = start.vectors
     if start.hexagonal and g[0] @ g[1] < 0:
@@ -198,14 +204,14 @@ def _fitted(image: NDArray[np.float64], start: Reciprocal, like: Lattice | None 
     waves = _HEXAGONAL if start.hexagonal else _OBLIQUE
     coefficients = np.zeros((2, _ORDER, _ORDER))
     for _ in range(3):
-        slope, coefficients = _displaced(spectrum, shape, g, waves)
+        slope, coefficients = _displaced(spectrum, shape, g, waves, order)
         # The linear part of a displacement u = S r is another lattice: g' = g - Sᵀ g.
         if np.abs(slope).max() < 1e-5:
             break
         g = g @ (np.eye(2) - slope)
     # Rows of the inverse of g's transpose: a_i · g_j = δ_ij.
     vectors = np.linalg.inv(g).T
-    vectors = _reduced(vectors, start.hexagonal)
+    vectors = _reduced(np.asarray(vectors, dtype=np.float64), start.hexagonal)
     bare = Lattice(
         shape, np.array(shape) / 2, vectors, np.zeros((1, 2)), np.ones(1), coefficients,
         start.hexagonal, start.clearness,
@@ -226,6 +232,7 @@ def _displaced(
     shape: tuple[int, int],
     g: NDArray[np.float64],
     waves: list[tuple[int, int]],
+    most: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Displacement of a lattice from the perfect one of reciprocal vectors `g`.
 
@@ -233,7 +240,7 @@ def _displaced(
     -------
     slope, coefficients
         ``(2, 2)`` its linear part, rows y and x of the displacement, columns along y and x; and
-        ``(2, k, k)`` the rest over cosines.
+        ``(2, k, k)`` the rest over cosines, of `most` half waves in all at most.
     """
     rows, phases, weights = [], [], []
     shortest = float(np.hypot(*g.T).min())
@@ -272,6 +279,10 @@ def _displaced(
     normal = matrix.T @ matrix
     normal[np.diag_indices_from(normal)] += 1e-3 * np.trace(normal) / len(normal) * ridge
     normal[np.diag_indices_from(normal)] += 1e-9 * np.trace(normal) / len(normal)
+    # A small field has no room for short waves.
+    free_waves = np.concatenate((np.tile(_wave_sums() <= most, 2), np.ones(len(phases), bool)))
+    normal = np.where(np.outer(free_waves, free_waves), normal, np.diag(np.diag(normal)))
+    matrix = matrix * free_waves
     found = np.linalg.solve(normal, matrix.T @ np.concatenate(wanted))
     parts = found[: 2 * count].reshape(2, count)
     slope = parts[:, :2] / np.array(shape)
@@ -286,6 +297,11 @@ _WAVES = [(i, j) for i in range(_ORDER) for j in range(_ORDER) if 0 < i + j < _O
 
 def _wave_orders() -> NDArray[np.float64]:
     return np.array([0.0, 0.0, *(float(i * i + j * j) for i, j in _WAVES)])
+
+
+def _wave_sums() -> NDArray[np.int64]:
+    """Half waves of each term; one of a linear term, as a slope of one cell is always told."""
+    return np.array([1, 1, *(i + j if i + j > 1 else 2 for i, j in _WAVES)])
 
 
 def _terms(places: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -304,7 +320,8 @@ def _displacement(
         return np.zeros_like(places)
     t = (places + 0.5) / np.array(shape)
     y, x = (np.cos(np.pi * np.arange(coefficients.shape[1])[:, None] * t[:, k]) for k in range(2))
-    return np.einsum("kij,in,jn->nk", coefficients, y, x, optimize=True)
+    found = np.einsum("kij,in,jn->nk", coefficients, y, x, optimize=True)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _demodulated(
@@ -336,7 +353,7 @@ def _demodulated(
         np.exp(2j * np.pi * np.outer(p / n, o - d))
         for p, n, o, d in zip(grid, shape, offsets, offset, strict=True)
     ]
-    values = wave[0] @ part @ wave[1].T
+    values: NDArray[np.complex128] = wave[0] @ part @ wave[1].T
     places = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, 2)
     return values.ravel(), places
 
@@ -368,13 +385,11 @@ def _mean_cell(image: NDArray[np.float64], lattice: Lattice) -> NDArray[np.float
     """Mean of all unit cells, ``(bins, bins)`` over fractional coordinates."""
     from scipy.ndimage import gaussian_filter
 
-    # What varies over many cells says nothing about one.
-    flat = image - gaussian_filter(image, 1.2 * lattice.spacing, mode="reflect", truncate=3)
     grid = np.indices(image.shape).reshape(2, -1).T.astype(np.float64)
     bins = (lattice.fractions(grid) * _BINS).astype(np.int64) % _BINS
     number = bins[:, 0] * _BINS + bins[:, 1]
     counts = np.bincount(number, minlength=_BINS**2)
-    sums = np.bincount(number, flat.ravel(), minlength=_BINS**2)
+    sums = np.bincount(number, image.ravel(), minlength=_BINS**2)
     cell = (sums / np.maximum(counts, 1)).reshape(_BINS, _BINS)
     return np.asarray(gaussian_filter(cell, 0.06 * _BINS, mode="wrap"))
 

@@ -140,6 +140,8 @@ class SiteAnswer:
         """
         from scipy.ndimage import map_coordinates
 
+        if not len(places):
+            return np.zeros((0, 2))
         smooth = self._matched(self.difference)
         r = max(1.0, min(reach, 1.2 * self.profile.sigma))
         offsets = np.arange(-np.ceil(2 * r), np.ceil(2 * r) + 1) / 2

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 TILE = 640
 #: Pixels that neighbouring tiles share; more than a network looks about.
 OVERLAP = 96
+#: Tiles begin at multiples of it: the coarse levels of a network have the same grid in each.
+_GRID = 8
 
 
 def blended(
@@ -63,8 +65,9 @@ def _parts(length: int, tile: int, overlap: int) -> Iterator[slice]:
         yield slice(0, length)
         return
     count = -(-(length - overlap) // (tile - overlap))
-    for start in np.linspace(0, length - tile, count).round().astype(int):
-        yield slice(int(start), int(start) + tile)
+    for start in np.linspace(0, length - tile, count).astype(int):
+        begin = int(start) // _GRID * _GRID
+        yield slice(begin, begin + tile if start < length - tile else length)
 
 
 def _bell(part: slice, length: int, overlap: int) -> NDArray[np.float64]:
