@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.methods.defects.finds import Finds
-from napari_diffmap.methods.defects.lattice import NoLatticeError, find_lattice
+from napari_diffmap.methods.defects.lattice import Lattice, find_lattice
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS
 from napari_diffmap.methods.defects.simulated import lattice_sites, render
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.scan import Scan
 
-FRAMES, SIZE, PIXEL_NM, FRAME_S = 10, 128, 0.03, 2.0
+FRAMES, SIZE, PIXEL_NM, FRAME_S = 10, 192, 0.035, 2.0
 SPACING = MONOLAYERS["WS2"].spacing_nm / PIXEL_NM
 
 
@@ -34,9 +34,16 @@ class Made:
     sublattice: NDArray[np.int8]
     ratio: NDArray[np.float32]
     names: tuple[str, ...]
+    lattices: dict[int, Lattice] = field(default_factory=dict)
 
     def scan(self, *, calibrated: bool = True, source: Path | None = None) -> Scan:
         return self.scan_of(self.frames, calibrated, source)
+
+    def lattice(self, image: NDArray[np.float32], number: int) -> Lattice | None:
+        """Of a frame; found once."""
+        if number not in self.lattices:
+            self.lattices[number] = find_lattice(image, SPACING)
+        return self.lattices[number]
 
     def finder(self, seed: int = 1) -> Told:
         return Told(self, seed)
@@ -115,8 +122,5 @@ class Told:
             made.ratio + rng.normal(0, 0.02, n),
             np.full(n, 0.15),
         ).take(there)  # fmt: skip
-        try:
-            lattice = find_lattice(image, SPACING)
-        except NoLatticeError:
-            lattice = None
+        lattice = made.lattice(image, number)
         return SimpleNamespace(finds=finds, lattice=lattice, probability_map=None, note="")

@@ -46,8 +46,8 @@ _MATERIALS = ("auto", "graphene", "MoS2", "WS2", "MoSe2", "WSe2", "other")
     help="Sets the lattice constant and the names of classes.",
 )
 @click.option(
-    "--threshold", type=float, default=0.5, show_default=True,
-    help="Probability from which a find counts.",
+    "--threshold", type=float, metavar="P",
+    help="Probability from which a find counts.  [default: best for what is found]",
 )  # fmt: skip
 @click.option(
     "--by",
@@ -75,7 +75,7 @@ def defects(
     model: str,
     train: str | None,
     material: str,
-    threshold: float,
+    threshold: float | None,
     by: str,
     device: str,
     settings: tuple[str, ...],
@@ -111,7 +111,13 @@ def defects(
 
 
 def parse_parameters(
-    settings: tuple[str, ...], *, model: str, train: str, material: str, threshold: float, by: str
+    settings: tuple[str, ...],
+    *,
+    model: str,
+    train: str,
+    material: str,
+    threshold: float | None,
+    by: str,
 ) -> DefectParameters:
     """Parameters of all three steps from their options and ``NAME=VALUE`` pairs.
 

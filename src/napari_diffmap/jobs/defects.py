@@ -6,15 +6,16 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.jobs.control import JobControl, Progress
-from napari_diffmap.jobs.defects_follow import Followed, follow_finds
-from napari_diffmap.jobs.defects_frames import Movie, as_frame, in_order
-from napari_diffmap.jobs.defects_map import InForce, doubts, finds_of, map_of
+from napari_diffmap.jobs.defects_follow import Followed, confusion_of, follow_finds
+from napari_diffmap.jobs.defects_frames import Movie, filled, in_order, is_empty
+from napari_diffmap.jobs.defects_map import InForce, class_chances, doubts, finds_of, map_of
 from napari_diffmap.jobs.defects_summary import summary_of
 from napari_diffmap.jobs.pipeline import OnProgress
 from napari_diffmap.maps.defect_map import DefectMap
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 PACKAGES: Final = (
     "numpy", "scipy", "dask", "rosettasciio", "scikit-learn", "laptrack", "torch",
 )  # fmt: skip
+#: Name of the model that stands for no network.
+SITES: Final = "sites"
 #: Reach of links in pixels where no frame shows a lattice and no pixel size is known.
 _NEIGHBOUR_PX: Final = 10.0
 
@@ -62,14 +65,18 @@ class Found:
     ----------
     movie
         In which.
-    finds
-        In the order of frames.
+    candidates
+        In the order of frames, improbable ones too: the threshold may be moved afterwards.
+    threshold
+        Probability from which they count.
     lattices
         Of each frame; None where it shows none.
     drift
         ``(T, 2)`` shift of each frame in pixels; None where it was not measured.
     neighbour_px
         Distance of neighbouring sites of one sublattice, pixels.
+    material
+        Told or guessed; ``other`` where it is none that is known.
     seconds
         That it took: reading, preparing, finding.
     device
@@ -79,13 +86,20 @@ class Found:
     """
 
     movie: Movie
-    finds: Finds
+    candidates: Finds
+    threshold: float
     lattices: Mapping[int, Lattice | None]
     drift: Floats | None
     neighbour_px: float
+    material: str
     seconds: float
     device: str
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def finds(self) -> Finds:
+        """Those of the candidates that count."""
+        return self.candidates.take(self.candidates.probability >= self.threshold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,13 +219,13 @@ def find_defects(
     """The first step of `map_defects`."""
     report = _Report(control or JobControl(), on_progress)
     movie = Movie(scan)
-    device = resolve_device(device)
-    if finder is None:
-        from napari_diffmap.methods.defects.find import Finder
-
-        finder = Finder(parameters.find, device)
+    # The site model alone needs no network, and does not wait for torch to load.
+    plain = parameters.find.model == SITES and parameters.find.train == "no"
+    device = "cpu" if plain else resolve_device(device)
     frames = len(movie)
     report(0, frames, "preparing")
+    if finder is None:
+        finder = _finder(movie, parameters, device, report)
     finder.prepare(movie, movie.pixel_size_nm, report.control)
     parts: list[Finds] = []
     lattices: dict[int, Lattice | None] = {}
@@ -220,9 +234,9 @@ def find_defects(
 
     def work(number: int) -> Any:
         values = movie[number]
-        # A frame that was not recorded holds nothing.
-        return chosen.frame(as_frame(values), number) if np.isfinite(values).any() else None
+        return None if is_empty(values) else chosen.frame(values, number)
 
+    # A network on a GPU is asked by one thread.
     workers = 1 if device != "cpu" else min(os.cpu_count() or 1, 8)
     for number, answer in enumerate(in_order(work, frames, workers, report.control)):
         lattices[number] = None if answer is None else answer.lattice
@@ -234,16 +248,71 @@ def find_defects(
             if on_frame is not None:
                 on_frame(number, answer)
         report(number + 1, frames, "finding defects")
-    finds = Finds.joined(parts)
+    candidates = _as_kept(Finds.joined(parts))
     drift, moved = _drift(movie, parameters, report)
     neighbour, more = _neighbour(lattices, parameters, movie)
-    told = tuple(
+    told = [
         note if frames == 1 else f"{note} ({count} of {frames} frames)"
         for note, count in notes.items()
+    ]
+    first = getattr(finder, "note", "")
+    warnings = (*scan.warnings, *movie.warnings, *([first] if first else []), *told, *moved, *more)
+    return Found(
+        movie=movie,
+        candidates=candidates,
+        threshold=_threshold(candidates, parameters),
+        lattices=lattices,
+        drift=drift,
+        neighbour_px=neighbour,
+        material=str(getattr(finder, "material", parameters.find.material)),
+        seconds=time.perf_counter() - report.start,
+        device="cpu" if plain else device_label(device),
+        warnings=warnings,
     )
-    warnings = (*scan.warnings, *movie.warnings, *told, *moved, *more)
-    seconds = time.perf_counter() - report.start
-    return Found(movie, finds, lattices, drift, neighbour, seconds, device_label(device), warnings)
+
+
+def _finder(
+    movie: Movie, parameters: DefectParameters, device: str, report: _Report
+) -> FrameFinder:
+    """The finder of the parameters, its network trained on the first frame where that is wanted."""
+    from napari_diffmap.methods.defects.find import Finder
+
+    if parameters.find.train == "no":
+        return Finder(parameters.find, device)
+    from napari_diffmap.methods.defects.lattice import NoLatticeError, find_lattice
+    from napari_diffmap.methods.defects.network.training import train_on_image
+
+    known = parameters.find.spacing_nm or SPACING_NM.get(parameters.find.material)
+    size = movie.pixel_size_nm
+    spacing = None if known is None or size is None else known / size
+    frame = movie[0]
+    try:
+        lattice = find_lattice(frame, spacing)
+    except NoLatticeError:
+        lattice = None
+
+    def on_step(step: Any) -> None:
+        report(step.step, step.steps, "training")
+
+    learnt = train_on_image(
+        frame, lattice, parameters.find.train, spacing=spacing, device=device, on_step=on_step,
+        material=parameters.find.material,
+    )  # fmt: skip
+    return Finder(parameters.find, device, learnt.network(device))
+
+
+def _threshold(candidates: Finds, parameters: DefectParameters) -> float:
+    """The one that is wanted, or the best for what was found."""
+    if parameters.find.threshold is not None:
+        return parameters.find.threshold
+    from napari_diffmap.methods.defects.find import best_threshold
+
+    return best_threshold(candidates.probability)
+
+
+def _as_kept(finds: Finds) -> Finds:
+    """Finds as precise as a map keeps them: followed again they give the same to the last bit."""
+    return replace(finds, places=finds.places.astype(np.float32).astype(np.float64))
 
 
 def _drift(
@@ -255,7 +324,7 @@ def _drift(
     from napari_diffmap.methods.defects.drift import measure_drift
 
     def recorded(number: int) -> NDArray[np.float32]:
-        return as_frame(movie[number])
+        return filled(movie[number])
 
     drift = measure_drift(recorded, len(movie), progress=report, check=report.control.check)
     return np.asarray(drift.shifts, dtype=np.float64), drift.warnings
@@ -286,16 +355,15 @@ def sort_and_follow(
     from napari_diffmap.methods.defects.sort.complexes import complexes
 
     report = _Report(control or JobControl(), on_progress)
-    report(0, 3, "sorting")
+    report(0, 3, "sorting defects")
     classes = _sorted(found, parameters, report)
-    report(1, 3, "following")
+    report(1, 3, "following defects")
     ids = np.asarray(classes.class_id, dtype=np.int64)
-    followed = follow_finds(
-        found.finds, ids, classes.names, parameters.follow, found.movie,
-        neighbour_px=found.neighbour_px, drift=found.drift,
-        graphene=_is_graphene(found, parameters), check=report.control.check,
-    )  # fmt: skip
-    report(2, 3, "following")
+    confusion = confusion_of(ids, np.asarray(classes.probability))
+    followed = _followed(
+        found, parameters, found.finds, ids, classes.names, confusion, report.control
+    )
+    report(2, 3, "making the map")
     movie = found.movie
     warnings = (*found.warnings, *classes.warnings, *followed.warnings)
     result = map_of(
@@ -315,7 +383,7 @@ def sort_and_follow(
     seconds = found.seconds + time.perf_counter() - report.start
     slots = np.arange(len(found.finds))
     run = DefectsRun(result, parameters, found, found.finds, slots, classes, followed, {})
-    report(3, 3, "following")
+    report(3, 3, "making the map")
     return replace(run, summary=summary_of(run, seconds))
 
 
@@ -344,7 +412,7 @@ def follow_again(
         decided by hand is in no doubt; whether others flicker is judged anew.
     """
     report = _Report(control or JobControl(), on_progress)
-    report(0, 1, "following")
+    report(0, 1, "following defects")
     now = finds_of(corrected, run.lattices)
     followed = follow_in_force(run.found, run.parameters, corrected, now, report.control)
     track = np.full(corrected.shape, np.nan, dtype=np.float32)
@@ -361,7 +429,7 @@ def follow_again(
         extra[EDITED] = extra[EDITED].copy()
     result = corrected.replaced(extra=extra, ambiguity=ambiguity)
     again = replace(run, map=result, finds=now.finds, slots=now.slots, followed=followed)
-    report(1, 1, "following")
+    report(1, 1, "following defects")
     return replace(again, summary=summary_of(again, float(run.summary["seconds"])))
 
 
@@ -370,10 +438,26 @@ def follow_in_force(
 ) -> Followed:
     """Follow the finds that are in force in a map."""
     names = tuple(phase.name for phase in result.phases)
+    # What a user decided tells nothing of what the classifier mistakes.
+    theirs = ~now.by_hand
+    chances = class_chances(result, now.slots[theirs])
+    confusion = confusion_of(now.class_id[theirs], chances)
+    return _followed(found, parameters, now.finds, now.class_id, names, confusion, control)
+
+
+def _followed(
+    found: Found,
+    parameters: DefectParameters,
+    finds: Finds,
+    ids: NDArray[np.int64],
+    names: Sequence[str],
+    confusion: Floats | None,
+    control: JobControl,
+) -> Followed:
     return follow_finds(
-        now.finds, now.class_id, names, parameters.follow, found.movie,
-        neighbour_px=found.neighbour_px, drift=found.drift,
-        graphene=_is_graphene(found, parameters), check=control.check,
+        finds, ids, names, parameters.follow, found.movie, neighbour_px=found.neighbour_px,
+        drift=found.drift, graphene=found.material == "graphene", confusion=confusion,
+        check=control.check,
     )  # fmt: skip
 
 
@@ -382,23 +466,12 @@ def _sorted(found: Found, parameters: DefectParameters, report: _Report) -> Defe
     from napari_diffmap.methods.defects.sort.crops import cut_crops
 
     finds, movie = found.finds, found.movie
-    material = parameters.find.material
     size = max(8, round(parameters.sort.crop * found.neighbour_px))
     crops = cut_crops(movie, finds, found.lattices, size, found.neighbour_px)
     report.control.check()
     if parameters.sort.by == "mixture":
         return sort_by_mixture(crops, finds, parameters.sort)
-    return sort_by_sites(finds, material, found.lattices)
-
-
-def _is_graphene(found: Found, parameters: DefectParameters) -> bool:
-    """Whether a defect may move from one sublattice to the other, which are of one kind."""
-    if parameters.find.material != "auto":
-        return parameters.find.material == "graphene"
-    size = found.movie.pixel_size_nm
-    if size is None:
-        return False
-    return abs(found.neighbour_px * size / SPACING_NM["graphene"] - 1) < 0.08
+    return sort_by_sites(finds, found.material, found.lattices)
 
 
 def _provenance(found: Found, parameters: DefectParameters, notes: Sequence[str]) -> Provenance:
@@ -410,6 +483,8 @@ def _provenance(found: Found, parameters: DefectParameters, notes: Sequence[str]
         "pixel_size_nm": movie.pixel_size_nm,
         "frame_time_s": movie.frame_time_s,
         "neighbour_px": found.neighbour_px,
+        "threshold": found.threshold,
+        "material": found.material,
     }
     return Provenance.collect(
         inputs=inputs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 #: Tracks of fewer places have no diffusion coefficient of their own.
 _FEWEST: Final = 8
 #: So many tracks, the longest, get one each: an interval takes milliseconds of simulation.
-_MOST_TRACKS: Final = 300
+_MOST_TRACKS: Final = 150
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _changes(
     return seen, hidden, tuple(f"transitions: {line}" for line in dict.fromkeys(told))
 
 
-def confusion_of(class_id: Ints, probability: NDArray[np.floating]) -> Floats | None:
+def confusion_of(class_id: Ints, probability: NDArray[np.floating[Any]]) -> Floats | None:
     """How often each class is taken for another, by the classifier's own probabilities.
 
     Parameters

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,12 +166,16 @@ def in_order(
                 future.cancel()
 
 
-def as_frame(values: Any) -> NDArray[np.float32]:
-    """A frame as `float32`, its NaN (pixels that were not recorded) filled with the median."""
-    frame = np.asarray(values, dtype=np.float32)
+def is_empty(frame: NDArray[np.float32]) -> bool:
+    """Whether nothing was recorded: no value, or everywhere the same."""
+    known = frame[np.isfinite(frame)]
+    return not known.size or float(known.max()) <= float(known.min())
+
+
+def filled(frame: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A frame with the median in the place of pixels that were not recorded."""
     bad = ~np.isfinite(frame)
     if not bad.any():
         return frame
     known = frame[~bad]
-    fill = float(np.median(known)) if known.size else 0.0
-    return np.where(bad, np.float32(fill), frame)
+    return np.where(bad, np.float32(np.median(known) if known.size else 0), frame)

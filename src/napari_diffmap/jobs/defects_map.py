@@ -91,6 +91,14 @@ def finds_of(found: DefectMap, lattices: Mapping[int, Lattice | None] | None = N
     return InForce(finds, ids, found.tracks[slots], slots, by_hand)
 
 
+def class_chances(found: DefectMap, slots: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probability of every class of some finds, ``(n, k)``; 0 of those that are not kept."""
+    chances = np.zeros((len(slots), len(found.phases) + 1))
+    ids, scores = found.phase_ids[0, slots], np.nan_to_num(found.scores[0, slots])
+    np.put_along_axis(chances, ids.astype(np.int64), scores.astype(np.float64), axis=1)
+    return chances[:, :-1]  # the last column is that of -1
+
+
 def on_sublattice(places: NDArray[np.floating[Any]], lattice: Lattice) -> NDArray[np.int8]:
     """Sublattice of the site that each place ``(n, 2)`` lies on; `OFF` where it is none."""
     _, kind, gap = lattice.nearest(places)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.defects import DefectsRun, Found, follow_in_force
-from napari_diffmap.jobs.defects_frames import Movie, as_frame, calibrated
+from napari_diffmap.jobs.defects_frames import Movie, calibrated
 from napari_diffmap.jobs.defects_map import finds_of
 from napari_diffmap.jobs.defects_summary import summary_of
 from napari_diffmap.maps.defect_map import DefectMap
@@ -46,8 +46,7 @@ class Lattices(Mapping[int, "Lattice | None"]):
             from napari_diffmap.methods.defects.lattice import NoLatticeError, find_lattice
 
             try:
-                frame = as_frame(self._movie[number])
-                self._known[number] = find_lattice(frame, self._spacing)
+                self._known[number] = find_lattice(self._movie[number], self._spacing)
             except NoLatticeError:
                 self._known[number] = None
         return self._known[number]
@@ -92,7 +91,7 @@ def run_of(found: DefectMap, scan: Scan, *, control: JobControl | None = None) -
     used = told.pop("used", {})
     try:
         parameters = DefectParameters(**told)
-        neighbour = float(used["neighbour_px"])
+        neighbour, threshold = float(used["neighbour_px"]), float(used["threshold"])
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise BadInputError(
             "this map of defects does not say how it was made: find them again"
@@ -100,9 +99,17 @@ def run_of(found: DefectMap, scan: Scan, *, control: JobControl | None = None) -
     lattices = Lattices(movie, neighbour)
     now = finds_of(found, lattices)
     search = Found(
-        movie, now.finds, lattices, found.drift, neighbour, 0.0,
-        found.provenance.device, found.warnings,
-    )  # fmt: skip
+        movie=movie,
+        candidates=now.finds,
+        threshold=min(threshold, *now.finds.probability.tolist(), 1.0),
+        lattices=lattices,
+        drift=found.drift,
+        neighbour_px=neighbour,
+        material=str(used.get("material", parameters.find.material)),
+        seconds=0.0,
+        device=found.provenance.device,
+        warnings=found.warnings,
+    )
     followed = follow_in_force(search, parameters, found, now, control or JobControl())
     track = np.full(found.shape, np.nan, dtype=np.float32)
     track[0, now.slots] = followed.tracks.track

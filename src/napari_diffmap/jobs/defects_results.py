@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from napari_diffmap.jobs.defects import DefectsRun, follow_again
-from napari_diffmap.jobs.defects_frames import Movie, as_frame
+from napari_diffmap.jobs.defects_frames import Movie, filled
 from napari_diffmap.jobs.defects_map import finds_of
 from napari_diffmap.jobs.defects_summary import as_record
 from napari_diffmap.jobs.record import json_text
@@ -241,7 +241,7 @@ def write_marked(found: DefectMap, movie: Movie, folder: Path) -> list[Path]:
     frames = sorted({0, (len(movie) - 1) // 2, len(movie) - 1})
     names = ["marked.png"] if len(movie) == 1 else [f"marked-{k:04d}.png" for k in frames]
     return [
-        pictures.save_marked_png(found, as_frame(movie[k]), k, folder / name)
+        pictures.save_marked_png(found, filled(movie[k]), k, folder / name)
         for k, name in zip(frames, names, strict=True)
     ]
 
@@ -263,11 +263,14 @@ def _write_curves(run: DefectsRun, folder: Path) -> list[Path]:
                 note=", ".join(part for part in told if part),
             )
         )  # fmt: skip
-    colors = {phase.name: phase.color for phase in found.phases}
     curves = [
-        (name, colors[name], one.lag_s, one.msd_nm2, followed.diffusion[name].D_nm2_s)
-        for name, one in followed.displacement.items()
-    ]
+        pictures.DisplacementCurve(
+            i, phase.name, phase.color, one.lag_s, one.msd_nm2, one.low, one.high,
+            followed.diffusion[phase.name].D_nm2_s,
+        )
+        for i, phase in enumerate(found.phases)
+        if (one := followed.displacement.get(phase.name)) is not None
+    ]  # fmt: skip
     if curves:
         units = (followed.units.length, followed.units.time)
         path = folder / "displacement.png"

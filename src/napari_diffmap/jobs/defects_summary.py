@@ -44,6 +44,8 @@ def summary_of(run: DefectsRun, seconds: float) -> dict[str, Any]:
         "pixel_size_nm": movie.pixel_size_nm,
         "frame_time_s": movie.frame_time_s,
         "neighbour_px": run.found.neighbour_px,
+        "material": run.found.material,
+        "threshold": run.found.threshold,
         "frames_with_lattice": sum(one is not None for one in run.lattices.values()),
         "tracks": len(followed.tracks),
         "diffusion": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 #: Width that a marked image is enlarged to at least, pixels.
 _WIDE: Final = 1000
 #: Diameter of a marker over that width; a class average in pixels of the screen.
-_MARK: Final = 0.016
+_MARK: Final = 0.02
 #: More marks than these are drawn without their numbers.
 _MOST_NUMBERS: Final = 400
 _DASHES: Final = (0, (1.6, 1.2))
@@ -152,7 +153,7 @@ class _Marks:
         for number, x, y in zip(numbers, across, up, strict=True):
             if number >= 0:
                 place = (x + 0.62 * side, y + 0.62 * side)
-                pen.text(*place, str(number), 9, color="white", path_effects=rim, zorder=4)
+                pen.text(*place, str(number), 11, color="white", path_effects=rim, zorder=4)
 
 
 def _legend(found: DefectMap, slots: NDArray[np.int64]) -> Block:
@@ -313,19 +314,43 @@ def save_transitions_png(
     return _save(figure, path, "Transitions", provenance)
 
 
+@dataclass(frozen=True, eq=False)
+class DisplacementCurve:
+    """Mean squared displacement of a class.
+
+    Attributes
+    ----------
+    number, name, color
+        Of the class.
+    times, squares, low, high
+        ``(n,)`` time between, mean square, and its 95 % interval.
+    coefficient
+        D in the units of the others; NaN for none.
+    """
+
+    number: int
+    name: str
+    color: str
+    times: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    coefficient: float
+
+
 def save_displacement_png(
-    curves: Sequence[tuple[str, str, NDArray[np.float64], NDArray[np.float64], float]],
+    curves: Sequence[DisplacementCurve],
     path: str | Path,
     provenance: Provenance,
     *,
     units: tuple[str, str],
 ) -> Path:
-    """Mean square displacement over the time between, and what the diffusion coefficient says.
+    """Mean squared displacement over the time between, and what the diffusion coefficient says.
 
     Parameters
     ----------
     curves
-        Of each class: name, colour, times ``(n,)``, mean squares ``(n,)``, and D (NaN: none).
+        Of each class.
     path
         ``.png``, ``.svg`` or ``.pdf``.
     provenance
@@ -340,18 +365,20 @@ def save_displacement_png(
     """
     figure = _figure(6.4, 4.6)
     axes = figure.add_subplot()
-    for i, (name, color, times, squares, d) in enumerate(curves):
-        axes.plot(times, squares, color=color, marker=class_symbol(i), ms=5, lw=0.8, label=name)
-        if np.isfinite(d) and len(times):
+    for one in curves:
+        look: dict[str, Any] = {"color": one.color, "marker": class_symbol(one.number)}
+        axes.plot(one.times, one.squares, ms=5, lw=0.8, label=one.name, **look)
+        axes.fill_between(one.times, one.low, one.high, color=one.color, alpha=0.15, lw=0)
+        if np.isfinite(one.coefficient) and len(one.times):
             # Noise of places adds a constant: the line of D begins where the first mean lies.
-            line = squares[0] + 4 * d * (times - times[0])
-            axes.plot(times, line, color=color, ls="--", lw=1.4)
+            line = one.squares[0] + 4 * one.coefficient * (one.times - one.times[0])
+            axes.plot(one.times, line, color=one.color, ls="--", lw=1.4)
     length, time = units
-    axes.set(xlabel=f"time between ({time})", ylabel=f"mean square displacement ({length}²)")
+    axes.set(xlabel=f"time between ({time})", ylabel=f"mean squared displacement ({length}²)")
     axes.set_ylim(bottom=0)
     if curves:
-        axes.legend(fontsize=8, title="dashed: slope 4 D")
-    return _save(figure, path, "Mean square displacement", provenance)
+        axes.legend(fontsize=8, title="dashed: slope 4 D; band: 95 %")
+    return _save(figure, path, "Mean squared displacement", provenance)
 
 
 def _figure(width: float, height: float) -> Figure:
