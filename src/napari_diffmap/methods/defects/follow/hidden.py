@@ -77,7 +77,7 @@ def hidden_markov(
         names,
         counts,
         rows.mean(axis=0),
-        _intervals(drawn, rng),
+        _intervals(drawn, rows, rng),
         rows,
         memory(labels, starts, k, rng),
         frame_time_s,
@@ -149,15 +149,25 @@ def _most_likely(
     return probability, start, counts
 
 
-def _intervals(drawn: Floats, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
-    """Intervals of each entry and of all, from drawn counts ``(sweeps, k, k)``."""
+def _intervals(
+    drawn: Floats, rows: Floats, rng: np.random.Generator
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Intervals of each entry and of all, from drawn counts and probabilities ``(sweeps, k, k)``.
+
+    The range of priors is that of one transition that is seen: of hidden ones, which tell less,
+    as many as tell the same.
+    """
     k = drawn.shape[1]
+    total = drawn.sum(axis=2, keepdims=True)
+    share = (drawn + _PRIOR) / (total + k * _PRIOR)
+    told = (share * (1 - share) / (total + k * _PRIOR + 1)).mean(axis=0)
+    weight = np.clip(rows.var(axis=0) / np.maximum(told, 1e-12), 1, 10)
     counts = np.repeat(drawn, _DRAWS, axis=0)
     others = counts.sum(axis=2, keepdims=True) - counts
-    tails = 0.025, 0.025 / (k * max(k - 1, 1))
-    # a share is a gamma number over the sum of two; the prior's one count is on either side
-    some, rest = rng.standard_gamma(counts), rng.standard_gamma(others + 1)
+    tails = 0.025, 0.025 / k**2
+    # a share is a gamma number over the sum of two; the prior's weight is on either side
+    some, rest = rng.standard_gamma(counts), rng.standard_gamma(others + weight)
     lows = np.quantile(some / (some + rest), tails, axis=0)
-    some, rest = rng.standard_gamma(counts + 1), rng.standard_gamma(others)
+    some, rest = rng.standard_gamma(counts + weight), rng.standard_gamma(others)
     highs = np.quantile(some / (some + rest), [1 - t for t in tails], axis=0)
     return lows[0], highs[0], lows[1], highs[1]

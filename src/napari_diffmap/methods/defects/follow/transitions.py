@@ -161,7 +161,7 @@ def transitions(
     rows = rng.standard_gamma(counts + 1 / k, (_DRAWS, k, k)) + 1e-300
     rows /= rows.sum(axis=2, keepdims=True)
     low, high = _interval(counts, 0.025)
-    joint_low, joint_high = _interval(counts, 0.025 / (k * max(k - 1, 1)))
+    joint_low, joint_high = _interval(counts, 0.025 / k**2)
     seen = int((labels >= 0).sum())
     apart = max(seen - (len(starts) - 1), 0) - int(counts.sum())
     return described(
@@ -204,7 +204,7 @@ def described(
     p, p_within = tested
     memoryless = not p < _DIFFERENT
     second = _second(probability[None])[0] if k > 1 else 0.0
-    least, most = _unbiased_interval(_second(rows), second) if k > 1 else (0.0, 0.0)
+    least, most = _second_interval(_second(rows), second) if k > 1 else (0.0, 0.0)
     warnings = []
     if memoryless:
         least = 0.0
@@ -253,17 +253,17 @@ def _second(matrices: Floats) -> Floats:
     return np.asarray(sizes[:, -2])
 
 
-def _unbiased_interval(drawn: Floats, found: float) -> tuple[float, float]:
-    """95 % interval, shifted against the draws' bias: scatter makes small eigenvalues larger.
+def _second_interval(drawn: Floats, found: float) -> tuple[float, float]:
+    """95 % interval of an eigenvalue from draws of matrices.
 
-    Draws lie above what was found as far as that lies above the truth (bias-corrected
-    percentiles, Efron 1987).
+    Scatter makes small eigenvalues larger, in the draws as in what was found: the interval runs
+    over the draws as they lie, and as they lie once their bias is taken off (Efron 1987).
     """
     from scipy.stats import norm
 
     below = np.clip((drawn < found).mean(), 0.5 / len(drawn), 1 - 0.5 / len(drawn))
     ends = norm.cdf(2 * norm.ppf(below) + np.array([-1.96, 1.96]))
-    low, high = np.quantile(drawn, ends)
+    low, high = np.quantile(drawn, [min(ends[0], 0.025), max(ends[1], 0.975)])
     return float(low), float(high)
 
 
