@@ -80,10 +80,16 @@ class DriftStudy:
             return "Measuring the drift …"
         if self.found is None:
             return ""
-        scan = self.session.scan
+        scan, shifts = self.session.scan, self.found.shifts
         axis = None if scan is None else scan.axes[-1].canonical()
-        size = abs(axis.scale) if axis is not None and axis.unit == "nm" else None
-        return f"{self.found.in_words(size)}; quality {np.median(self.found.quality):.2f}"
+        known = axis is not None and axis.unit == "nm"
+        size, unit = (abs(axis.scale), "nm") if known and axis is not None else (1.0, "px")
+        far = size * float(np.hypot(*(shifts - shifts[0]).T).max())
+        steps = size * np.hypot(*np.diff(shifts, axis=0).T)
+        return (
+            f"up to {far:.2g} {unit}, {np.median(steps):.2g} {unit} a frame;"
+            f" quality {np.median(self.found.quality):.2f}"
+        )
 
 
 def _middle(mean: NDArray[np.float32]) -> NDArray[np.float32]:

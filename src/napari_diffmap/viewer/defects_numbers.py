@@ -42,6 +42,20 @@ class TrackRow:
     tip: str = ""
 
 
+def diffusion_line(defects: Defects) -> str:
+    """Units of the table of diffusion, and what to know of its numbers."""
+    run = defects.run
+    if run is None:
+        return ""
+    unit = units(defects)
+    parts = [f"D in {unit[0]}, hops in {unit[2]}"]
+    if not run.followed.units.calibrated:
+        parts.append("not calibrated: give pixel size and frame time")
+    parts += [f"⚠ {name}: {told.warning}" for name, told in run.followed.diffusion.items()
+              if told.warning]  # fmt: skip
+    return " · ".join(parts)
+
+
 def units(defects: Defects) -> tuple[str, str, str]:
     """Units of diffusion, of lengths and of rates."""
     run = defects.run

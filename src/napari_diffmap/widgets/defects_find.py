@@ -47,7 +47,7 @@ class ModelBox(QComboBox):
         self._touched = False
         #: A model that is chosen as soon as it is there.
         self.wanted = ""
-        self.setMinimumWidth(190)
+        self.setMinimumWidth(260)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setToolTip(
             "What finds defects: a network trained on simulated or on your own images, or the"

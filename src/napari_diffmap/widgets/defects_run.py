@@ -269,7 +269,8 @@ class DefectsRunner:
         self.end_log()
         self.found = run.found
         self.defects.set_run(run, corrections)
-        for line in (*run.map.warnings, *told):
+        # Those of the classes and of the tracks stand beside their numbers.
+        for line in (*run.found.warnings, *told):
             self.session.message.emit(line)
 
     def _on_errored(self, error: Exception) -> None:

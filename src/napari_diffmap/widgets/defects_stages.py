@@ -102,7 +102,7 @@ class FollowPage(QWidget):
         self.middle = QSplitter(Qt.Orientation.Horizontal)
         self.middle.addWidget(self.tracks)
         self.middle.addWidget(self.ways)
-        self.middle.setSizes([290, 310])
+        self.middle.setSizes([350, 250])
         self.middle.setChildrenCollapsible(False)
         self.tabs = QTabWidget()
         for widget, name, tip in (
@@ -117,6 +117,7 @@ class FollowPage(QWidget):
         layout.setSpacing(3)
         layout.addWidget(self.form)
         layout.addWidget(self.tabs, 1)
+        self.again.setMaximumHeight(22)
         self.tabs.setCornerWidget(self.again)
 
     def end(self) -> None:

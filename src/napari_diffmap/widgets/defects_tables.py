@@ -22,6 +22,7 @@ from napari_diffmap.viewer.defects import Defects
 from napari_diffmap.viewer.defects_numbers import (
     DIFFUSION_HEADS,
     TRACK_HEADS,
+    diffusion_line,
     diffusion_rows,
     track_rows,
     transition_table,
@@ -48,7 +49,7 @@ _DIFFUSION_TIPS = (
 )
 #: Height of rows, and widths of the columns of tracks, pixels.
 _ROW = 20
-_WIDTHS = (36, 84, 50, 36, 100)
+_WIDTHS = (34, 84, 46, 34, 100)
 
 
 class _Number(QTableWidgetItem):
@@ -222,9 +223,7 @@ class DiffusionTable(QStackedWidget):
                 self.table.setItem(i, j, cell)
         unit = units(self.defects)
         _tell_heads(self.table, _DIFFUSION_TIPS, unit)
-        run: Any = self.defects.run
-        bare = "" if run is None or run.followed.units.calibrated else " · not calibrated"
-        self.line.setText(f"D in {unit[0]}, hops in {unit[2]}{bare}")
+        self.line.setText(diffusion_line(self.defects))
 
 
 class TransitionView(QStackedWidget):

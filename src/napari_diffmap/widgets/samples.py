@@ -14,6 +14,7 @@ from napari_diffmap.widgets import reader
 from napari_diffmap.widgets.opening import prepare_for
 
 if TYPE_CHECKING:
+    from napari_diffmap.methods.defects.simulated_movie import SimulatedMovie
     from napari_diffmap.scan.scan import Scan
 
 #: pyxem's data functions and the files they leave in pyxem's cache.
@@ -49,9 +50,31 @@ def doped_movie() -> list[Any]:
 
 
 def _movie() -> Scan:
-    from napari_diffmap.methods.defects.simulated import movie_scan
+    from napari_diffmap.methods.defects.simulated_movie import movie
 
-    return movie_scan()
+    return movie_scan(movie())
+
+
+def movie_scan(made: SimulatedMovie) -> Scan:
+    """A simulated movie as a scan in nm and s."""
+    import dask.array as da
+
+    from napari_diffmap.scan.axes import Axis
+    from napari_diffmap.scan.scan import Scan
+
+    frames, rows, columns = made.frames.shape
+    size = made.pixel_size_nm
+    return Scan(
+        da.from_array(made.frames, chunks=(1, rows, columns)),
+        (
+            Axis("time", frames, made.frame_time_s, 0.0, "s"),
+            Axis("y", rows, size, 0.0, "nm"),
+            Axis("x", columns, size, 0.0, "nm"),
+        ),
+        "image series",
+        "Mo-doped WS2 (simulated)",
+        format="simulated",
+    )
 
 
 def _stack() -> Scan:
