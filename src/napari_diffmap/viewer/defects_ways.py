@@ -45,6 +45,8 @@ def ways(defects: Defects, along: Along) -> tuple[Way, ...]:
     size = found.pixel_size_nm or 1.0
     track = found.tracks
     slots = np.flatnonzero((track >= 0) & found.indexed[0])
+    if not len(slots):
+        return ()
     place = found.best_places[0, slots].astype(np.float64)
     order = np.lexsort((place[:, 0], track[slots]))
     slots, place = slots[order], place[order]

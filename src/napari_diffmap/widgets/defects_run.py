@@ -271,7 +271,8 @@ class DefectsRunner:
         self.defects.set_run(run, corrections)
         # Those of the classes and of the tracks stand beside their numbers.
         for line in (*run.found.warnings, *told):
-            self.session.message.emit(line)
+            if line not in self.session.notes:
+                self.session.message.emit(line)
 
     def _on_errored(self, error: Exception) -> None:
         # What was shown while it was searched goes; what there was before comes back.
