@@ -337,11 +337,13 @@ def test_tracks_and_transitions_are_tables(run: DefectsRun, folder: Path) -> Non
     hopped = [row for row in rows if float(row["displacement_nm"]) > 0.2]
     assert len(hopped) == 2
     table = rows_of(folder / "transitions.csv")
-    seen = [row for row in table if row["kind"] == "seen"]
-    assert len(seen) == len(run.map.phases) ** 2
-    for phase in run.map.phases:
-        mine = [float(row["probability"]) for row in seen if row["from"] == phase.name]
-        assert sum(mine) == pytest.approx(1, abs=1e-5)
+    assert {row["of"] for row in table} == {
+        "class", "class behind its confusion", "configuration",
+    }  # fmt: skip
+    used = {run.map.phases[i].name for i in run.map.best_phase_ids[0, run.slots]}
+    seen = [row for row in table if row["of"] == "class"]
+    assert len(seen) == len(used) ** 2 == 4
+    assert sum(float(row["count"]) for row in seen) == len(run.finds) - len(run.tracks) - 3
 
 
 def test_json_is_honest(run: DefectsRun, made: Made, folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.jobs.defects_configurations import NEAR
 from napari_diffmap.jobs.defects_follow import Followed, confusion_of, follow_finds
 from napari_diffmap.jobs.defects_frames import Movie, filled, in_order, is_empty
 from napari_diffmap.jobs.defects_map import InForce, class_chances, doubts, finds_of, map_of
@@ -37,6 +38,8 @@ PACKAGES: Final = (
 )  # fmt: skip
 #: Name of the model that stands for no network.
 SITES: Final = "sites"
+#: Class of finds that could not be sorted.
+UNSORTED: Final = "not sorted"
 #: Reach of links in pixels where no frame shows a lattice and no pixel size is known.
 _NEIGHBOUR_PX: Final = 10.0
 
@@ -352,7 +355,7 @@ def sort_and_follow(
     on_progress: OnProgress | None = None,
 ) -> DefectsRun:
     """The second and third step of `map_defects`: name the finds, link them, make the map."""
-    from napari_diffmap.methods.defects.sort.complexes import complexes
+    from napari_diffmap.methods.defects.sort.complexes import complex_sizes, complexes
 
     report = _Report(control or JobControl(), on_progress)
     report(0, 3, "sorting defects")
@@ -373,7 +376,7 @@ def sort_and_follow(
         movie.shape,
         found.neighbour_px,
         shortest=parameters.follow.shortest,
-        complexes=complexes(found.finds, found.neighbour_px),
+        complexes=complex_sizes(found.finds, complexes(found.finds, NEAR * found.neighbour_px)),
         pixel_size_nm=movie.pixel_size_nm,
         frame_time_s=movie.frame_time_s,
         drift=found.drift,
@@ -470,8 +473,30 @@ def _sorted(found: Found, parameters: DefectParameters, report: _Report) -> Defe
     crops = cut_crops(movie, finds, found.lattices, size, found.neighbour_px)
     report.control.check()
     if parameters.sort.by == "mixture":
-        return sort_by_mixture(crops, finds, parameters.sort)
-    return sort_by_sites(finds, found.material, found.lattices)
+        return _whole(sort_by_mixture(crops, finds, parameters.sort))
+    return _whole(sort_by_sites(finds, found.material, found.lattices, crops=crops))
+
+
+def _whole(classes: DefectClasses) -> DefectClasses:
+    """The classes with one more for the finds that could not be sorted, where there are such."""
+    lost = np.asarray(classes.class_id) < 0
+    if not lost.any():
+        return classes
+    k = len(classes.names)
+    probability = np.zeros((len(lost), k + 1), dtype=np.float32)
+    probability[:, :k] = np.where(lost[:, None], 0, classes.probability)
+    probability[lost, k] = 1
+    averages = np.asarray(classes.averages)
+    if len(averages) == k:
+        nothing = np.full((1, *averages.shape[1:]), np.nan, dtype=averages.dtype)
+        averages = np.concatenate((averages, nothing))
+    return replace(
+        classes,
+        names=(*classes.names, UNSORTED),
+        class_id=np.where(lost, k, classes.class_id),
+        probability=probability,
+        averages=averages,
+    )
 
 
 def _provenance(found: Found, parameters: DefectParameters, notes: Sequence[str]) -> Provenance:

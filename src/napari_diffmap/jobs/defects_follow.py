@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_diffmap.jobs.defects_configurations import NEAR, configurations
 from napari_diffmap.methods.defects.finds import Finds
 from napari_diffmap.methods.defects.parameters import FollowParameters
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+#: What is added to the name of a class where its defects are parts of complexes.
+IN_COMPLEX: Final = " in a complex"
 #: Tracks of fewer places have no diffusion coefficient of their own.
 _FEWEST: Final = 8
 #: So many tracks, the longest, get one each: an interval takes milliseconds of simulation.
@@ -78,15 +81,19 @@ class Followed:
     units
         Of what follows; where nothing is calibrated these are pixels and frames.
     diffusion
-        Of each class with tracks, by name.
+        Of each class with tracks, by name; tracks that are mostly part of a complex apart, under
+        the name of the class and `IN_COMPLEX`.
     track_diffusion
         Of each track; None of short ones, and of all but the longest.
     displacement
-        Mean squared displacement of each class, by name.
+        Mean squared displacement, by the same names.
     transitions
         Between classes from frame to frame; None of an image, or without tracks.
     hidden
         The same behind what the classes mistake; None where it cannot be told.
+    configurations
+        Transitions between what finds make with their neighbours, such as a dopant with none, one
+        or two vacancies beside it; by the names in it.
     warnings
         Lines for the user.
     """
@@ -99,6 +106,7 @@ class Followed:
     displacement: dict[str, SquaredDisplacement]
     transitions: Transitions | None
     hidden: Transitions | None
+    configurations: Transitions | None
     warnings: tuple[str, ...]
 
 
@@ -139,6 +147,7 @@ def follow_finds(
         Called between steps; raises to stop.
     """
     from napari_diffmap.methods.defects.follow.tracks import link
+    from napari_diffmap.methods.defects.sort.complexes import complex_sizes, complexes
 
     groups = np.zeros(len(finds), dtype=np.int8) if graphene else None
     frames = len(movie)
@@ -153,35 +162,50 @@ def follow_finds(
         [np.bincount(seen, minlength=len(names)).argmax() for _, seen in sequences], dtype=np.int64
     )
     check()
-    diffusion, displacement = _by_class(
-        places, times, main, names, units, neighbour_px * units.pixel, check
+    group = complexes(finds, NEAR * neighbour_px)
+    kinds = _kinds(main, names, members, complex_sizes(finds, group) > 1)
+    diffusion, displacement = _by_kind(
+        places, times, kinds, units, neighbour_px * units.pixel, check
     )
     each = _by_track(places, times, units, check)
     transitions, hidden, warnings = _changes(sequences, names, units, confusion, frames)
+    check()
+    configured = _configured(finds, class_id, names, members, units, group, frames)
     return Followed(
-        tracks, main, units, diffusion, each, displacement, transitions, hidden, warnings
-    )
+        tracks, main, units, diffusion, each, displacement, transitions, hidden, configured,
+        warnings,
+    )  # fmt: skip
 
 
-def _by_class(
+def _kinds(
+    main: Ints, names: Sequence[str], members: Sequence[Ints], beside: NDArray[np.bool_]
+) -> dict[str, Ints]:
+    """Tracks by class, those mostly part of a complex apart: they are held where they are."""
+    held = np.array([beside[mine].mean() > 0.5 for mine in members], dtype=bool)
+    found: dict[str, Ints] = {}
+    for i, name in enumerate(names):
+        for where, ending in ((False, ""), (True, IN_COMPLEX)):
+            mine = np.flatnonzero((main == i) & (held == where))
+            if len(mine):
+                found[name + ending] = mine
+    return found
+
+
+def _by_kind(
     places: list[Floats],
     times: list[Ints],
-    main: Ints,
-    names: Sequence[str],
+    kinds: dict[str, Ints],
     units: Units,
     spacing: float,
     check: Callable[[], object],
 ) -> tuple[dict[str, Diffusion], dict[str, SquaredDisplacement]]:
-    """Diffusion and mean squared displacement of each class, its tracks pooled."""
+    """Diffusion and mean squared displacement of each kind, its tracks pooled."""
     from napari_diffmap.methods.defects.follow.diffusion import hops, pooled
     from napari_diffmap.methods.defects.follow.msd import squared_displacement
 
     found: dict[str, Diffusion] = {}
     curves: dict[str, SquaredDisplacement] = {}
-    for i, name in enumerate(names):
-        mine = np.flatnonzero(main == i)
-        if not len(mine):
-            continue
+    for name, mine in kinds.items():
         some, when = [places[k] for k in mine], [times[k] for k in mine]
         told = pooled(some, units.frame, when)
         counted = hops(some, when, units.frame, spacing)
@@ -228,6 +252,26 @@ def _changes(
         hidden = hidden_markov(sequences, confusion, k, step, names=names)
     told = [*seen.warnings, *(() if hidden is None else hidden.warnings)]
     return seen, hidden, tuple(f"transitions: {line}" for line in dict.fromkeys(told))
+
+
+def _configured(
+    finds: Finds,
+    class_id: Ints,
+    names: Sequence[str],
+    members: Sequence[Ints],
+    units: Units,
+    group: Ints,
+    frames: int,
+) -> Transitions | None:
+    """Transitions between configurations; None of an image, or without tracks."""
+    if frames < 2 or not len(members):
+        return None
+    from napari_diffmap.methods.defects.follow.transitions import transitions
+
+    ids, told = configurations(finds, class_id, names, group)
+    # What is part of another's complex has no state of its own there.
+    sequences = [(finds.frame[mine], ids[mine]) for mine in members]
+    return transitions(sequences, len(told), units.frame if units.time == "s" else None, names=told)
 
 
 def confusion_of(class_id: Ints, probability: NDArray[np.floating[Any]]) -> Floats | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from napari_diffmap.jobs.defects import DefectsRun, follow_again
+from napari_diffmap.jobs.defects_follow import IN_COMPLEX
 from napari_diffmap.jobs.defects_frames import Movie, filled
 from napari_diffmap.jobs.defects_map import finds_of
 from napari_diffmap.jobs.defects_summary import as_record
@@ -141,14 +143,12 @@ def _write_followed(run: DefectsRun, folder: Path) -> list[Path]:
         },
     }
     written.append(_write_text(folder / "diffusion.json", json_text(record, indent=1)))
-    names = [phase.name for phase in run.map.phases]
-    written.append(
-        _write_transitions(
-            {"seen": followed.transitions, "hidden": followed.hidden},
-            names,
-            folder / "transitions.csv",
-        )
-    )
+    told = {
+        "class": followed.transitions,
+        "class behind its confusion": followed.hidden,
+        "configuration": followed.configurations,
+    }
+    written.append(_write_transitions(told, folder / "transitions.csv"))
     return written
 
 
@@ -187,25 +187,27 @@ def _write_tracks(run: DefectsRun, path: Path) -> Path:
     return _write_rows(path, header, rows())
 
 
-def _write_transitions(
-    told: dict[str, Transitions | None], names: Sequence[str], path: Path
-) -> Path:
-    """A row a pair of classes; ``kind`` says whether as seen, or behind what classes mistake."""
+def _write_transitions(told: dict[str, Transitions | None], path: Path) -> Path:
+    """A row a pair of what was seen at least once; ``of`` says what changes into what."""
 
     def rows() -> Iterable[list[Any]]:
         for kind, one in told.items():
             if one is None:
                 continue
-            for i, source in enumerate(names):
-                for j, target in enumerate(names):
-                    counts = one.counts[i, j]
-                    yield [
-                        source, target, _text(counts, 3), _text(one.probability[i, j], 6),
-                        _text(one.low[i, j], 6), _text(one.high[i, j], 6), kind,
-                    ]  # fmt: skip
+            for i, j in product(_seen(one), repeat=2):
+                yield [
+                    one.names[i], one.names[j], _text(one.counts[i, j], 6),
+                    _text(one.probability[i, j], 6), _text(one.low[i, j], 6),
+                    _text(one.high[i, j], 6), kind,
+                ]  # fmt: skip
 
-    header = ["from", "to", "count", "probability", "low", "high", "kind"]
-    return _write_rows(path, header, rows())
+    return _write_rows(path, ["from", "to", "count", "probability", "low", "high", "of"], rows())
+
+
+def _seen(told: Transitions) -> list[int]:
+    """Classes that a transition was counted of."""
+    counts = np.asarray(told.counts)
+    return [int(i) for i in np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))]
 
 
 # -------------------------------------------------------------- pictures
@@ -215,14 +217,14 @@ def _write_pictures(run: DefectsRun, folder: Path) -> list[Path]:
     found, movie = run.map, run.found.movie
     written = write_marked(found, movie, folder)
     if run.classes is not None and len(run.classes.names) and len(run.finds):
-        names = run.classes.names
+        names, averages = run.classes.names, np.asarray(run.classes.averages)
         ids = found.best_phase_ids[0, run.slots]
         counts = [int((ids == i).sum()) for i in range(len(names))]
-        shown = [i for i, count in enumerate(counts) if count]
+        shown = [i for i, count in enumerate(counts) if count and i < len(averages)]
         if shown:
             written.append(
                 pictures.save_gallery_png(
-                    np.asarray(run.classes.averages)[shown],
+                    averages[shown],
                     [names[i] for i in shown],
                     [counts[i] for i in shown],
                     [found.phases[i].color for i in shown],
@@ -249,27 +251,30 @@ def write_marked(found: DefectMap, movie: Movie, folder: Path) -> list[Path]:
 def _write_curves(run: DefectsRun, folder: Path) -> list[Path]:
     followed, found = run.followed, run.map
     written = []
-    seen = followed.transitions
-    if seen is not None and len(found.phases):
+    seen = followed.configurations
+    kept = [] if seen is None else _seen(seen)
+    if seen is not None and kept:
         told = [
             f"|λ₂| {seen.second_eigenvalue:.2f}" if np.isfinite(seen.second_eigenvalue) else "",
             "memoryless" if seen.memoryless else "",
         ]
+        both = np.ix_(kept, kept)
         written.append(
             pictures.save_transitions_png(
-                [phase.name for phase in found.phases],
-                seen.probability, seen.low, seen.high,
+                [seen.names[i] for i in kept],
+                seen.probability[both], seen.low[both], seen.high[both],
                 folder / "transitions.png", found.provenance,
                 note=", ".join(part for part in told if part),
             )
         )  # fmt: skip
     curves = [
         pictures.DisplacementCurve(
-            i, phase.name, phase.color, one.lag_s, one.msd_nm2, one.low, one.high,
-            followed.diffusion[phase.name].D_nm2_s,
+            i, name, phase.color, one.lag_s, one.msd_nm2, one.low, one.high,
+            followed.diffusion[name].D_nm2_s, hollow=name != phase.name,
         )
         for i, phase in enumerate(found.phases)
-        if (one := followed.displacement.get(phase.name)) is not None
+        for name in (phase.name, phase.name + IN_COMPLEX)
+        if (one := followed.displacement.get(name)) is not None
     ]  # fmt: skip
     if curves:
         units = (followed.units.length, followed.units.time)

@@ -52,7 +52,7 @@ def summary_of(run: DefectsRun, seconds: float) -> dict[str, Any]:
             name: {
                 "D": told.D_nm2_s, "low": told.low, "high": told.high,
                 "unit": followed.units.diffusion, "tracks": told.tracks,
-                "confined": told.confined, "warning": told.warning,
+                "hop_rate": told.hop_rate, "confined": told.confined, "warning": told.warning,
             }
             for name, told in followed.diffusion.items()
         },

@@ -326,6 +326,8 @@ class DisplacementCurve:
         ``(n,)`` time between, mean square, and its 95 % interval.
     coefficient
         D in the units of the others; NaN for none.
+    hollow
+        Draw hollow symbols.
     """
 
     number: int
@@ -336,6 +338,7 @@ class DisplacementCurve:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     coefficient: float
+    hollow: bool = False
 
 
 def save_displacement_png(
@@ -367,6 +370,8 @@ def save_displacement_png(
     axes = figure.add_subplot()
     for one in curves:
         look: dict[str, Any] = {"color": one.color, "marker": class_symbol(one.number)}
+        if one.hollow:
+            look["markerfacecolor"] = "none"
         axes.plot(one.times, one.squares, ms=5, lw=0.8, label=one.name, **look)
         axes.fill_between(one.times, one.low, one.high, color=one.color, alpha=0.15, lw=0)
         if np.isfinite(one.coefficient) and len(one.times):
