@@ -66,6 +66,7 @@ class Defects:
         self.reach: Reach = "find"
         #: Class of what is added by hand.
         self.brush = 0
+        self._made: set[int] = set()
         #: Whether numbers of the run are older than the last correction.
         self.stale = False
         self.queue = DoubtfulFinds(self)
@@ -117,6 +118,10 @@ class Defects:
         if run is not None:
             self.corrections = Corrections(run.map) if corrections is None else corrections
         self.selection, self.brush, self.stale = _NO_SLOTS, 0, False
+        self._made.clear()
+        counts = self.counts()
+        if len(counts):
+            self.brush = int(counts.argmax())
         self.run_changed.emit(run)
         self.selected.emit(self.selection)
         self.changed.emit()
@@ -318,6 +323,7 @@ class Defects:
         """A class that the sorting did not find; finds are given it by hand."""
         corrections = self._held()
         number = corrections.add_phase(name.strip(), "")
+        self._made.add(number)
         self.brush = number
         self.changed.emit()
         return number
@@ -343,8 +349,14 @@ class Defects:
         return self._told(act(self._held()))
 
     def _step(self, act: Callable[[Corrections], Change | None]) -> None:
-        if self.corrections is not None:
-            self._told(act(self.corrections))
+        if self.corrections is None:
+            return
+        self._told(act(self.corrections))
+        counts = self.counts()
+        if len(counts) and not counts[self.brush] and self.brush not in self._made:
+            # The class came and went with the edit.
+            self.brush = int(counts.argmax())
+            self.changed.emit()
 
     def _told(self, change: Change | None) -> Change | None:
         found = self.map

@@ -46,17 +46,24 @@ def take_defects(defects: Defects, layers: DefectLayers, viewer: ViewerModel) ->
         scan = defects.session.scan
         assert scan is not None
         still = _STILL / max(viewer.scene.camera.zoom * sample_grid(scan)[1].scale, 1e-12)
-        begin = to = tuple(float(value) for value in defects.map.best_places[0, slot, 1:])
+        begin = tuple(float(value) for value in defects.map.best_places[0, slot, 1:])
         moved = False
-        yield
-        while event.type == "mouse_move":
+
+        def follow() -> tuple[float, float]:
+            """By as much as the mouse moved: it did not take the mark in its very middle."""
+            nonlocal moved
             y, x = place(event)
             moved = moved or max(abs(y - start[0]), abs(x - start[1])) > still
-            # By as much as the mouse moved: it did not take the mark in its very middle.
-            to = (begin[0] + y - start[0], begin[1] + x - start[1])
+            return begin[0] + y - start[0], begin[1] + x - start[1]
+
+        yield
+        while event.type == "mouse_move":
+            to = follow()
             if moved:
                 layers.drag(slot, *to)
             yield
+        # A fast mouse may not have told its last place before it was released.
+        to = follow()
         if moved:
             defects.try_to(lambda: defects.move(slot, *to))
 
