@@ -44,7 +44,6 @@ class Gallery:
         self.crops: NDArray[np.float32] = np.zeros((0, 1, 1), dtype=np.float32)
         defects.run_changed.connect(self._on_run)
         defects.followed.connect(lambda: self._on_run(defects.run))
-        defects.edited.connect(lambda _change: self.changed.emit())
 
     def _on_run(self, run: DefectsRun | None) -> None:
         if run is None or self.defects.corrections is None:

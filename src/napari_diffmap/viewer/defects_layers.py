@@ -122,23 +122,28 @@ class DefectLayers(LayerStack):
                 show_layer(layer, False)
 
     def _show_finds(self, found: DefectMap) -> None:
-        slots = self.slots = found.filled
-        names = np.array([one.name for one in found.phases], dtype=object)
+        # What was taken away is hidden and not taken out: it may come back.
+        slots = np.union1d(self.slots[self.slots >= 0], found.filled)
+        shown = found.indexed[0, slots]
+        layer = self._layers.get(FINDS_LAYER)
+        if layer is None or not np.array_equal(slots, self.slots):
+            slots, shown = found.filled, np.ones(len(found.filled), dtype=bool)
+        self.slots = slots
+        names = np.array([*(one.name for one in found.phases), ""], dtype=object)
         causes = found.cause_names
         told = {
-            "class": names[found.best_phase_ids[0, slots]]
-            if len(slots)
-            else np.zeros(0, dtype=object),
+            "class": names[found.best_phase_ids[0, slots]],
             "probability": np.round(found.reliability[0, slots].astype(float), 3),
             "doubt": np.array([causes[int(c)] for c in found.ambiguity[0, slots]], dtype=object),
             "track": found.tracks[slots],
         }
+        places = found.best_places[0, slots]
+        if layer is not None and not shown.all():
+            # What is hidden has no place; it stays where it was.
+            places = np.where(shown[:, None], places, 0)
+            places[~shown, -layer.ndim :] = layer.data[~shown]
         self._marks(
-            found.best_places[0, slots],
-            symbols(found, slots),
-            faces(found, slots),
-            edges(found, slots),
-            told,
+            places, symbols(found, slots), faces(found, slots), edges(found, slots), told, shown
         )
 
     def _marks(
@@ -148,20 +153,20 @@ class DefectLayers(LayerStack):
         inside: NDArray[np.float64],
         rim: NDArray[np.float64],
         told: dict[str, NDArray[Any]],
+        shown: NDArray[np.bool_] | None = None,
     ) -> None:
         viewer = self._viewer()
         assert viewer is not None
         self._axes = 3 if self._movie else 2
         data = places[:, -self._axes :]
+        shown = np.ones(len(data), dtype=bool) if shown is None else shown
         layer = self._layers.get(FINDS_LAYER)
+        visible = layer is None or layer.visible
         if layer is not None and (layer.ndim != self._axes or len(layer.data) != len(data)):
             # napari keeps the symbols of the first marks when their number changes.
-            visible = layer.visible
             self._layers.pop(FINDS_LAYER)
             self._remove(layer)
             layer = None
-        else:
-            visible = True
         if layer is None:
             active = viewer.layers.selection.active
             layer = viewer.add_points(
@@ -173,6 +178,7 @@ class DefectLayers(LayerStack):
                 border_width=0.12,
                 size=self.size,
                 features=told,
+                shown=shown,
                 canvas_size_limits=_LIMITS,
                 visible=visible,
                 **self._common(FINDS_LAYER),
@@ -183,8 +189,21 @@ class DefectLayers(LayerStack):
             layer.data = data
         layer.features = told
         if len(data):
-            layer.symbol = shapes
-            layer.face_color, layer.border_color, layer.size = inside, rim, self.size
+            if [str(symbol) for symbol in layer.symbol] != shapes:
+                layer.symbol = shapes
+            if not np.array_equal(layer.face_color, inside.astype(np.float32)):
+                layer.face_color = inside
+            if not np.array_equal(layer.border_color, rim.astype(np.float32)):
+                layer.border_color = rim
+            if not np.array_equal(layer.shown, shown):
+                layer.shown = shown
+            if (layer.size != self.size).any():
+                layer.size = self.size
+
+    def redraw(self) -> None:
+        """Marks lie where their finds lie, whatever the mouse did with them."""
+        self._on_edited(None)
+        self._on_selected(self.defects.selection)
 
     def _on_edited(self, _change: object) -> None:
         found = self.defects.map

@@ -44,19 +44,19 @@ def rgba(color: str, alpha: float = 1.0) -> tuple[float, float, float, float]:
 
 def faces(found: DefectMap, slots: NDArray[np.int64]) -> NDArray[np.float64]:
     """Insides ``(n, 4)`` of the marks of some finds: tinted where sure, hollow where in doubt."""
-    table = np.array([rgba(one.color) for one in found.phases]).reshape(-1, 4)
-    ids = found.best_phase_ids[0, slots]
-    colors = table[ids].copy()
+    colors = edges(found, slots)
     colors[:, 3] = np.where(found.ambiguous[0, slots], _DOUBTFUL, _SURE)
     return colors
 
 
 def edges(found: DefectMap, slots: NDArray[np.int64]) -> NDArray[np.float64]:
     """Rims ``(n, 4)`` of the marks of some finds, in the colours of their classes."""
-    table = np.array([rgba(one.color) for one in found.phases]).reshape(-1, 4)
-    return np.asarray(table[found.best_phase_ids[0, slots]])
+    # The last one is of finds that were taken away.
+    table = np.array([*(rgba(one.color) for one in found.phases), rgba(FOUND_COLOR, 0.0)])
+    return table[found.best_phase_ids[0, slots]]
 
 
 def symbols(found: DefectMap, slots: NDArray[np.int64]) -> list[str]:
     """Symbols of some finds, as napari calls them."""
-    return [symbol_of(int(k)) for k in found.best_phase_ids[0, slots]]
+    table = [*(symbol_of(k) for k in range(len(found.phases))), symbol_of(0)]
+    return [table[k] for k in found.best_phase_ids[0, slots]]

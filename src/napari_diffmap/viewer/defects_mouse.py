@@ -66,6 +66,7 @@ def take_defects(defects: Defects, layers: DefectLayers, viewer: ViewerModel) ->
         to = follow()
         if moved:
             defects.try_to(lambda: defects.move(slot, *to))
+            layers.redraw()
 
     # Before what picks positions: that one goes on to the end of the drag.
     viewer.mouse_drag_callbacks.insert(0, on_drag)

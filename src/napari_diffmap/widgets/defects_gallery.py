@@ -202,6 +202,7 @@ class GalleryView(QWidget):
         self.cards: list[ClassCard] = []
         self.singles: list[Picture] = []
         self._shown: tuple[tuple[int, str], ...] = ()
+        self._drawn: object = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -266,9 +267,16 @@ class GalleryView(QWidget):
         return area
 
     # --------------------------------------------------------------- state
+    def showEvent(self, event: Any) -> None:
+        """Show what changed while nobody looked."""
+        super().showEvent(event)
+        self.refresh()
+
     def refresh(self, *_: object) -> None:
-        """Show the classes as they are now."""
+        """Show the classes as they are now; nothing is drawn while nobody looks."""
         found = self.defects.map
+        if found is not None and not self.isVisible():
+            return
         self.pages.setCurrentIndex(0 if found is None else 1)
         if found is None:
             self._shown = ()
@@ -290,16 +298,25 @@ class GalleryView(QWidget):
         self._show_singles()
 
     def _show_singles(self) -> None:
-        found = self.defects.map
+        found, brush = self.defects.map, self.defects.brush
+        if found is None or not found.phases:
+            return
+        finds = self.gallery.of_class(brush, _MOST)
+        phase = found.phases[brush]
+        drawn = (
+            id(self.gallery.crops),
+            brush,
+            tuple((slot, bool(found.ambiguous[0, slot])) for slot, _ in finds),
+        )
+        if drawn == self._drawn:
+            self._on_selected(self.defects.selection)
+            return
+        self._drawn = drawn
         for picture in self.singles:
             self.grid.removeWidget(picture)
             picture.deleteLater()
         self.singles = []
-        if found is None:
-            return
-        phase = found.phases[self.defects.brush] if found.phases else None
-        for i, (slot, values) in enumerate(self.gallery.of_class(self.defects.brush, _MOST)):
-            assert phase is not None
+        for i, (slot, values) in enumerate(finds):
             frame = int(found.best_places[0, slot, 0])
             chance = float(found.reliability[0, slot])
             picture = Picture(
@@ -307,7 +324,7 @@ class GalleryView(QWidget):
             )
             doubtful = bool(found.ambiguous[0, slot])
             picture.slot = slot  # type: ignore[attr-defined]
-            picture.show_values(values, None, (self.defects.brush, phase.color, doubtful))
+            picture.show_values(values, None, (brush, phase.color, doubtful))
             picture.clicked.connect(lambda s=slot: self.defects.select([s], go=True))
             self.grid.addWidget(picture, *divmod(i, _ACROSS))
             self.singles.append(picture)

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
+from qtpy.QtGui import (
+    QColor,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPixmap,
+    QPolygonF,
+    QResizeEvent,
+)
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_diffmap.viewer.defects import Defects
@@ -35,6 +47,7 @@ class SpaceTimePlot(QWidget):
         self.defects = defects
         self.along = ALONG[0]
         self.ways: tuple[Way, ...] = ()
+        self._limits = (0.0, 1.0)
         self._pixmap: QPixmap | None = None
         self.setMinimumSize(160, 110)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -50,6 +63,10 @@ class SpaceTimePlot(QWidget):
     def refresh(self) -> None:
         """Draw the tracks as they are now."""
         self.ways = ways(self.defects, self.along)
+        low = min((float(way.values.min()) for way in self.ways), default=0.0)
+        high = max((float(way.values.max()) for way in self.ways), default=1.0)
+        room = 0.04 * (high - low) or 0.5
+        self._limits = low - room, high + room
         self.redraw()
 
     def redraw(self, *_: object) -> None:
@@ -61,19 +78,13 @@ class SpaceTimePlot(QWidget):
     def _frame(self) -> QRectF:
         return QRectF(_LEFT, _ABOVE, self.width() - _LEFT - _RIGHT, self.height() - _ABOVE - _BELOW)
 
-    def _limits(self) -> tuple[float, float]:
-        low = min(float(way.values.min()) for way in self.ways)
-        high = max(float(way.values.max()) for way in self.ways)
-        room = 0.04 * (high - low) or 0.5
-        return low - room, high + room
-
     def _seconds(self) -> float | None:
         found = self.defects.map
         return None if found is None else found.frame_time_s
 
     def point(self, frame: float, value: float) -> QPointF:
         """Where a frame and a value lie on the widget."""
-        box, (low, high) = self._frame(), self._limits()
+        box, (low, high) = self._frame(), self._limits
         most = max(self.defects.frames - 1, 1)
         return QPointF(
             box.left() + box.width() * frame / most,
@@ -132,23 +143,29 @@ class SpaceTimePlot(QWidget):
         found = self.defects.map
         assert found is not None
         points = [self.point(f, v) for f, v in zip(way.frames, way.values, strict=True)]
-        for i in range(1, len(points)):
-            color = QColor(found.phases[int(way.class_ids[i])].color)
+        change = np.flatnonzero(np.diff(way.class_ids)) + 1
+        gap = np.flatnonzero(np.diff(way.frames) > 1) + 1
+        # A piece is of one class and without a gap; it begins where the one before ends.
+        ends = np.unique(np.concatenate(([0], change, gap, [len(points)])))
+        for begin, end in pairwise(ends.tolist()):
+            color = QColor(found.phases[int(way.class_ids[begin])].color)
             color.setAlpha(_DIM if dim else _CLEAR)
-            gap = way.frames[i] - way.frames[i - 1] > 1
-            style = Qt.PenStyle.DotLine if gap else Qt.PenStyle.SolidLine
-            painter.setPen(QPen(color, wide, style))
-            painter.drawLine(points[i - 1], points[i])
+            if begin:
+                missed = way.frames[begin] - way.frames[begin - 1] > 1
+                style = Qt.PenStyle.DotLine if missed else Qt.PenStyle.SolidLine
+                painter.setPen(QPen(color, wide, style))
+                painter.drawLine(points[begin - 1], points[begin])
+            painter.setPen(QPen(color, wide))
+            painter.drawPolyline(QPolygonF(points[begin:end]))
         if dim:
             return
-        for i, point in enumerate(points):
-            if i and way.class_ids[i] == way.class_ids[i - 1]:
-                continue
+        for i in (0, *change.tolist()):
             class_id = int(way.class_ids[i])
-            paint_symbol(painter, class_id, found.phases[class_id].color, point, 8.0, width=1.2)
+            color_name = found.phases[class_id].color
+            paint_symbol(painter, class_id, color_name, points[i], 8.0, width=1.2)
 
     def _axes(self, painter: QPainter) -> None:
-        box, (low, high) = self._frame(), self._limits()
+        box, (low, high) = self._frame(), self._limits
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         for value in ticks(low, high, max(2, int(box.height() / 30))):
             y = self.point(0, value).y()
