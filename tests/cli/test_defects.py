@@ -84,7 +84,8 @@ def test_the_folder_holds_what_was_planted(mapped: Path, defect_movie: Any) -> N
         for place in truth.places[frame]:
             gaps = np.hypot(*(places - place).T)
             assert gaps.min() < 1.5, "each planted defect is found"
-        assert len(mine) <= len(truth.names) + 2
+        # On sites there is next to nothing else; a field of 20 cells leaves some beside them.
+        assert sum(row["sublattice"] != "" for row in mine) <= len(truth.names) + 1
     assert json.loads((mapped / "diffusion.json").read_text("utf-8"))["unit"] == "nm²/s"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,15 @@ from napari_diffmap.errors import BadInputError, CancelledError
 from napari_diffmap.jobs.control import JobControl, Progress
 from napari_diffmap.jobs.corrected import export_corrected
 from napari_diffmap.jobs.defects import DefectsRun, follow_again, map_defects
+from napari_diffmap.jobs.defects_find import OneAtATime
 from napari_diffmap.jobs.defects_frames import Movie, calibrated, in_order
 from napari_diffmap.jobs.defects_map import finds_of
-from napari_diffmap.jobs.defects_reopen import run_of
+from napari_diffmap.jobs.defects_recipe import (
+    DefectsRecipe,
+    prepared_defects,
+    recipe_of_defects,
+)
+from napari_diffmap.jobs.defects_reopen import load_run, run_of
 from napari_diffmap.jobs.defects_results import (
     corrected_run,
     keep_edits,
@@ -27,6 +34,8 @@ from napari_diffmap.jobs.defects_results import (
     write_defects,
 )
 from napari_diffmap.jobs.defects_summary import density
+from napari_diffmap.jobs.recipe import load_recipe
+from napari_diffmap.jobs.session_file import load_session, record_of, save_session
 from napari_diffmap.maps import DefectDoubt, DefectMap
 from napari_diffmap.maps.edits import defect_edits as by_hand
 from napari_diffmap.maps.edits.corrections import Corrections
@@ -35,6 +44,7 @@ from napari_diffmap.maps.files.own_h5 import load_map_h5
 from napari_diffmap.methods.defects.finds import OFF
 from napari_diffmap.methods.defects.parameters import DefectParameters
 from napari_diffmap.scan.axes import Axis
+from napari_diffmap.scan.open import open_scan
 
 if TYPE_CHECKING:
     from tests.defect_movie import Made, Told
@@ -394,10 +404,66 @@ def test_the_file_opens_again_as_a_run(
     assert marked == {"", "phase set", "added", "moved"}
     assert (tmp_path / "edits.jsonl").is_file()
     assert (tmp_path / "answer.h5").is_file()
+    whole, mine, warnings = load_run(tmp_path, made.scan())
+    assert not warnings
+    assert [edit.kind for edit in mine.done] == [edit.kind for edit in corrections.done]
+    np.testing.assert_array_equal(mine.map.phase_ids, corrections.map.phase_ids)
+    np.testing.assert_array_equal(whole.map.tracks, run.map.tracks)
+    (tmp_path / "edits.jsonl").unlink()
+    assert not load_run(tmp_path, made.scan())[1].done
+    with pytest.raises(BadInputError, match="there is no map of defects"):
+        load_run(tmp_path / "elsewhere", made.scan())
     with pytest.raises(BadInputError, match="is not what these defects were found in"):
         run_of(found, made.scan_of(made.frames[:, :100]))
     with pytest.raises(BadInputError, match="find them again"):
         run_of(found.replaced(provenance=type(found.provenance)()), made.scan())
+
+
+def test_a_session_keeps_defects_and_their_corrections(
+    made: Made, run: DefectsRun, corrections: Corrections, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "movie.npy", made.frames)
+    scan = open_scan(tmp_path / "movie.npy", kind="image series")
+    folder = tmp_path / "movie.diffmap"
+    recipe = recipe_of_defects(scan, PARAMETERS, options={"kind": "image series"}, frame_time_s=2)
+    assert recipe is not None
+    record = record_of(scan, {"kind": "image series"}, (), {})
+    save_session(folder, record, corrections, recipe)
+    saved = load_session(folder)
+    assert saved.warnings == ()
+    assert saved.corrections is not None
+    for name in DefectMap.arrays:
+        np.testing.assert_array_equal(
+            getattr(saved.corrections.map, name), getattr(corrections.map, name), err_msg=name
+        )
+    assert [p.name for p in saved.corrections.map.phases][-1] == "V_S2"
+    again = load_recipe(folder / "recipe.yaml")
+    assert isinstance(again, DefectsRecipe)
+    assert again.edits is not None
+    images, parameters = prepared_defects(again, folder)
+    assert parameters == PARAMETERS
+    assert Movie(images).frame_time_s == 2
+    with pytest.raises(BadInputError, match="the recipe's parameters: find"):
+        prepared_defects(again.model_copy(update={"parameters": {"find": {"threshold": 7}}}))
+
+
+def test_a_network_on_a_gpu_is_asked_one_at_a_time() -> None:
+    inside, most = [0], [0]
+
+    class Network:
+        spacing = 8.0
+
+        def predict(self, number: int) -> int:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.002)
+            inside[0] -= 1
+            return number
+
+    network = OneAtATime(Network())
+    assert network.spacing == 8.0
+    assert list(in_order(network.predict, 20, 4, JobControl())) == list(range(20))
+    assert most[0] == 1
 
 
 def test_corrected_maps_are_exported(corrections: Corrections, tmp_path: Path) -> None:

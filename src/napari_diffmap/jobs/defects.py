@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.defects_configurations import NEAR
+from napari_diffmap.jobs.defects_find import (
+    Floats,
+    Found,
+    FrameFinder,
+    OnFrame,
+    Report,
+    find_defects,
+)
 from napari_diffmap.jobs.defects_follow import Followed, confusion_of, follow_finds
-from napari_diffmap.jobs.defects_frames import Movie, filled, in_order, is_empty
 from napari_diffmap.jobs.defects_map import InForce, class_chances, doubts, finds_of, map_of
 from napari_diffmap.jobs.defects_summary import summary_of
 from napari_diffmap.jobs.pipeline import OnProgress
@@ -23,8 +28,7 @@ from napari_diffmap.maps.defect_map import DefectMap
 from napari_diffmap.maps.edits.edit import EDITED
 from napari_diffmap.maps.provenance import InputFile, Provenance
 from napari_diffmap.methods.defects.finds import Finds
-from napari_diffmap.methods.defects.parameters import SPACING_NM, DefectParameters
-from napari_diffmap.models.device import device_label, resolve_device
+from napari_diffmap.methods.defects.parameters import DefectParameters
 from napari_diffmap.scan.scan import Scan
 
 if TYPE_CHECKING:
@@ -36,73 +40,17 @@ if TYPE_CHECKING:
 PACKAGES: Final = (
     "numpy", "scipy", "dask", "rosettasciio", "scikit-learn", "laptrack", "torch",
 )  # fmt: skip
-#: Name of the model that stands for no network.
-SITES: Final = "sites"
 #: Class of finds that could not be sorted.
 UNSORTED: Final = "not sorted"
-#: Reach of links in pixels where no frame shows a lattice and no pixel size is known.
-_NEIGHBOUR_PX: Final = 10.0
 
-Floats = NDArray[np.float64]
-
-
-class FrameFinder(Protocol):
-    """What finds the defects of frames; `methods.defects.find.Finder`."""
-
-    def prepare(self, movie: Any, pixel_size_nm: float | None, control: Any) -> None:
-        """Look at the movie before its first frame; a network may be trained here."""
-
-    def frame(self, image: NDArray[np.float32], number: int) -> Any:
-        """Finds, lattice and note of one frame; called from several threads."""
-
-
-#: Told of each frame as it is done: its number, and the finder's own answer.
-OnFrame = Callable[[int, Any], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was found, before it is sorted.
-
-    Attributes
-    ----------
-    movie
-        In which.
-    candidates
-        In the order of frames, improbable ones too: the threshold may be moved afterwards.
-    threshold
-        Probability from which they count.
-    lattices
-        Of each frame; None where it shows none.
-    drift
-        ``(T, 2)`` shift of each frame in pixels; None where it was not measured.
-    neighbour_px
-        Distance of neighbouring sites of one sublattice, pixels.
-    material
-        Told or guessed; ``other`` where it is none that is known.
-    seconds
-        That it took: reading, preparing, finding.
-    device
-        On which.
-    warnings
-        Lines for the user.
-    """
-
-    movie: Movie
-    candidates: Finds
-    threshold: float
-    lattices: Mapping[int, Lattice | None]
-    drift: Floats | None
-    neighbour_px: float
-    material: str
-    seconds: float
-    device: str
-    warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def finds(self) -> Finds:
-        """Those of the candidates that count."""
-        return self.candidates.take(self.candidates.probability >= self.threshold)
+__all__ = [
+    "DefectsRun",
+    "Found",
+    "find_defects",
+    "follow_again",
+    "map_defects",
+    "sort_and_follow",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,19 +102,6 @@ class DefectsRun:
         return self.followed.tracks
 
 
-class _Report:
-    """Says how far a run is, and stops it."""
-
-    def __init__(self, control: JobControl, on_progress: OnProgress | None) -> None:
-        self.control, self.on_progress = control, on_progress
-        self.start = time.perf_counter()
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        self.control.check()
-        if self.on_progress is not None:
-            self.on_progress(Progress(done, total, time.perf_counter() - self.start, what))
-
-
 def map_defects(
     scan: Scan,
     parameters: DefectParameters | None = None,
@@ -209,144 +144,6 @@ def map_defects(
     return sort_and_follow(found, parameters, **given)  # type: ignore[arg-type]
 
 
-def find_defects(
-    scan: Scan,
-    parameters: DefectParameters,
-    *,
-    device: str = "auto",
-    control: JobControl | None = None,
-    on_progress: OnProgress | None = None,
-    on_frame: OnFrame | None = None,
-    finder: FrameFinder | None = None,
-) -> Found:
-    """The first step of `map_defects`."""
-    report = _Report(control or JobControl(), on_progress)
-    movie = Movie(scan)
-    # The site model alone needs no network, and does not wait for torch to load.
-    plain = parameters.find.model == SITES and parameters.find.train == "no"
-    device = "cpu" if plain else resolve_device(device)
-    frames = len(movie)
-    report(0, frames, "preparing")
-    if finder is None:
-        finder = _finder(movie, parameters, device, report)
-    finder.prepare(movie, movie.pixel_size_nm, report.control)
-    parts: list[Finds] = []
-    lattices: dict[int, Lattice | None] = {}
-    notes: dict[str, int] = {}
-    chosen = finder
-
-    def work(number: int) -> Any:
-        values = movie[number]
-        return None if is_empty(values) else chosen.frame(values, number)
-
-    # A network on a GPU is asked by one thread.
-    workers = 1 if device != "cpu" else min(os.cpu_count() or 1, 8)
-    for number, answer in enumerate(in_order(work, frames, workers, report.control)):
-        lattices[number] = None if answer is None else answer.lattice
-        note = "not recorded" if answer is None else answer.note
-        if note:
-            notes[note] = notes.get(note, 0) + 1
-        if answer is not None:
-            parts.append(answer.finds)
-            if on_frame is not None:
-                on_frame(number, answer)
-        report(number + 1, frames, "finding defects")
-    candidates = _as_kept(Finds.joined(parts))
-    drift, moved = _drift(movie, parameters, report)
-    neighbour, more = _neighbour(lattices, parameters, movie)
-    told = [
-        note if frames == 1 else f"{note} ({count} of {frames} frames)"
-        for note, count in notes.items()
-    ]
-    first = getattr(finder, "note", "")
-    warnings = (*scan.warnings, *movie.warnings, *([first] if first else []), *told, *moved, *more)
-    return Found(
-        movie=movie,
-        candidates=candidates,
-        threshold=_threshold(candidates, parameters),
-        lattices=lattices,
-        drift=drift,
-        neighbour_px=neighbour,
-        material=str(getattr(finder, "material", parameters.find.material)),
-        seconds=time.perf_counter() - report.start,
-        device="cpu" if plain else device_label(device),
-        warnings=warnings,
-    )
-
-
-def _finder(
-    movie: Movie, parameters: DefectParameters, device: str, report: _Report
-) -> FrameFinder:
-    """The finder of the parameters, its network trained on the first frame where that is wanted."""
-    from napari_diffmap.methods.defects.find import Finder
-
-    if parameters.find.train == "no":
-        return Finder(parameters.find, device)
-    from napari_diffmap.methods.defects.lattice import NoLatticeError, find_lattice
-    from napari_diffmap.methods.defects.network.training import train_on_image
-
-    known = parameters.find.spacing_nm or SPACING_NM.get(parameters.find.material)
-    size = movie.pixel_size_nm
-    spacing = None if known is None or size is None else known / size
-    frame = movie[0]
-    try:
-        lattice = find_lattice(frame, spacing)
-    except NoLatticeError:
-        lattice = None
-
-    def on_step(step: Any) -> None:
-        report(step.step, step.steps, "training")
-
-    learnt = train_on_image(
-        frame, lattice, parameters.find.train, spacing=spacing, device=device, on_step=on_step,
-        material=parameters.find.material,
-    )  # fmt: skip
-    return Finder(parameters.find, device, learnt.network(device))
-
-
-def _threshold(candidates: Finds, parameters: DefectParameters) -> float:
-    """The one that is wanted, or the best for what was found."""
-    if parameters.find.threshold is not None:
-        return parameters.find.threshold
-    from napari_diffmap.methods.defects.find import best_threshold
-
-    return best_threshold(candidates.probability)
-
-
-def _as_kept(finds: Finds) -> Finds:
-    """Finds as precise as a map keeps them: followed again they give the same to the last bit."""
-    return replace(finds, places=finds.places.astype(np.float32).astype(np.float64))
-
-
-def _drift(
-    movie: Movie, parameters: DefectParameters, report: _Report
-) -> tuple[Floats | None, tuple[str, ...]]:
-    """Shift of each frame, and what to say of it; None of an image, or where it is not wanted."""
-    if not parameters.find.drift or len(movie) < 2:
-        return None, ()
-    from napari_diffmap.methods.defects.drift import measure_drift
-
-    def recorded(number: int) -> NDArray[np.float32]:
-        return filled(movie[number])
-
-    drift = measure_drift(recorded, len(movie), progress=report, check=report.control.check)
-    return np.asarray(drift.shifts, dtype=np.float64), drift.warnings
-
-
-def _neighbour(
-    lattices: Mapping[int, Lattice | None], parameters: DefectParameters, movie: Movie
-) -> tuple[float, tuple[str, ...]]:
-    """Distance of neighbouring sites of one sublattice, and what to say of it."""
-    known = [lattice.neighbour for lattice in lattices.values() if lattice is not None]
-    if known:
-        return float(np.median(known)), ()
-    wanted = parameters.find.spacing_nm or SPACING_NM.get(parameters.find.material)
-    if wanted is not None and movie.pixel_size_nm is not None:
-        return wanted / movie.pixel_size_nm, ()
-    line = f"no frame shows a lattice: finds are linked as if sites were {_NEIGHBOUR_PX:g} px apart"
-    return _NEIGHBOUR_PX, (line,)
-
-
 def sort_and_follow(
     found: Found,
     parameters: DefectParameters,
@@ -357,7 +154,7 @@ def sort_and_follow(
     """The second and third step of `map_defects`: name the finds, link them, make the map."""
     from napari_diffmap.methods.defects.sort.complexes import complex_sizes, complexes
 
-    report = _Report(control or JobControl(), on_progress)
+    report = Report(control or JobControl(), on_progress)
     report(0, 3, "sorting defects")
     classes = _sorted(found, parameters, report)
     report(1, 3, "following defects")
@@ -414,7 +211,7 @@ def follow_again(
         With the corrected map and new tracks, diffusion, transitions and summary.  What was
         decided by hand is in no doubt; whether others flicker is judged anew.
     """
-    report = _Report(control or JobControl(), on_progress)
+    report = Report(control or JobControl(), on_progress)
     report(0, 1, "following defects")
     now = finds_of(corrected, run.lattices)
     followed = follow_in_force(run.found, run.parameters, corrected, now, report.control)
@@ -464,17 +261,22 @@ def _followed(
     )  # fmt: skip
 
 
-def _sorted(found: Found, parameters: DefectParameters, report: _Report) -> DefectClasses:
+def _sorted(found: Found, parameters: DefectParameters, report: Report) -> DefectClasses:
     from napari_diffmap.methods.defects.sort.classes import sort_by_mixture, sort_by_sites
     from napari_diffmap.methods.defects.sort.crops import cut_crops
 
     finds, movie = found.finds, found.movie
-    size = max(8, round(parameters.sort.crop * found.neighbour_px))
+    size = crop_size(found, parameters)
     crops = cut_crops(movie, finds, found.lattices, size, found.neighbour_px)
     report.control.check()
     if parameters.sort.by == "mixture":
         return _whole(sort_by_mixture(crops, finds, parameters.sort))
     return _whole(sort_by_sites(finds, found.material, found.lattices, crops=crops))
+
+
+def crop_size(found: Found, parameters: DefectParameters) -> int:
+    """Side in pixels of what is looked at around a find."""
+    return max(8, round(parameters.sort.crop * found.neighbour_px))
 
 
 def _whole(classes: DefectClasses) -> DefectClasses:

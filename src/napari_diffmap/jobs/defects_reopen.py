@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,13 @@ from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.defects import DefectsRun, Found, follow_in_force
 from napari_diffmap.jobs.defects_frames import Movie, calibrated
 from napari_diffmap.jobs.defects_map import finds_of
+from napari_diffmap.jobs.defects_results import DEFECTS_FILE
 from napari_diffmap.jobs.defects_summary import summary_of
+from napari_diffmap.jobs.session_file import ANSWER, load_corrections
 from napari_diffmap.maps.defect_map import DefectMap
+from napari_diffmap.maps.edits.corrections import Corrections
+from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
+from napari_diffmap.maps.files.load_defects import load_defects_h5
 from napari_diffmap.methods.defects.parameters import DefectParameters
 from napari_diffmap.scan.scan import Scan
 
@@ -61,6 +67,45 @@ class Lattices(Mapping[int, "Lattice | None"]):
     def known(self) -> int:
         """How many were found so far."""
         return sum(one is not None for one in self._known.values())
+
+
+def load_run(
+    folder: str | Path, scan: Scan, *, control: JobControl | None = None
+) -> tuple[DefectsRun, Corrections, tuple[str, ...]]:
+    """A run and its corrections from a folder of results.
+
+    Parameters
+    ----------
+    folder
+        With ``defects.h5``; where ``answer.h5`` and ``edits.jsonl`` lie beside it every correction
+        can be undone.  Or the file itself.
+    scan
+        The images that it was made from.
+    control
+        Stops it.
+
+    Returns
+    -------
+    run, corrections, warnings
+        The run as it was before corrections, those, and lines for the user.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such map, it is damaged, or the images are others.
+    """
+    place = Path(folder)
+    file = place / DEFECTS_FILE if place.is_dir() else place
+    if not file.is_file():
+        raise BadInputError(f"{place}: there is no map of defects; give the folder of a run")
+    if place.is_dir() and all((place / name).is_file() for name in (ANSWER, EDITS)):
+        corrections, warnings = load_corrections(place)
+    else:
+        corrections, warnings = Corrections(load_defects_h5(file)), ()
+    answer = corrections.answer
+    if not isinstance(answer, DefectMap):
+        raise BadInputError(f"{place.name} holds no defects: open it with its own scan")
+    return run_of(answer, scan, control=control), corrections, warnings
 
 
 def run_of(found: DefectMap, scan: Scan, *, control: JobControl | None = None) -> DefectsRun:

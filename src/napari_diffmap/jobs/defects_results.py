@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_diffmap.jobs.defects import DefectsRun, follow_again
+from napari_diffmap.jobs.defects import DefectsRun, crop_size, follow_again
 from napari_diffmap.jobs.defects_follow import IN_COMPLEX
 from napari_diffmap.jobs.defects_frames import Movie, filled
 from napari_diffmap.jobs.defects_map import finds_of
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: The map in a folder of results.
 DEFECTS_FILE: Final = "defects.h5"
+#: Finds of a class that its mean image is made of, about.
+_MOST_CROPS: Final = 200
 #: Finds as a table.
 TABLE: Final = "defects.csv"
 
@@ -216,26 +219,45 @@ def _seen(told: Transitions) -> list[int]:
 def _write_pictures(run: DefectsRun, folder: Path) -> list[Path]:
     found, movie = run.map, run.found.movie
     written = write_marked(found, movie, folder)
-    if run.classes is not None and len(run.classes.names) and len(run.finds):
-        names, averages = run.classes.names, np.asarray(run.classes.averages)
-        ids = found.best_phase_ids[0, run.slots]
-        counts = [int((ids == i).sum()) for i in range(len(names))]
-        shown = [i for i, count in enumerate(counts) if count and i < len(averages)]
-        if shown:
-            written.append(
-                pictures.save_gallery_png(
-                    averages[shown],
-                    [names[i] for i in shown],
-                    [counts[i] for i in shown],
-                    [found.phases[i].color for i in shown],
-                    folder / "classes.png",
-                    found.provenance,
-                )
+    counts = np.bincount(found.best_phase_ids[0, run.slots], minlength=len(found.phases))
+    averages = _averages(run)
+    shown = [i for i in np.flatnonzero(counts) if i < len(averages)]
+    if shown:
+        written.append(
+            pictures.save_gallery_png(
+                averages[shown],
+                [found.phases[i].name for i in shown],
+                [int(counts[i]) for i in shown],
+                [found.phases[i].color for i in shown],
+                folder / "classes.png",
+                found.provenance,
             )
+        )
     if len(movie) > 1 and len(run.finds):
         written.append(pictures.save_space_time_png(found, folder / "space-time.png"))
         written += _write_curves(run, folder)
     return written
+
+
+def _averages(run: DefectsRun) -> NDArray[np.float32]:
+    """Mean image of each class as it is now; of as many finds as tell it."""
+    edited = run.map.extra.get(EDITED)
+    if run.classes is not None and (edited is None or not edited.any()):
+        return np.asarray(run.classes.averages, dtype=np.float32)
+    from napari_diffmap.methods.defects.sort.answer import class_averages
+    from napari_diffmap.methods.defects.sort.crops import cut_crops
+
+    ids = run.map.best_phase_ids[0, run.slots].astype(np.int64)
+    chosen = [np.flatnonzero(ids == i) for i in range(len(run.map.phases))]
+    few = [some[:: -(-len(some) // _MOST_CROPS)] for some in chosen if len(some)]
+    if not few:
+        return np.zeros((0, 1, 1), dtype=np.float32)
+    some = np.sort(np.concatenate(few))
+    size = crop_size(run.found, run.parameters)
+    crops = cut_crops(
+        run.found.movie, run.finds.take(some), run.lattices, size, run.found.neighbour_px
+    )
+    return class_averages(crops, ids[some], len(run.map.phases))
 
 
 def write_marked(found: DefectMap, movie: Movie, folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def summary_of(run: DefectsRun, seconds: float) -> dict[str, Any]:
     """What ``summary.json`` holds; numbers that are not known are None."""
-    found, movie = run.map, run.found.movie
+    found, movie, seconds = run.map, run.found.movie, round(seconds, 3)
     frames, rows, columns = movie.shape
     finds = len(run.finds)
     ids = found.best_phase_ids[0, run.slots]
@@ -67,7 +67,7 @@ def summary_of(run: DefectsRun, seconds: float) -> dict[str, Any]:
         "model": run.parameters.find.model,
         "train": run.parameters.find.train,
         "sorted_by": run.parameters.sort.by,
-        "seconds": round(seconds, 3),
+        "seconds": seconds,
         "frames_per_second": round(frames / seconds, 3) if seconds > 0 else None,
         "device": run.found.device,
         "versions": dict(found.provenance.versions),

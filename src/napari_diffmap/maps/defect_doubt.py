@@ -97,8 +97,9 @@ def doubt_of(
     codes[flickers] = DefectDoubt.FLICKERS
     codes[class_probability < CLEAR] = DefectDoubt.CLASS
     codes[(probability > UNSURE[0]) & (probability < UNSURE[1])] = DefectDoubt.UNSURE
-    codes[border] = DefectDoubt.BORDER
     codes[off_lattice] = DefectDoubt.NO_LATTICE
+    # Where neighbours are missing nothing can be told of sites either.
+    codes[border] = DefectDoubt.BORDER
     return codes
 
 

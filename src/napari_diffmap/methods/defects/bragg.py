@@ -14,7 +14,7 @@ _CLEAR = 8.0
 #: The same of the six peaks of a hexagon of known size, as the logarithm of their mean.
 _HEXAGON = 2.6
 #: Values farther from the median than this many standard deviations are cut down.
-_CUT = 4.0
+_CUT = 3.0
 #: Peaks that are looked at, strongest first.
 _MOST = 60
 #: A lattice constant has this many pixels at least.
@@ -99,9 +99,11 @@ def without_slow(image: NDArray[np.floating], spacing: float) -> NDArray[np.floa
 
     values = standardised(image)
     values = values - gaussian_filter(values, 1.5 * spacing, truncate=3)
-    middle = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(values - middle)))
-    return np.asarray(np.clip(values - middle, -_CUT * spread, _CUT * spread))
+    # Judged by what is as wide as an atom: single pixels are noise, and may stand out.
+    smooth = gaussian_filter(values, 0.12 * spacing, truncate=3)
+    smooth -= float(np.median(smooth))
+    limit = _CUT * 1.4826 * float(np.median(np.abs(smooth)))
+    return np.asarray(values - (smooth - np.clip(smooth, -limit, limit)))
 
 
 def _template(image: NDArray[np.floating], spacing: float) -> Reciprocal:

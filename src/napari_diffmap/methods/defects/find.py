@@ -22,7 +22,7 @@ from napari_diffmap.methods.defects.lattice import (
     find_lattice,
     follow_lattice,
 )
-from napari_diffmap.methods.defects.monolayers import MONOLAYERS
+from napari_diffmap.methods.defects.monolayers import MONOLAYERS, Monolayer
 from napari_diffmap.methods.defects.parameters import SPACING_NM, FindParameters
 from napari_diffmap.methods.defects.sites import Experience, SiteAnswer, site_model
 
@@ -234,7 +234,7 @@ class Finder:
             # An amplitude over the ground: on a site the column that belongs there is in it.
             ratio = np.where(kind == OFF, ratio, ratio + 1)
         return probability, Finds.of_frame(
-            number, places, peaks.probability, kind, ratio, peaks.error / zoom
+            number, places, peaks.probability, kind, ratio, peaks.error / zoom, peaks.excess
         )
 
 
@@ -275,9 +275,15 @@ def guess_material(
         return "other"
     near = [m for m in MONOLAYERS.values() if abs(m.spacing_nm / spacing_nm - 1) < 0.05]
     share = max(float(amplitudes[1] / amplitudes[0]), 1e-3)
+
+    def apart(layer: Monolayer) -> float:
+        # Of MoSe2 the two selenium atoms are the brighter column.
+        weak = min(layer.amplitudes[1], 1 / layer.amplitudes[1])
+        return float(abs(np.log(weak / share)))
+
     if not near:
         return "other"
-    return min(near, key=lambda m: abs(np.log(m.amplitudes[1] / share))).name
+    return min(near, key=apart).name
 
 
 def best_threshold(probability: NDArray[np.floating[Any]]) -> float:

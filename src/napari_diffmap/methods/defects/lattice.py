@@ -174,7 +174,12 @@ def find_lattice(image: NDArray[np.floating[Any]], spacing: float | None = None)
         If the image shows none.
     """
     found = find_reciprocal(image, spacing)
-    return _fitted(image, found)
+    lattice = _fitted(image, found)
+    if spacing is not None:
+        a, b = np.hypot(*lattice.vectors.T)
+        if not 0.9 < lattice.spacing / spacing < 1.1 or not 0.88 < a / b < 1.14:
+            raise NoLatticeError("what looks like a lattice is too distorted to be one")
+    return lattice
 
 
 def follow_lattice(image: NDArray[np.floating[Any]], before: Lattice) -> Lattice:

@@ -101,6 +101,7 @@ def pooled(
     *,
     localisation_nm: float | Sequence[Floats] | None = None,
     seed: int = 0,
+    wells: bool = True,
 ) -> Diffusion:
     """Diffusion that several tracks have in common.
 
@@ -120,6 +121,8 @@ def pooled(
         Standard deviation of a coordinate, one for all or one for every place; None: estimated.
     seed
         Of the simulated walks behind interval and test.
+    wells
+        Whether to test for confinement, which takes as long as all the rest.
 
     Raises
     ------
@@ -157,7 +160,7 @@ def pooled(
     a, s = walk.estimate()
     low, high = interval(walk, rng)
     axes = _covariance(chosen, times, errors, a) / (2 * frame_time_s)
-    p = float("nan") if low <= 0 else _confinement(walk, rng)
+    p = float("nan") if low <= 0 or not wells else _confinement(walk, rng)
     noise = np.sqrt(s) if errors is None else float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
     scale = 2 * frame_time_s
     estimate = float(axes.mean())

@@ -138,12 +138,12 @@ def _most_likely(
     start = np.full(k, 1 / k)
     counts = np.zeros((k, k))
     before = -np.inf
-    for _ in range(500):
+    for _ in range(200):
         counts, firsts, _, likelihood = expected(labels, starts, probability, start, seen_as)
         # a little of a count keeps rows that nothing speaks for in the middle
         probability = (counts + 0.01) / (counts + 0.01).sum(axis=1, keepdims=True)
         start = (firsts + 0.01) / (firsts + 0.01).sum()
-        if likelihood - before < 1e-6 * max(len(labels), 1):
+        if likelihood - before < 1e-5 * max(len(labels), 1):
             break
         before = likelihood
     return probability, start, counts

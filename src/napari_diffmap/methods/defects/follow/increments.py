@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 _MOST: Final = 256
 #: Share of the simulated walks beyond either end of an interval: 2.5 % less the standard error
 #: of a share found with 399 walks, so that 95 % is what an interval holds at least.
-_BEYOND: Final = 0.02
+_BEYOND: Final = 0.017
 #: -2 log L above its least beyond which nothing is looked at.
 _FAR: Final = 80.0
 

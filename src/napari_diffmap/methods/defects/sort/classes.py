@@ -24,6 +24,8 @@ OTHER: Final = "other"
 _ADATOM: Final = "adatom"
 #: Ratio of an adatom from which on it is one.
 _ATOM: Final = 0.1
+#: Probability of the class of a bright find that nothing tells the ratio of.
+_UNCOMPARED: Final = 0.7
 #: Least and largest standard deviation that ratios are believed to have.
 _SPREAD: Final = (0.03, 0.25)
 
@@ -69,7 +71,11 @@ def sort_by_sites(
     for sublattice in np.unique(finds.sublattice):
         mine = finds.sublattice == sublattice
         known = mine & np.isfinite(ratio)
-        probability[mine & ~known, -1] = 1
+        # Where there is no lattice to compare with, only the sign is known.
+        bright = mine & ~known & finds.excess
+        probability[mine & ~known & ~finds.excess, -1] = 1
+        probability[bright, names.index(kinds[OFF][-1][0])] = _UNCOMPARED
+        probability[bright, -1] = 1 - _UNCOMPARED
         one = np.broadcast_to(error, ratio.shape)[known]
         shares = _shares(ratio[known], one, kinds[int(sublattice)])
         for (name, _, _), share in zip(kinds[int(sublattice)], shares.T, strict=True):
@@ -106,7 +112,7 @@ def _kinds(material: str, single: bool) -> dict[int, list[_Class]]:
             ("brighter C", 1.0, layer.ratio(0, "N")),
             ("Si", 2.0, silicon),
         ]
-        return {0: carbon, 1: carbon, OFF: off}
+        return {0: carbon, 1: carbon, OFF: [*off, carbon[-1]]}
     metal, anion = _dichalcogenide(layer)
     # of MoSe2 two selenium atoms outshine the metal
     if brightness(*layer.columns[1]) > brightness(*layer.columns[0]):
