@@ -13,8 +13,8 @@ from napari_diffmap.viewer.defects import Defects
 if TYPE_CHECKING:
     from napari_diffmap.methods.defects.follow.diffusion import Diffusion
 
-TRACK_HEADS = ("track", "class", "frames", "seen", "D (95 %)")
-DIFFUSION_HEADS = ("class", "tracks", "D", "95 %", "hops", "places ±", "confined")
+TRACK_HEADS = ("track", "class", "seen", "D", "95 %")
+DIFFUSION_HEADS = ("class", "tracks", "D", "95 %", "hops", "±", "confined")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def diffusion_line(defects: Defects) -> str:
     if run is None:
         return ""
     unit = units(defects)
-    parts = [f"D in {unit[0]}, hops in {unit[2]}"]
+    parts = [f"D in {unit[0]}, hops in {unit[2]}, ± in {unit[1]}"]
     if not run.followed.units.calibrated:
         parts.append("not calibrated: give pixel size and frame time")
     parts += [f"⚠ {name}: {told.warning}" for name, told in run.followed.diffusion.items()
@@ -83,16 +83,18 @@ def track_rows(defects: Defects) -> list[TrackRow]:
         cells = (
             f"{k}",
             found.phases[class_id].name,
-            f"{first}–{last}",
             f"{seen}",
-            "–" if told is None else f"{number(d)} ({span(told.low, told.high)})",
+            number(d),
+            "–" if told is None else span(told.low, told.high),
         )
-        tip = (
-            "too short for a diffusion coefficient of its own"
+        words = (
+            (f"frames {first}–{last}", "too short for a diffusion coefficient of its own")
             if told is None
-            else "\n".join(filter(None, (diffusion_words(told, unit), told.warning)))
+            else (f"frames {first}–{last}", diffusion_words(told, unit), told.warning)
         )
-        keys = (float(k), float(class_id), float(first), float(seen), _last(d))
+        tip = "\n".join(filter(None, words))
+        low = math.nan if told is None else told.low
+        keys = (float(k), float(class_id), float(seen), _last(d), _last(low))
         rows.append(TrackRow(k, class_id, cells, keys, tip))
     return rows
 
@@ -107,7 +109,7 @@ def diffusion_rows(defects: Defects) -> list[tuple[tuple[str, ...], str]]:
     run = defects.run
     if run is None:
         return []
-    unit, length, rate = units(defects)
+    unit, _, rate = units(defects)
     rows = []
     for name, told in run.followed.diffusion.items():
         hops: Any = told.hops
@@ -116,8 +118,8 @@ def diffusion_rows(defects: Defects) -> list[tuple[tuple[str, ...], str]]:
             f"{told.tracks}",
             number(told.D_nm2_s),
             span(told.low, told.high),
-            "–" if hops is None else f"{number(hops.rate)} {rate}",
-            f"{number(told.localisation_nm)} {length}",
+            "–" if hops is None else number(hops.rate),
+            number(told.localisation_nm),
             "?" if told.confined is None else ("yes" if told.confined else "no"),
         )
         tip = [f"{name}: {diffusion_words(told, unit)}", told.warning]
@@ -157,26 +159,39 @@ class TransitionTable:
     line: str
 
 
-def transition_table(defects: Defects, *, hidden: bool = False) -> TransitionTable | None:
-    """The transitions as seen, or behind what the classes mistake; None where there are none."""
-    run, found = defects.run, defects.map
-    if run is None or found is None:
-        return None
-    told = run.followed.hidden if hidden else run.followed.transitions
+#: What transitions may be between: key, words, tip.
+TRANSITIONS = (
+    ("transitions", "classes, as seen", "Classes of a find from frame to frame, counted"),
+    (
+        "hidden",
+        "classes, behind what is mistaken",
+        "Hidden Markov model: without the changes that come of one class being taken for another",
+    ),
+    (
+        "configurations",
+        "configurations",
+        "What neighbouring finds make together, e.g. a dopant with one or two vacancies beside it",
+    ),
+)
+
+
+def transition_table(defects: Defects, key: str = "transitions") -> TransitionTable | None:
+    """One of `TRANSITIONS`; None where there are none."""
+    run = defects.run
+    told: Any = None if run is None else getattr(run.followed, key, None)
     if told is None:
         return None
     counts = np.asarray(told.counts)
-    kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
-    names = tuple(found.phases[k].name for k in kept)
+    kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1)).tolist()
+    names = tuple(str(told.names[k]) for k in kept)
     cells, spans, tips = [], [], []
     for i in kept:
         cells.append(tuple(f"{told.probability[i, j]:.3f}" for j in kept))
         spans.append(tuple(f"{told.low[i, j]:.3f}–{told.high[i, j]:.3f}" for j in kept))
         tips.append(
             tuple(
-                f"{found.phases[i].name} → {found.phases[j].name}:"
-                f" {told.probability[i, j]:.3f} a frame,"
-                f" 95 % {told.low[i, j]:.3f}–{told.high[i, j]:.3f}, seen {counts[i, j]:g} times"
+                f"{told.names[i]} → {told.names[j]}: {told.probability[i, j]:.3f} a frame,"
+                f" 95 % {told.low[i, j]:.3f}–{told.high[i, j]:.3f}, seen {counts[i, j]:.3g} times"
                 for j in kept
             )
         )

@@ -121,7 +121,8 @@ class SampleLayers:
         if adopted is not None and adopted in self.viewer.layers:
             self._spares.insert(0, adopted)
         if scan is None or not self._agree(scan):
-            self._drop([layer for layer in self._spares if layer != adopted or scan is None])
+            axes = 0 if scan is None else len(picture_grid(scan))
+            self._drop([one for one in self._spares if one != adopted or one.ndim != axes])
             self._drop([layer for layer in (self.cursor, self.region) if layer is not None])
             self._spares = [layer for layer in self._spares if layer in self.viewer.layers]
             self.cursor = self.region = None

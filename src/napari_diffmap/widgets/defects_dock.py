@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
     QPushButton,
+    QSizePolicy,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from napari_diffmap.jobs.control import Progress
     from napari_diffmap.methods.defects.parameters import DefectParameters
 
+#: Least height of a page, pixels.
+_LEAST = 180
 _TIPS = (
     "Model, scale and settings of the search; training on the image; drift",
     "Classes of the finds: mean pictures, names, merging",
@@ -61,6 +64,9 @@ class DefectsDock(QWidget):
         for (name, page), tip in zip((*pages, ("Doubt", self.doubt)), _TIPS, strict=True):
             self.tabs.addTab(page, name)
             self.tabs.setTabToolTip(self.tabs.count() - 1, tip)
+        # A page asks for more than the window gives at its least: it does not make it higher.
+        self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
+        self.tabs.setMinimumHeight(_LEAST)
         layout.addWidget(self.tabs, 1)
         self.line = one_line_label("What is missing, how far the search is, or what was found")
         layout.addWidget(self.line)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
+    QComboBox,
     QHeaderView,
     QStackedWidget,
     QTableWidget,
@@ -22,6 +22,7 @@ from napari_diffmap.viewer.defects import Defects
 from napari_diffmap.viewer.defects_numbers import (
     DIFFUSION_HEADS,
     TRACK_HEADS,
+    TRANSITIONS,
     diffusion_line,
     diffusion_rows,
     track_rows,
@@ -34,9 +35,9 @@ from napari_diffmap.widgets.parts import Links, one_line_label, plain_label
 _TRACK_TIPS = (
     "Number of the track",
     "The class it shows most often",
-    "Frames in which it was first and last seen",
     "Frames in which it was seen",
-    "Diffusion coefficient (covariance estimator) and its 95 % interval, {0}; may be below 0",
+    "Diffusion coefficient by the covariance estimator, {0}; unbiased: may be below 0",
+    "95 % interval of D, {0}",
 )
 _DIFFUSION_TIPS = (
     "Class of the tracks",
@@ -49,7 +50,7 @@ _DIFFUSION_TIPS = (
 )
 #: Height of rows, and widths of the columns of tracks, pixels.
 _ROW = 20
-_WIDTHS = (34, 84, 46, 34, 100)
+_WIDTHS = (34, 96, 36, 66, 100)
 
 
 class _Number(QTableWidgetItem):
@@ -247,12 +248,12 @@ class TransitionView(QStackedWidget):
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        self.hidden = QCheckBox("behind what is mistaken")
-        self.hidden.setToolTip(
-            "Hidden Markov model: the changes behind those that come of one class being taken for"
-            " another"
-        )
-        self.hidden.toggled.connect(self.refresh)
+        self.which = QComboBox()
+        for i, (key, words, tip) in enumerate(TRANSITIONS):
+            self.which.addItem(words, key)
+            self.which.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)
+        self.which.setToolTip("What the transitions are between")
+        self.which.currentIndexChanged.connect(self.refresh)
         self.table = QTableWidget(0, 0)
         self.table.setToolTip(
             "Probability a frame that a defect of the class on the left is of the class above in"
@@ -261,7 +262,7 @@ class TransitionView(QStackedWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.line = one_line_label("Second eigenvalue, relaxation time, test for memory")
-        column.addWidget(self.hidden)
+        column.addWidget(self.which, alignment=Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.table, 1)
         column.addWidget(self.line)
         self.addWidget(page)
@@ -277,11 +278,12 @@ class TransitionView(QStackedWidget):
     def refresh(self, *_: object) -> None:
         """Show the matrix as it is."""
         run: Any = self.defects.run
-        able = run is not None and run.followed.hidden is not None
-        self.hidden.setEnabled(able)
-        told = transition_table(self.defects, hidden=able and self.hidden.isChecked())
-        self.setCurrentIndex(0 if told is None else 1)
+        some = run is not None and run.followed.transitions is not None
+        self.setCurrentIndex(1 if some else 0)
+        told = transition_table(self.defects, str(self.which.currentData())) if some else None
         if told is None:
+            self.table.setRowCount(0)
+            self.line.setText("not known of these tracks" if some else "")
             return
         n = len(told.names)
         self.table.setRowCount(n)
