@@ -223,4 +223,6 @@ def number(value: float) -> str:
 
 def span(low: float, high: float) -> str:
     """An interval in words."""
-    return "–" if not math.isfinite(low + high) else f"{low:.2g} … {high:.2g}"
+    if not math.isfinite(low + high):
+        return "–"
+    return f"{low:.2g}{'–' if low >= 0 else ' … '}{high:.2g}"

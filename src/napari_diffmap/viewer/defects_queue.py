@@ -134,7 +134,7 @@ class DoubtfulFinds:
         here = "" if place is None else f"{place + 1} of "
         share = 100 * self.left / max(len(found.filled), 1)
         return (
-            f"{here}{len(self.items)} left, by weight · {self.left} finds in doubt ({share:.1f} %)"
+            f"{here}{len(self.items)} left · {self.left} finds in doubt ({share:.1f} %)"
             f" · {settled} settled"
         )
 
