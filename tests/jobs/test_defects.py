@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import time
 from dataclasses import replace
@@ -41,7 +42,7 @@ from napari_diffmap.maps.edits import defect_edits as by_hand
 from napari_diffmap.maps.edits.corrections import Corrections
 from napari_diffmap.maps.edits.edit import EDITED
 from napari_diffmap.maps.files.own_h5 import load_map_h5
-from napari_diffmap.methods.defects.finds import OFF
+from napari_diffmap.methods.defects.finds import OFF, Finds
 from napari_diffmap.methods.defects.parameters import DefectParameters
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.open import open_scan
@@ -276,6 +277,10 @@ def test_following_again_without_corrections_changes_nothing(run: DefectsRun) ->
     again = follow_again(run, run.map)
     np.testing.assert_array_equal(again.map.tracks, run.map.tracks)
     np.testing.assert_array_equal(again.map.ambiguity, run.map.ambiguity)
+    for field in dataclasses.fields(Finds):
+        np.testing.assert_array_equal(
+            getattr(again.finds, field.name), getattr(run.finds, field.name)
+        )
     assert again.summary == run.summary
 
 

@@ -70,6 +70,7 @@ def finds_of(found: DefectMap, lattices: Mapping[int, Lattice | None] | None = N
     probability = np.where(by_hand, 1.0, np.nan_to_num(found.reliability[0, slots], nan=1.0))
     sublattice = np.nan_to_num(found.extra_of("sublattice", slots), nan=OFF).astype(np.int8)
     ratio = found.extra_of("ratio", slots).copy()
+    excess = found.extra_of("excess", slots)
     moved = np.isin(kinds, (EditKind.ADDED, EditKind.MOVED))
     ratio[moved] = np.nan
     sublattice[moved] = OFF
@@ -86,6 +87,7 @@ def finds_of(found: DefectMap, lattices: Mapping[int, Lattice | None] | None = N
         sublattice,
         ratio,
         found.extra_of("error", slots),
+        np.where(np.isnan(excess), ratio > 1, excess > 0),
     )
     ids = found.best_phase_ids[0, slots].astype(np.int64)
     return InForce(finds, ids, found.tracks[slots], slots, by_hand)
@@ -146,6 +148,7 @@ def map_of(
         "ratio": finds.ratio,
         "sublattice": finds.sublattice,
         "error": finds.error,
+        "excess": finds.excess,
         "track": track,
     }
     if complexes is not None:

@@ -107,8 +107,8 @@ class DefectMap(PhaseMap):
         The classes.
 
     See `PhaseMap` for the others.  `extra` may hold ``ratio``, ``sublattice``, ``error`` (px),
-    ``track`` (-1 for none) and ``complex`` (how many finds its complex has), all float32 with NaN
-    in empty slots.
+    ``excess`` (1 where it is brighter than what belongs there), ``track`` (-1 for none) and
+    ``complex`` (how many finds its complex has), all float32 with NaN in empty slots.
     """
 
     arrays: ClassVar[tuple[str, ...]] = (*PhaseMap.arrays, "places")

@@ -39,6 +39,8 @@ _SAME: Final = 0.6
 _ON_SITE: Final = 0.35
 #: An off-lattice peak of the site model's remainder counts from so many standard deviations.
 _PEAK: Final = 6.0
+#: A lattice of another size than expected is believed from this clearness on.
+_SURE: Final = 100.0
 
 
 class Movie(Protocol):
@@ -128,7 +130,7 @@ class Finder:
         frame = as_frame(movie[0])
         known = self._known_spacing(pixel_size_nm)
         try:
-            self._start = find_lattice(frame, known)
+            self._start = self._first_lattice(frame, known, pixel_size_nm)
         except NoLatticeError as error:
             if known is None:
                 raise BadInputError(
@@ -147,6 +149,27 @@ class Finder:
                 answer.amplitudes,
                 self._start.hexagonal,
             )
+
+    def _first_lattice(
+        self, frame: NDArray[np.float32], known: float | None, pixel_size_nm: float | None
+    ) -> Lattice:
+        """The lattice of the expected size; where there is none, a clear one of another size."""
+        try:
+            return find_lattice(frame, known)
+        except NoLatticeError:
+            if known is None or pixel_size_nm is None:
+                raise
+            try:
+                other = find_lattice(frame)
+            except NoLatticeError:
+                other = None
+            if other is None or not other.hexagonal or other.clearness < _SURE:
+                raise
+        self.note = (
+            f"the lattice constant is {other.spacing * pixel_size_nm:.3g} nm by the pixel size, not"
+            f" {known * pixel_size_nm:.3g}: check the pixel size and the material"
+        )
+        return other
 
     def _known_spacing(self, pixel_size_nm: float | None) -> float | None:
         """Lattice constant in pixels that calibration and material tell."""
@@ -349,6 +372,12 @@ def _without_doubles(
         # Where the site model looked and saw nothing the network is not asked.
         seen = sites.fitted_at(finds.places) & (finds.sublattice != OFF)
         finds, of_sites = finds.take(of_sites | ~seen), of_sites[of_sites | ~seen]
+    if lattice is not None:
+        # Half an atom at the border is no find off the lattice.
+        rim = np.where(finds.sublattice == OFF, 0.3 * bond, 0.0)[:, None]
+        far = np.array(lattice.shape) - 1
+        inside = ((finds.places >= rim) & (finds.places <= far - rim)).all(axis=1)
+        finds, of_sites = finds.take(inside), of_sites[inside]
     sure = finds.probability + np.where(of_sites, 1e-3, 0.0)
     kept: list[int] = []
     for i in np.argsort(-sure, kind="stable"):

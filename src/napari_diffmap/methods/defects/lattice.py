@@ -176,8 +176,9 @@ def find_lattice(image: NDArray[np.floating[Any]], spacing: float | None = None)
     found = find_reciprocal(image, spacing)
     lattice = _fitted(image, found)
     if spacing is not None:
-        a, b = np.hypot(*lattice.vectors.T)
-        if not 0.9 < lattice.spacing / spacing < 1.1 or not 0.88 < a / b < 1.14:
+        a, b = lattice.vectors
+        sides = np.array([np.hypot(*side) for side in (a, b, a - b)])
+        if not 0.88 < sides.mean() / spacing < 1.12 or sides.max() / sides.min() > 1.25:
             raise NoLatticeError("what looks like a lattice is too distorted to be one")
     return lattice
 
