@@ -207,6 +207,22 @@ def make_spectral() -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture(scope="session")
+def defect_movie() -> Any:
+    """The module `defect_movie` beside this file: a movie of known defects, who tells them."""
+    import importlib.util
+    import sys
+
+    name = "defect_movie"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 #: A training of seconds: what it learns is nothing, but all of it is real.
 TINY: dict[str, Any] = {
     "name": "tiny",

@@ -18,6 +18,7 @@ DOCKS = [
     "Calibrate",
     "Peaks",
     "Map",
+    "Defects",
     "Doubt",
     "Grains",
     "Labels",
@@ -43,6 +44,7 @@ def test_docks_and_samples(manifest: PluginManifest) -> None:
         "sped_ag",
         "cuag",
         "stxm",
+        "ws2",
     ]
 
 

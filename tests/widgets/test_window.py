@@ -19,7 +19,10 @@ from napari_diffmap.widgets.workspace import arrange, docks_of
 
 pytestmark = pytest.mark.viewer
 
-TABS = ("Scan", "Calibrate", "Peaks", "Map", "Doubt", "Grains", "Labels", "Models", "Key")
+TABS = (
+    *("Scan", "Calibrate", "Peaks", "Map", "Defects", "Doubt", "Grains", "Labels", "Models"),
+    "Key",
+)
 DOCKS = {"Pattern", *TABS}
 Settle = Callable[[Workbench], None]
 

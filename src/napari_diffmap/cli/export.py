@@ -26,17 +26,18 @@ from napari_diffmap.errors import BadInputError
 def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> None:
     """Write MAP for other tools.
 
-    MAP is an orientation map (.ang, .ctf or .h5), a phase map of spectra (.h5) or a saved
-    session (NAME.diffmap), whose corrections are then in what is written.
+    MAP is an orientation map (.ang, .ctf or .h5), a phase map of spectra or a map of
+    defects (.h5) or a saved session (NAME.diffmap), whose corrections are then in what is written.
     """
     from napari_diffmap.cli.terminal import NewFolder, finish
     from napari_diffmap.cli.words import on_the_command_line
     from napari_diffmap.jobs.corrected import export_corrected
+    from napari_diffmap.jobs.defects_export import export_defects
     from napari_diffmap.jobs.formats import FORMATS
     from napari_diffmap.jobs.results import export_map
     from napari_diffmap.jobs.session_file import is_session, load_corrections
     from napari_diffmap.jobs.spectral_results import export_spectral
-    from napari_diffmap.maps import SpectralMap
+    from napari_diffmap.maps import DefectMap, SpectralMap
     from napari_diffmap.maps.files.own_h5 import load_any_map
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
@@ -58,6 +59,8 @@ def export(file: str, out: str, formats: str, caption: str, as_json: bool) -> No
             written = export_corrected(corrections, folder, formats=chosen, caption=caption)
         elif isinstance(found, SpectralMap):
             written = export_spectral(found, folder, formats=chosen, caption=caption)
+        elif isinstance(found, DefectMap):
+            written = export_defects(found, folder, formats=chosen)
         else:
             written = export_map(found, folder, formats=chosen, caption=caption)
     record["files"] = [item.name for item in written]

@@ -83,6 +83,7 @@ def add_commands() -> None:
         calibrate,
         compare,
         convert,
+        defects,
         demo,
         export,
         grains,
@@ -96,8 +97,8 @@ def add_commands() -> None:
 
     commands = (
         scans.info, scans.virtual, convert.convert, calibrate.calibrate, peaks.peaks, orient.orient,
-        phases.phases, grains.grains, export.export, compare.compare, recipe.run, models.models,
-        train.train, demo.demo,
+        phases.phases, defects.defects, grains.grains, export.export, compare.compare, recipe.run,
+        models.models, train.train, demo.demo,
     )  # fmt: skip
     for command in commands:
         cli.add_command(command)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from napari_diffmap.cli.defects import carry_out_defects
 from napari_diffmap.cli.options import json_option, scheduler_option
 from napari_diffmap.cli.orient import carry_out
 from napari_diffmap.cli.phases import carry_out_phases
@@ -32,6 +34,7 @@ def run(
 
     Files that are no longer where they were are sought beside the recipe.
     """
+    from napari_diffmap.jobs.defects_recipe import DefectsRecipe, prepared_defects
     from napari_diffmap.jobs.phases_recipe import PhasesRecipe, prepared_phases
     from napari_diffmap.jobs.recipe import edits_file, load_recipe, prepared
 
@@ -39,16 +42,21 @@ def run(
     loaded = load_recipe(path)
     beside = path.resolve().parent
     edits = edits_file(loaded, beside)  # before the work, not after it
-    if isinstance(loaded, PhasesRecipe):
+    if isinstance(loaded, PhasesRecipe | DefectsRecipe):
+        what = "phase maps are" if isinstance(loaded, PhasesRecipe) else "maps of defects are"
         if scheduler is not None or resume:
-            raise BadInputError(
-                "phase maps are made here, at once: leave --scheduler and --resume out"
-            )
-        ready = prepared_phases(loaded, beside)
-        warn(ready.scan)
-        carry_out_phases(
-            ready, loaded, out=out or str(beside), device=device, as_json=as_json, edits=edits
-        )
+            raise BadInputError(f"{what} made here, at once: leave --scheduler and --resume out")
+        rest: dict[str, Any] = {
+            "out": out or str(beside), "device": device, "as_json": as_json, "edits": edits,
+        }  # fmt: skip
+        if isinstance(loaded, PhasesRecipe):
+            ready = prepared_phases(loaded, beside)
+            warn(ready.scan)
+            carry_out_phases(ready, loaded, **rest)
+        else:
+            images, parameters = prepared_defects(loaded, beside)
+            warn(images)
+            carry_out_defects(images, parameters, loaded, **rest)
         return
     scan, method = prepared(loaded, beside)
     warn(scan)

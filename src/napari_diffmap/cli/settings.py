@@ -66,9 +66,36 @@ def _spectra() -> type[BaseModel]:
     return SpectralParameters
 
 
+def _finding() -> type[BaseModel]:
+    from napari_diffmap.methods.defects.parameters import FindParameters
+
+    return FindParameters
+
+
+def _sorting() -> type[BaseModel]:
+    from napari_diffmap.methods.defects.parameters import SortParameters
+
+    return SortParameters
+
+
+def _following() -> type[BaseModel]:
+    from napari_diffmap.methods.defects.parameters import FollowParameters
+
+    return FollowParameters
+
+
 ORIENT = Settings(_orientation, OWN_OPTIONS)
 CALIBRATE = Settings(_calibration, {"phase": "--phase"})
 PHASES = Settings(_spectra, {"method": "--method", "energies": "--energies"})
+FIND = Settings(
+    _finding,
+    {
+        "model": "--model", "train": "--train", "threshold": "--threshold",
+        "material": "--material",
+    },
+)  # fmt: skip
+SORT = Settings(_sorting, {"by": "--by"})
+FOLLOW = Settings(_following, {})
 REGISTER = Settings(_registration, {"false_spots": "--false-spots", "preset": "--preset"})
 
 

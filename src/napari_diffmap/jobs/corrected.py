@@ -11,6 +11,7 @@ from napari_diffmap.jobs.record import json_text
 from napari_diffmap.jobs.results import export_map, unwritable
 from napari_diffmap.jobs.session_file import ANSWER
 from napari_diffmap.jobs.spectral_results import export_spectral
+from napari_diffmap.maps.defect_map import DefectMap
 from napari_diffmap.maps.edits.edit import snapshot
 from napari_diffmap.maps.edits.edited import edited_counts
 from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
@@ -36,8 +37,8 @@ def write_corrected(
 ) -> list[Path]:
     """Write a corrected map, the answer beside it, and what was corrected.
 
-    ``orientation.h5`` (``phases.h5`` of spectra) and the pictures hold the corrections,
-    ``answer.h5`` the map as it was found, ``edits.jsonl`` every edit.
+    ``orientation.h5`` (``phases.h5`` of spectra, ``defects.h5``) and the pictures hold the
+    corrections, ``answer.h5`` the map as it was found, ``edits.jsonl`` every edit.
 
     Parameters
     ----------
@@ -88,6 +89,10 @@ def export_corrected(
     }
     if isinstance(found, SpectralMap):
         return export_spectral(found, folder, formats=formats, labels=labels, caption=caption)
+    if isinstance(found, DefectMap):
+        from napari_diffmap.jobs.defects_export import export_defects
+
+        return export_defects(found, folder, formats=formats)
     return export_map(
         oriented(found),
         folder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,12 +13,15 @@ from napari_diffmap.errors import BadInputError
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
+    from napari_diffmap.jobs.defects_recipe import DefectsRecipe
     from napari_diffmap.jobs.phases_recipe import PhasesRecipe
     from napari_diffmap.methods.orientation import OrientationMethod
     from napari_diffmap.scan.scan import Scan
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
-AnyRecipe = TypeVar("AnyRecipe", bound="Recipe | PhasesRecipe")
+AnyRecipe = TypeVar("AnyRecipe", bound="Recipe | PhasesRecipe | DefectsRecipe")
+#: A recipe of any method.
+AnyKind: TypeAlias = "Recipe | PhasesRecipe | DefectsRecipe"
 #: Name of the recipe that a map leaves beside its results.
 FILE_NAME = "recipe.yaml"
 
@@ -125,7 +128,7 @@ def with_edits(recipe: AnyRecipe, record: Path) -> AnyRecipe:
     return cast("AnyRecipe", recipe.model_copy(update={"edits": edits}))
 
 
-def edits_file(recipe: Recipe | PhasesRecipe, beside: Path | None = None) -> Path | None:
+def edits_file(recipe: AnyKind, beside: Path | None = None) -> Path | None:
     """The record of a recipe's corrections; None without any.
 
     Raises
@@ -145,7 +148,7 @@ def edits_file(recipe: Recipe | PhasesRecipe, beside: Path | None = None) -> Pat
     return path
 
 
-def save_recipe(recipe: Recipe | PhasesRecipe, path: Path) -> Path:
+def save_recipe(recipe: AnyKind, path: Path) -> Path:
     """Write a recipe as YAML."""
     from napari_diffmap.maps.atomic import atomic_path
 
@@ -154,7 +157,7 @@ def save_recipe(recipe: Recipe | PhasesRecipe, path: Path) -> Path:
     return path
 
 
-def recipe_text(recipe: Recipe | PhasesRecipe) -> str:
+def recipe_text(recipe: AnyKind) -> str:
     """A recipe as YAML."""
     import yaml
 
@@ -164,8 +167,8 @@ def recipe_text(recipe: Recipe | PhasesRecipe) -> str:
     return str(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
-def load_recipe(path: str | Path) -> Recipe | PhasesRecipe:
-    """Read a recipe of an orientation map or of a phase map.
+def load_recipe(path: str | Path) -> AnyKind:
+    """Read a recipe of an orientation map, of a phase map or of defects.
 
     Raises
     ------
@@ -187,6 +190,10 @@ def load_recipe(path: str | Path) -> Recipe | PhasesRecipe:
             from napari_diffmap.jobs.phases_recipe import PhasesRecipe
 
             return PhasesRecipe(**record)
+        if record.get("method") == "defects":
+            from napari_diffmap.jobs.defects_recipe import DefectsRecipe
+
+            return DefectsRecipe(**record)
         return Recipe(**record)
     except ValidationError as error:
         first = error.errors()[0]

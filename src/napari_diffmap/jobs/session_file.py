@@ -20,8 +20,7 @@ from napari_diffmap.maps.edits.log import load_log, save_log
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
-    from napari_diffmap.jobs.phases_recipe import PhasesRecipe
-    from napari_diffmap.jobs.recipe import Recipe
+    from napari_diffmap.jobs.recipe import AnyKind
     from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.scan.calibration import Calibration
     from napari_diffmap.scan.scan import Scan
@@ -141,7 +140,7 @@ def save_session(
     folder: Path,
     record: SessionRecord,
     corrections: Corrections | None,
-    recipe: Recipe | PhasesRecipe | None = None,
+    recipe: AnyKind | None = None,
 ) -> list[Path]:
     """Write a session.
 

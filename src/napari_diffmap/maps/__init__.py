@@ -30,6 +30,8 @@ from napari_diffmap.maps.boundaries.twins import BoundaryLaws, LawEntry, classif
 from napari_diffmap.maps.colors import ambiguity_colors, ipf_colors, phase_colors
 from napari_diffmap.maps.columns import Column
 from napari_diffmap.maps.counts import crystal_count, resolved
+from napari_diffmap.maps.defect_doubt import DEFECT_TABLE, DefectDoubt
+from napari_diffmap.maps.defect_map import DefectClass, DefectMap
 from napari_diffmap.maps.figures.ipf_key import ipf_key
 from napari_diffmap.maps.figures.pictures import (
     save_ambiguity_png,
@@ -67,6 +69,7 @@ __all__ = [
     "AMBIGUITY_COLORS",
     "AMBIGUITY_TABLE",
     "BOUNDARY_TABLE",
+    "DEFECT_TABLE",
     "SPECTRAL_TABLE",
     "Ambiguity",
     "AmbiguityCause",
@@ -76,6 +79,9 @@ __all__ = [
     "BoundaryLaws",
     "BoundaryProperties",
     "Column",
+    "DefectClass",
+    "DefectDoubt",
+    "DefectMap",
     "GrainPairs",
     "GrainProperties",
     "Grains",

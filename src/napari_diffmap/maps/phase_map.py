@@ -61,6 +61,10 @@ class PhaseMap:
     causes: ClassVar[tuple[AmbiguityCause, ...]]
     #: Whether answers are orientations, too: grains, boundaries and turns need them.
     has_orientations: ClassVar[bool] = False
+    #: Whether a user may add to `phases` by name.
+    grows: ClassVar[bool] = False
+    #: Whether positions are numbers that another run gives anew, not places on the sample.
+    numbered: ClassVar[bool] = False
     #: The array that the shapes of the others are told by.
     _lead: ClassVar[str] = "scores"
     _phase_members: ClassVar[tuple[str, ...]] = ("name", "color")
@@ -214,6 +218,23 @@ class PhaseMap:
         return self.phases[phase].name if phase >= 0 else "no answer"
 
     # ------------------------------------------------------------ changing
+
+    def new_phase(self, name: str, color: str, note: str = "") -> NamedPhase:
+        """A phase that a user adds to a map that `grows`.
+
+        Parameters
+        ----------
+        name, color
+            As in legends; ``#RRGGBB``.
+        note
+            What it stands for.
+
+        Raises
+        ------
+        BadInputError
+            If phases of this kind of map come from its method alone.
+        """
+        raise BadInputError("phases cannot be added to this map: make it anew with them")
 
     def replaced(self, **changes: Any) -> Self:
         """The same map with some fields exchanged, checked again."""

@@ -116,6 +116,11 @@ class Correcting:
         self.changed.emit()
 
     @property
+    def corrections(self) -> Corrections | None:
+        """Those of the session's map."""
+        return self.session.corrections
+
+    @property
     def refining(self) -> bool:
         """Whether an orientation that the matcher had not kept is refined on the pattern."""
         return self.matching.refining

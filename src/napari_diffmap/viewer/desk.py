@@ -23,6 +23,7 @@ from napari_diffmap.scan.detectors import (
     preset_detectors,
 )
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.viewer.defects_frames import FrameSlider
 from napari_diffmap.viewer.detector_layer import DetectorLayer
 from napari_diffmap.viewer.keys import CANCEL_KEY, NUDGE_KEYS, bind_position_keys
 from napari_diffmap.viewer.pattern_layers import PatternLayers
@@ -68,6 +69,8 @@ class Desk:
         self.sample.picture = self.spectral.picture
         self.spectral.picture_changed.connect(self._on_picture)
         self.stack_layers = StackLayers(self.spectral, viewer)
+        self.frames = FrameSlider(self.session, viewer)
+        self.sample.image_shown.connect(self.frames.show)
         self.pattern = PatternLayers(self.session, self.runner)
         self.detectors = DetectorLayer(self.session, self.pattern.model)
         follow_mouse(self.session, viewer)

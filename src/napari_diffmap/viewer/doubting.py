@@ -56,6 +56,9 @@ class Doubting:
         self.queue = DoubtQueue(self.session, runner)
         self.edits = MapEdits(self.session, maps)
         self.painting = PhasePainting(self.session, maps, self.correcting)
+        #: What takes a key instead, where the scan is of a kind that has its own corrections;
+        #: says whether it did.
+        self.elsewhere: Callable[[str], bool] = lambda _key: False
         self.queue.visited.connect(self._on_visited)
         self.correcting.offered.connect(self._on_offered)
         bindings = self.bindings()
@@ -112,11 +115,11 @@ class Doubting:
         }
         for rank, key in enumerate(keys.ACCEPT_KEYS):
             acts[key] = (partial(c.accept, rank), f"Accept answer {rank + 1} of the map")
-        return {key: self._key(act, what) for key, (act, what) in acts.items()}
+        return {key: self._key(key, act, what) for key, (act, what) in acts.items()}
 
-    def _key(self, act: Callable[[], object], what: str) -> Callable[[Any], None]:
+    def _key(self, key: str, act: Callable[[], object], what: str) -> Callable[[Any], None]:
         def pressed(_target: Any) -> None:
-            if self.session.corrections is not None:
+            if not self.elsewhere(key) and self.session.corrections is not None:
                 self.try_to(act)
 
         pressed.__doc__ = what

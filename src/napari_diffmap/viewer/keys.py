@@ -34,6 +34,9 @@ NUDGE_KEYS: dict[str, tuple[int, int]] = {
 #: On the pattern: drop a detector that is being drawn.
 CANCEL_KEY = "Escape"
 
+#: In the sample of an image series: the next frame, and the one before.
+NEXT_FRAME_KEY, LAST_FRAME_KEY = "PageDown", "PageUp"
+
 #: In both canvases, while a map is corrected.
 NEXT_KEY, BACK_KEY = "N", "Shift-N"
 INVALID_KEY, UNKNOWN_KEY, TURN_KEY, REFINE_KEY = "X", "U", "T", "R"
@@ -41,6 +44,10 @@ OFFER_KEY, REFUSE_KEY = "Y", "Shift-Y"
 UNDO_KEY, REDO_KEY = "Control-Z", "Control-Shift-Z"
 #: Accept the answer of that number.
 ACCEPT_KEYS = tuple("123456789")
+
+#: While defects are corrected: add one, give the next class, or the class of that number.
+ADD_KEY, CLASS_KEY = "A", "C"
+CLASS_KEYS = tuple(f"Alt-{number}" for number in "123456789")
 
 #: What the keys do, for the help of the window: keys, where, what.
 HELP: tuple[tuple[str, str, str], ...] = (
@@ -57,6 +64,9 @@ HELP: tuple[tuple[str, str, str], ...] = (
     ("N, Shift + N", "both canvases", "next zone in doubt, and back"),
     ("Y, Shift + Y", "both canvases", "accept, or refuse, the same correction elsewhere"),
     ("Ctrl + Z, Ctrl + Shift + Z", "both canvases", "undo and redo a correction"),
+    ("Page down, Page up", "sample", "next frame of a movie, and the one before"),
+    ("A", "sample", "add a defect at the position"),
+    ("C; Alt + 1 … 9", "sample", "give the selected defect the next class; the class so numbered"),
 )
 
 

@@ -17,7 +17,13 @@ from napari_diffmap.viewer.region import region_mask
 from napari_diffmap.viewer.runner import Runner, Token
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.viewer.stack_data import StackData
-from napari_diffmap.viewer.views import geometry, place_layer, sample_grid, show_layer
+from napari_diffmap.viewer.views import (
+    geometry,
+    picture_grid,
+    place_layer,
+    sample_grid,
+    show_layer,
+)
 from napari_diffmap.viewer.virtual import VirtualImages
 from napari_diffmap.viewer.zooming import look_at
 
@@ -97,7 +103,9 @@ class SampleLayers:
             return
         overlays = self.viewer.canvas.overlays
         overlays.scale_bar.visible = True
-        if self.session.stack_data is not None:
+        if scan.kind == "image series":
+            self._load_series()
+        elif self.session.stack_data is not None:
             self.stack = self.session.stack_data
             self._load_plane()
         elif scan.kind == "image":
@@ -113,7 +121,8 @@ class SampleLayers:
         if adopted is not None and adopted in self.viewer.layers:
             self._spares.insert(0, adopted)
         if scan is None or not self._agree(scan):
-            self._drop([layer for layer in self._spares if layer != adopted or scan is None])
+            axes = 0 if scan is None else len(picture_grid(scan))
+            self._drop([one for one in self._spares if one != adopted or one.ndim != axes])
             self._drop([layer for layer in (self.cursor, self.region) if layer is not None])
             self._spares = [layer for layer in self._spares if layer in self.viewer.layers]
             self.cursor = self.region = None
@@ -170,15 +179,18 @@ class SampleLayers:
         if item is not None and item.visible and self._viewer() is not None:
             self._show(key, image, item.detector.name)
 
-    def _show(self, key: int, image: NDArray[np.float32], name: str) -> None:
-        limits = contrast_limits(image)
+    def _show(
+        self, key: int, image: Any, name: str, limits: tuple[float, float] | None = None
+    ) -> None:
+        limits = contrast_limits(image) if limits is None else limits
         layer = self.images.get(key)
         if layer is None:
             layer = self._add_image(key, image, name, limits)
         else:
             automatic = self._auto_limits.get(key)
             user_set = tuple(layer.contrast_limits) != automatic
-            if layer.data.shape == image.shape and layer.data.dtype == image.dtype:
+            same = layer.data.shape == image.shape and layer.data.dtype == image.dtype
+            if same and image.ndim == 2:
                 # In place: new data of the same size would have every layer's extent
                 # worked out anew, which costs more than the image itself.
                 np.copyto(layer.data, image)
@@ -194,15 +206,15 @@ class SampleLayers:
         layer.contrast_limits = limits
         self._auto_limits[key] = tuple(layer.contrast_limits)
 
-    def _add_image(
-        self, key: int, image: NDArray[np.float32], name: str, limits: tuple[float, float]
-    ) -> Image:
+    def _add_image(self, key: int, image: Any, name: str, limits: tuple[float, float]) -> Image:
         scan = self.session.scan
         assert scan is not None
         viewer = self.viewer
         first = not self.images
-        place = geometry(sample_grid(scan))
-        if not self._spares:
+        place = geometry(picture_grid(scan))
+        # napari keeps the axes of a layer: a movie does not go into that of an image.
+        spare = next((s for s in self._spares if s.ndim == image.ndim), None)
+        if spare is None:
             layer = viewer.add_image(
                 image,
                 name=name,
@@ -213,7 +225,8 @@ class SampleLayers:
                 **place,
             )
         else:
-            layer = self._spares.pop(0)
+            layer = spare
+            self._spares.remove(spare)
             layer.data = image
             place_layer(layer, place)
             layer.name = name
@@ -229,9 +242,9 @@ class SampleLayers:
         self._blend()
         if first:
             viewer.reset_view()
-            if self.stack is not None:
+            if self.stack is not None or scan.kind == "image series":
                 # Layers of the last scan that are on their way out may lie a stage's travel away.
-                look_at(self.session, viewer, (0, 0, *image.shape), always=True, fill=0.95)
+                look_at(self.session, viewer, (0, 0, *image.shape[-2:]), always=True, fill=0.95)
             unused, self._spares = self._spares, []
             steps = [self._ensure_cursor, *(partial(self._remove, spare) for spare in unused)]
             self.runner.one_by_one(steps)
@@ -318,6 +331,25 @@ class SampleLayers:
         def done(image: NDArray[np.float32]) -> None:
             if self.stack is stack and self._viewer() is not None:
                 self._show(0, image, scan.name)
+
+        self.runner.latest("plane", work, done, failed=self._failed)
+
+    def _load_series(self) -> None:
+        """All frames of an image series in one layer: napari's slider steps through them."""
+        scan, data = self.session.scan, self.session.stack_data
+        assert scan is not None
+        assert data is not None
+
+        def work(token: Token) -> tuple[Any, tuple[float, float]]:
+            del token
+            return data.movie()
+
+        def done(found: tuple[Any, tuple[float, float]]) -> None:
+            if self.session.scan is scan and self._viewer() is not None:
+                plane = self.session.plane
+                self._show(0, found[0], scan.name, found[1])
+                # napari goes to the middle of what comes first.
+                self.session.set_plane(plane)
 
         self.runner.latest("plane", work, done, failed=self._failed)
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from napari_diffmap.maps.edits.corrections import Corrections
 
 
+#: Kinds of which one plane is always looked at, never their sum.
+_BY_PLANE = ("nanodiffraction", "image series")
+
+
 @dataclass(frozen=True)
 class ListedDetector:
     """A virtual detector in the list of the window.
@@ -117,7 +121,7 @@ class Session:
     def set_scan(self, scan: Scan | None) -> None:
         """Look at another scan; detectors, region and map of the old one go."""
         self.scan = scan
-        self.plane = 0 if scan is not None and scan.kind == "nanodiffraction" else None
+        self.plane = 0 if scan is not None and scan.kind in _BY_PLANE else None
         self._set_patterns()
         stack = self.stack
         self.stack_data = StackData(stack) if stack is not None else None
@@ -182,9 +186,14 @@ class Session:
 
     @property
     def stack(self) -> Scan | None:
-        """The scan when its second canvas is a spectrum or a time trace."""
+        """The scan when it is a stack of images over energy or time."""
         scan = self.scan
         return scan if scan is not None and scan.kind in ("STXM", "image series") else None
+
+    @property
+    def pictured(self) -> bool:
+        """Whether the scan is an image or an image series: there is no second canvas to it."""
+        return self.scan is not None and self.scan.kind in ("image", "image series")
 
     def _note(self, text: str) -> None:
         # napari's notifications go after seconds; what was said of a scan stays.
@@ -223,7 +232,7 @@ class Session:
             return
         size = scan.axes[0].size
         plane = None if plane is None else min(max(int(plane), 0), size - 1)
-        if scan.kind == "nanodiffraction" and plane is None:
+        if scan.kind in _BY_PLANE and plane is None:
             plane = 0
         if plane == self.plane:
             return

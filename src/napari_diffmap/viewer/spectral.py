@@ -208,7 +208,7 @@ class Spectral:
     # ------------------------------------------------------------- spectra
     def refresh_spectrum(self, *_: object) -> None:
         """Measure the spectrum of the position, region or label beside the window."""
-        if self.session.stack is None:
+        if not self.active:
             return
         measure = self.measurer(*self._target())
 

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.scan.scan import Scan
+from napari_diffmap.viewer.display import contrast_limits
 
 #: Stacks up to this size stay decoded in memory.
 _KEEP_BYTES = 1 << 30
+#: Frames of a movie that are looked at for black and white levels.
+_LEVEL_FRAMES = 5
 
 
 class StackData:
@@ -64,6 +67,12 @@ class StackData:
             if self._array is None:
                 self._array = np.asarray(self.scan.data.compute(scheduler="threads"))
             return self._array
+
+    def movie(self) -> tuple[Any, tuple[float, float]]:
+        """The stack ``(time, y, x)`` to be shown, lazy where it is large, and its grey levels."""
+        shown = self.whole() if self.scan.nbytes <= _KEEP_BYTES else self.scan.data
+        picks = np.unique(np.linspace(0, shown.shape[0] - 1, _LEVEL_FRAMES).astype(int))
+        return shown, contrast_limits(np.stack([np.asarray(shown[i]) for i in picks]))
 
     def image(self, plane: int | None) -> NDArray[np.float32]:
         """One plane, or the mean of all, ``(y, x)``; NaN where no frame was recorded."""

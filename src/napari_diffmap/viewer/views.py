@@ -65,6 +65,12 @@ def sample_grid(scan: Scan) -> tuple[Axis, Axis]:
     return _shown(axes[0]), _shown(axes[1])
 
 
+def picture_grid(scan: Scan) -> tuple[Axis, ...]:
+    """Axes of the picture in the main canvas: ``y, x``; ``time, y, x`` of an image series."""
+    grid = sample_grid(scan)
+    return (_shown(scan.axes[0]), *grid) if scan.kind == "image series" else grid
+
+
 def detector_grid(patterns: Scan) -> tuple[Axis, Axis]:
     """Axes ``ky, kx`` with the direct beam at zero wherever its position is known."""
     center = patterns.calibration.center

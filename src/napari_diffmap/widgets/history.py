@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 
 from napari_diffmap.maps.edits.edited import EDITED_NAMES
 
 if TYPE_CHECKING:
+    from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.maps.edits.edit import Edit
-    from napari_diffmap.viewer.correcting import Correcting
 
 Index = QModelIndex | QPersistentModelIndex
 
 HEADS = ("", "correction", "pixels", "before → after", "who, when")
+
+
+class Corrected(Protocol):
+    """What is corrected: a map of positions, or the finds of defects."""
+
+    @property
+    def corrections(self) -> Corrections | None:
+        """Its edits; None while there is nothing to correct."""
+        ...
+
+    def switch(self, number: int, on: bool) -> None:
+        """Let one edit count or not."""
+        ...
 
 
 class HistoryModel(QAbstractTableModel):
@@ -23,18 +37,28 @@ class HistoryModel(QAbstractTableModel):
     Parameters
     ----------
     correcting
-        Whose session's edits are listed.
+        Whose edits are listed.
+    what
+        What an edit is of, in the plural.
+    names
+        What kinds of edits are called.
     """
 
-    def __init__(self, correcting: Correcting) -> None:
+    def __init__(
+        self,
+        correcting: Corrected,
+        what: str = "pixels",
+        names: Mapping[int, str] = EDITED_NAMES,
+    ) -> None:
         super().__init__()
+        self.what, self.names = what, names
         self.correcting = correcting
         self._rows: list[tuple[Edit, bool]] = []
         self.refresh()
 
     def refresh(self) -> None:
         """Look at the edits again."""
-        corrections = self.correcting.session.corrections
+        corrections = self.correcting.corrections
         rows: list[tuple[Edit, bool]] = []
         if corrections is not None:
             rows = [(edit, False) for edit in corrections.undone]
@@ -58,7 +82,7 @@ class HistoryModel(QAbstractTableModel):
     def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
         """Names of the columns."""
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return HEADS[section]
+            return self.what if HEADS[section] == "pixels" else HEADS[section]
         return None
 
     def flags(self, index: Index) -> Any:
@@ -72,20 +96,20 @@ class HistoryModel(QAbstractTableModel):
         """Text, tick, colour and tooltip of a cell."""
         edit, done = self._rows[index.row()]
         if role == Qt.ItemDataRole.CheckStateRole and index.column() == 0:
-            corrections = self.correcting.session.corrections
+            corrections = self.correcting.corrections
             on = done and corrections is not None and edit.number not in corrections.off
             return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _told(edit, done)
+            return self._told(edit, done)
         if role == Qt.ItemDataRole.ForegroundRole and not done:
             return Qt.GlobalColor.gray
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         cells = (
             "",
-            EDITED_NAMES[edit.kind] if edit.target == "map" else edit.target.split("/", 1)[1],
+            self.names[edit.kind] if edit.target == "map" else edit.target.split("/", 1)[1],
             f"{len(edit.pixels)}",
-            f"{edit.before} → {edit.after}",
+            changed(edit.before, edit.after),
             f"{edit.who}, {edit.when[11:16]}",
         )
         return cells[index.column()]
@@ -99,10 +123,18 @@ class HistoryModel(QAbstractTableModel):
         self.correcting.switch(edit.number, on)
         return True
 
+    def _told(self, edit: Edit, done: bool) -> str:
+        state = "" if done else "\nundone: redo brings it back"
+        return (
+            f"{edit.number}: {self.names[edit.kind] or 'edited'}, {len(edit.pixels)} {self.what}"
+            f" ({edit.note})\n{edit.before} → {edit.after}\n{edit.who}, {edit.when}{state}"
+        )
 
-def _told(edit: Edit, done: bool) -> str:
-    state = "" if done else "\nundone: redo brings it back"
-    return (
-        f"{edit.number}: {EDITED_NAMES[edit.kind] or 'edited'}, {len(edit.pixels)} pixels"
-        f" ({edit.note})\n{edit.before} → {edit.after}\n{edit.who}, {edit.when}{state}"
-    )
+
+def changed(before: str, after: str) -> str:
+    """What an edit did; a place that both ends name is said once."""
+    first, mark, place = before.partition(" in frame ")
+    second, _, same = after.partition(" in frame ")
+    if place and place == same:
+        return f"{first} → {second}{mark}{place}"
+    return f"{before} → {after}"

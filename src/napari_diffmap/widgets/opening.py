@@ -159,5 +159,5 @@ class Opening:
 
 def prepare_for(scan: Scan) -> None:
     """Import what the docks need for a scan, beside the window: a plot takes most of a second."""
-    if scan.kind in ("STXM", "image series"):
+    if scan.kind == "STXM":
         import napari_diffmap.widgets.spectrum  # noqa: F401

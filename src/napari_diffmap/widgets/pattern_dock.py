@@ -75,6 +75,7 @@ class PatternDock(QWidget):
         layout.addLayout(beside, 1)
         self._make_canvas()
         self.spectrum: Any = None
+        self.crop: Any = None
         self.readout = one_line_label("Pixel, scattering vector and d-spacing under the mouse")
         self.state = one_line_label("Calibration of the patterns and where each value came from")
         self.answer = QLabel()
@@ -218,6 +219,8 @@ class PatternDock(QWidget):
             self.pattern.model.mouse_move_callbacks.remove(self._on_mouse)
         if self.spectrum is not None:
             self.spectrum.disconnect_session()
+        if self.crop is not None:
+            self.crop.end()
         canvas, self.canvas = self.canvas, None
         canvas.canvas.native.removeEventFilter(self)
         end_canvas(canvas)
@@ -226,12 +229,19 @@ class PatternDock(QWidget):
     # --------------------------------------------------------------- slots
     def _on_scan(self) -> None:
         stack = self.session.stack
-        if stack is not None and self.spectrum is None:
+        pictured = self.session.pictured
+        if stack is not None and not pictured and self.spectrum is None:
             from napari_diffmap.widgets.spectrum import SpectrumView
 
             self.spectrum = SpectrumView(self.bench.desk)
             self.pages.addWidget(self.spectrum)
-        self.pages.setCurrentWidget(self.spectrum if stack is not None else self.canvas)
+        if pictured and self.crop is None:
+            from napari_diffmap.widgets.defects_crop import CropView
+
+            self.crop = CropView(self.bench.defects, self.bench.runner)
+            self.pages.addWidget(self.crop)
+        second = self.crop if pictured else self.spectrum if stack is not None else self.canvas
+        self.pages.setCurrentWidget(second)
         has_patterns = self.session.patterns is not None
         rocking = self.session.scan if self._rocking else None
         self.angle.setVisible(rocking is not None)
@@ -241,8 +251,10 @@ class PatternDock(QWidget):
             self.angle.setValue(self.session.plane or 0)
             self.angle.blockSignals(False)
         for widget in self._pattern_controls:
-            widget.setVisible(stack is None)
-        self.gamma.setVisible(stack is None and self.scale.currentText() == "gamma")
+            widget.setVisible(stack is None and not pictured)
+        self.gamma.setVisible(
+            stack is None and not pictured and self.scale.currentText() == "gamma"
+        )
         self.spots.setEnabled(has_patterns)
         if self.canvas is not None:
             # The sample canvas is the navigator; sliders would say the same twice.

@@ -1,4 +1,4 @@
-"""Sample scans of the File menu: two that are made here, two that are fetched."""
+"""Sample scans of the File menu: some that are made here, two that are fetched."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_diffmap.widgets import reader
 from napari_diffmap.widgets.opening import prepare_for
 
 if TYPE_CHECKING:
+    from napari_diffmap.methods.defects.simulated_movie import SimulatedMovie
     from napari_diffmap.scan.scan import Scan
 
 #: pyxem's data functions and the files they leave in pyxem's cache.
@@ -41,6 +42,39 @@ def cuag() -> list[Any]:
 def sodium_stack() -> list[Any]:
     """Simulated STXM stack of NaxV2(PO4)2F3 particles with its references."""
     return _sample("NaxV2(PO4)2F3 stack", _stack, after=_references)
+
+
+def doped_movie() -> list[Any]:
+    """Simulated movie of Mo-doped WS2 with moving sulphur vacancies and switching complexes."""
+    return _sample("Mo-doped WS2 movie", _movie)
+
+
+def _movie() -> Scan:
+    from napari_diffmap.methods.defects.simulated_movie import movie
+
+    return movie_scan(movie())
+
+
+def movie_scan(made: SimulatedMovie) -> Scan:
+    """A simulated movie as a scan in nm and s."""
+    import dask.array as da
+
+    from napari_diffmap.scan.axes import Axis
+    from napari_diffmap.scan.scan import Scan
+
+    frames, rows, columns = made.frames.shape
+    size = made.pixel_size_nm
+    return Scan(
+        da.from_array(made.frames, chunks=(1, rows, columns)),
+        (
+            Axis("time", frames, made.frame_time_s, 0.0, "s"),
+            Axis("y", rows, size, 0.0, "nm"),
+            Axis("x", columns, size, 0.0, "nm"),
+        ),
+        "image series",
+        "Mo-doped WS2 (simulated)",
+        format="simulated",
+    )
 
 
 def _stack() -> Scan:

@@ -6,8 +6,14 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
+from napari_diffmap.viewer import keys
 from napari_diffmap.viewer.beside import BesideLayers
 from napari_diffmap.viewer.calibrating import Calibrating
+from napari_diffmap.viewer.defects import Defects
+from napari_diffmap.viewer.defects_gallery import Gallery
+from napari_diffmap.viewer.defects_keys import own_bindings, take_keys
+from napari_diffmap.viewer.defects_layers import DefectLayers
+from napari_diffmap.viewer.defects_mouse import take_defects
 from napari_diffmap.viewer.desk import Desk, desk_of
 from napari_diffmap.viewer.doubting import Doubting
 from napari_diffmap.viewer.engines import Engines
@@ -23,6 +29,7 @@ from napari_diffmap.viewer.shown_map import ShownMap
 from napari_diffmap.viewer.spectral_layers import SpectralLayers
 from napari_diffmap.widgets.bridge import LatestRunner, report, report_error
 from napari_diffmap.widgets.convert_run import ConvertRun
+from napari_diffmap.widgets.defects_run import DefectsRunner
 from napari_diffmap.widgets.keeping import SessionKeeper
 from napari_diffmap.widgets.map_run import MapRun
 from napari_diffmap.widgets.opening import Opening
@@ -73,6 +80,14 @@ class Workbench:
         self.doubting = Doubting(
             self.desk, self.shown_map, self.runner, viewer, lambda: self.run.method
         )
+        self.defects = Defects(self.session)
+        self.defect_layers = DefectLayers(self.defects, viewer)
+        self.defects_gallery = Gallery(self.defects, self.runner)
+        self.defects_run = DefectsRunner(self.defects, self.runner, self._opened_with)
+        self.defects_run.probability.connect(self.defect_layers.show_probability)
+        take_defects(self.defects, self.defect_layers, viewer)
+        self.doubting.elsewhere = take_keys(self.defects)
+        keys.bind_on_active(viewer, own_bindings(self.defects))
         correcting = self.doubting.correcting
         self.label_layers = LabelLayers(
             self.session, viewer, undo=correcting.undo, redo=correcting.redo
@@ -124,6 +139,8 @@ class Workbench:
         gc.unfreeze()  # what the window held may go now
         self.run.stop()
         self.spectral_run.stop()
+        self.defects_run.stop()
+        self.defects_run.end_log()
         self.peaks.stop()
         self.calibrating.stop()
         self.following.stop()

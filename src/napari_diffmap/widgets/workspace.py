@@ -6,13 +6,15 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QWidget
+from qtpy.compat import isalive
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_diffmap.scan.sums import warm_up
 from napari_diffmap.viewer.session import unwrap
 from napari_diffmap.widgets.bridge import spare_the_collector
 from napari_diffmap.widgets.calibrate_dock import CalibrateDock
+from napari_diffmap.widgets.defects_dock import DefectsDock
 from napari_diffmap.widgets.doubt_dock import DoubtDock
 from napari_diffmap.widgets.grains_dock import GrainsDock
 from napari_diffmap.widgets.key_view import KeyView
@@ -30,6 +32,7 @@ TABS: tuple[tuple[str, Callable[[Any], QWidget]], ...] = (
     ("Calibrate", CalibrateDock),
     ("Peaks", PeaksDock),
     ("Map", MapDock),
+    ("Defects", DefectsDock),
     ("Doubt", DoubtDock),
     ("Grains", GrainsDock),
     ("Labels", LabelsDock),
@@ -91,6 +94,7 @@ _OURS = (
     CalibrateDock,
     PeaksDock,
     MapDock,
+    DefectsDock,
     DoubtDock,
     GrainsDock,
     LabelsDock,
@@ -103,6 +107,7 @@ _NAMES = {
     CalibrateDock: "Calibrate",
     PeaksDock: "Peaks",
     MapDock: "Map",
+    DefectsDock: "Defects",
     DoubtDock: "Doubt",
     GrainsDock: "Grains",
     LabelsDock: "Labels",
@@ -139,6 +144,7 @@ def arrange(viewer: Any, scan_dock: QDockWidget | None = None) -> Workbench:
                 make(real), name=_MENU.format(name), area="right", add_vertical_stretch=False
             )
         docks[name].setWindowTitle(name)
+    size = window.size()
     right = Qt.DockWidgetArea.RightDockWidgetArea
     pattern, scan = docks["Pattern"], docks["Scan"]
     for dock in (pattern, scan):
@@ -151,9 +157,17 @@ def arrange(viewer: Any, scan_dock: QDockWidget | None = None) -> Workbench:
     scan.raise_()
     window.resizeDocks([pattern, scan], [_PATTERN, _TABS], Qt.Orientation.Vertical)
     window.resizeDocks([pattern], [_RIGHT], Qt.Orientation.Horizontal)
+    # While docks go from one stack of tabs to another both take room.
+    QTimer.singleShot(0, lambda: _back_to(window, size))
     bench.desk.prepare()
     spare_the_collector()
     return bench
+
+
+def _back_to(window: QMainWindow, size: QSize) -> None:
+    """Give a window that grew its size back."""
+    if isalive(window) and not window.isMaximized() and not window.isFullScreen():
+        window.resize(size)
 
 
 def show_dock(viewer: Any, name: str) -> None:

@@ -24,6 +24,7 @@ from napari_diffmap.maps.edits.edit import (
 )
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.phase_map import PhaseMap
+from napari_diffmap.maps.phases import NamedPhase
 
 #: Receives each step as it is made: what was done, and the edit or label map it was done to.
 Listener = Callable[[str, Any], None]
@@ -102,6 +103,8 @@ class Corrections:
         next one last.
     off
         Numbers of edits that are switched off.
+    grown
+        Phases that the user added to those of the method.
     """
 
     def __init__(self, answer: PhaseMap) -> None:
@@ -111,11 +114,14 @@ class Corrections:
         self.done: list[Edit] = []
         self.undone: list[Edit] = []
         self.off: set[int] = set()
+        self.grown: list[NamedPhase] = []
         self._last = 0
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Have every step told: ``edit``, ``undo``, ``redo``, ``on``, ``off``, ``labels``."""
+        """Have every step told: ``edit``, ``undo``, ``redo``, ``on``, ``off``, ``labels``,
+        ``named``, ``phase``.
+        """
         self._listeners.append(listener)
 
     def _tell(self, step: str, what: Any) -> None:
@@ -257,6 +263,38 @@ class Corrections:
             there, rows = other.within(pixels)
             flat[there] = other.values["labels"][rows]
 
+    # --------------------------------------------------------------- phases
+    def add_phase(self, name: str, color: str, note: str = "") -> int:
+        """Let the map know one more phase; the number of one of that name which it knows already.
+
+        Phases are only ever added: what is undone keeps their numbers.
+
+        Parameters
+        ----------
+        name, color, note
+            See `PhaseMap.new_phase`.
+
+        Raises
+        ------
+        BadInputError
+            If phases of this kind of map come from its method alone, or it has no name.
+        """
+        names = [known.name for known in self.answer.phases]
+        if name in names:
+            return names.index(name)
+        phase = self.answer.new_phase(name, color, note)
+        self._grow(phase)
+        self._tell("phase", phase)
+        return len(names)
+
+    def _grow(self, phase: NamedPhase) -> None:
+        if phase.name not in [known.name for known in self.grown]:
+            self.grown.append(phase)
+        if phase.name not in [known.name for known in self.answer.phases]:
+            self.answer = self.answer.replaced(phases=(*self.answer.phases, phase))
+            # In place, as its arrays: whoever shows the map holds on to it.
+            object.__setattr__(self.map, "phases", self.answer.phases)
+
     # --------------------------------------------------------------- labels
     def add_labels(self, labels: LabelMap) -> LabelMap:
         """Add a label map, or one that takes the place of another of its name without edits.
@@ -288,7 +326,13 @@ class Corrections:
         self._tell("named", mine)
 
     # ---------------------------------------------------------------- replay
-    def replay(self, step: str, edit: Edit | None = None, number: int = 0) -> None:
+    def replay(
+        self,
+        step: str,
+        edit: Edit | None = None,
+        number: int = 0,
+        phase: NamedPhase | None = None,
+    ) -> None:
         """Repeat a step that was read from a file; nobody is told.
 
         Raises
@@ -298,7 +342,9 @@ class Corrections:
         """
         listeners, self._listeners = self._listeners, []
         try:
-            if edit is not None:
+            if phase is not None:
+                self._grow(phase)
+            elif edit is not None:
                 self._check(edit)
                 self._do(edit)
                 self._keep(edit)

@@ -44,6 +44,8 @@ class EditKind(IntEnum):
     INVALID = 5
     UNKNOWN = 6
     PAINTED = 7
+    ADDED = 8
+    MOVED = 9
 
 
 #: Kinds that take the answer away.
@@ -65,8 +67,8 @@ class Edit:
     values
         What the pixels are after it.  Of the map: what makes up one answer of it
         (`PhaseMap.no_answer`): ``phase_ids (n,)``, ``scores (n,)`` and, of an orientation map,
-        ``rotations (n, 4)``; none for kinds that take the answer away.  Of a label map:
-        ``labels (n,)``.
+        ``rotations (n, 4)``, of a map of defects ``places (n, 3)``; none for kinds that take the
+        answer away.  Of a label map: ``labels (n,)``.
     target
         `MAP`, or `LABELS` and the name of a label map.
     who, when

@@ -21,6 +21,8 @@ EDITED_NAMES: dict[int, str] = {
     EditKind.INVALID: "invalid",
     EditKind.UNKNOWN: "unknown",
     EditKind.PAINTED: "painted",
+    EditKind.ADDED: "added",
+    EditKind.MOVED: "moved",
 }
 #: Code → Okabe–Ito colour.
 EDITED_COLORS: dict[int, str] = {
@@ -31,6 +33,8 @@ EDITED_COLORS: dict[int, str] = {
     EditKind.INVALID: "#D55E00",
     EditKind.UNKNOWN: "#F0E442",
     EditKind.PAINTED: "#CC79A7",
+    EditKind.ADDED: "#000000",
+    EditKind.MOVED: "#FFFFFF",
 }
 
 

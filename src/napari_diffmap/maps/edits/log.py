@@ -2,7 +2,8 @@
 
 A file of JSON lines.  The first says what it is; then each line is a step: an edit with its
 pixels and what they are after it, ``undo``, ``redo``, an edit switched ``on`` or ``off``, a label
-map.  Each line reaches the system before the next step, so that a program that dies loses none.
+map, a phase that the user added.  Each line reaches the system before the next step, so that a
+program that dies loses none.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def save_log(corrections: Corrections, path: Path) -> Path:
     """Write all that is known of corrections, in one go; undone edits too."""
     from napari_diffmap.maps.atomic import atomic_path
 
-    records = [_header(corrections.answer)]
+    records = [_header(corrections)]
+    records += [_record("phase", phase) for phase in corrections.grown]
     records += [_record("labels", labels) for labels in corrections.labels.values()]
     every = [*corrections.done, *reversed(corrections.undone)]
     records += [_record("edit", edit) for edit in every]
@@ -146,12 +148,18 @@ def load_log(path: Path, answer: PhaseMap) -> tuple[Corrections, tuple[str, ...]
             f"{path.name} corrects a map of {header.get('shape')} positions, not {answer.shape}"
         )
     names = [phase.name for phase in answer.phases]
-    if header.get("phases") != names:
+    told = header.get("phases", [])
+    # A map that was saved with phases of the user's knows them; its record adds them.
+    if told != (names[: len(told)] if answer.grows else names):
         raise BadInputError(
-            f"{path.name} corrects a map of {', '.join(header.get('phases', []))},"
-            f" not {', '.join(names)}"
+            f"{path.name} corrects a map of {', '.join(told)}, not {', '.join(names)}"
         )
     if header.get("answer") != answer_digest(answer):
+        if answer.numbered:
+            raise BadInputError(
+                f"{path.name} corrects another run, whose finds have other numbers: keep the"
+                " answer of that run beside it"
+            )
         warnings.append(
             f"{path.name} corrects another run of this scan: corrected pixels are as they were"
             " left, the others as mapped now"
@@ -163,6 +171,17 @@ def load_log(path: Path, answer: PhaseMap) -> tuple[Corrections, tuple[str, ...]
         except (KeyError, ValueError, TypeError, zlib.error, BadInputError) as error:
             raise BadInputError(f"{path.name} is damaged at line {number}: {error}") from error
     return corrections, tuple(warnings)
+
+
+def recorded_digest(path: Path) -> str:
+    """`answer_digest` of the answer that a record corrects.
+
+    Raises
+    ------
+    BadInputError
+        If it is no such file.
+    """
+    return str(_read(path)[0][0].get("answer", ""))
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -209,17 +228,21 @@ def _replay(corrections: Corrections, record: Mapping[str, Any]) -> None:
         corrections.labels[record["name"]] = LabelMap(
             record["name"], base, names, colors, record.get("source", "")
         )
+    elif step == "phase":
+        told = (str(record[name]) for name in ("name", "color", "note"))
+        corrections.replay(step, phase=corrections.answer.new_phase(*told))
     elif step == "edit":
         corrections.replay(step, _edit(record))
     else:
         corrections.replay(step, number=int(record["number"]))
 
 
-def _header(answer: PhaseMap) -> dict[str, Any]:
+def _header(corrections: Corrections) -> dict[str, Any]:
+    answer, added = corrections.answer, {phase.name for phase in corrections.grown}
     return {
         _MARK: _VERSION,
         "shape": list(answer.shape),
-        "phases": [phase.name for phase in answer.phases],
+        "phases": [phase.name for phase in answer.phases if phase.name not in added],
         "answer": answer_digest(answer),
     }
 
@@ -235,6 +258,8 @@ def _record(step: str, what: Any) -> dict[str, Any]:
         if step == "labels":
             record |= {"source": what.source, "base": _text(what.base)}
         return record
+    if step == "phase":
+        return {"step": step, "name": what.name, "color": what.color, "note": what.note}
     if step != "edit":
         return {"step": step, "number": what.number, "when": now()}
     return {

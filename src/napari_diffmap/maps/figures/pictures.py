@@ -16,7 +16,7 @@ from napari_diffmap.maps.ambiguity import NO_DATA
 from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE, Boundaries, find_boundaries
 from napari_diffmap.maps.colors import Direction, ipf_colors, phase_colors, rgba
 from napari_diffmap.maps.counts import CRYSTAL_COLORS, crystal_count
-from napari_diffmap.maps.edits.edit import EDITED
+from napari_diffmap.maps.edits.edit import EDITED, EditKind
 from napari_diffmap.maps.edits.edited import EDITED_COLORS, EDITED_NAMES
 from napari_diffmap.maps.figures.boundary_overlay import BoundaryOverlay
 from napari_diffmap.maps.figures.legends import (
@@ -212,6 +212,8 @@ def save_edited_png(found: PhaseMap, path: str | Path, *, caption: str = "") -> 
             color, EDITED_NAMES[code] if code else "untouched", percent(shown == code, shown.size)
         )
         for code, color in colors.items()
+        # Nobody adds or moves the positions of a scan.
+        if code not in (EditKind.ADDED, EditKind.MOVED) or (shown == code).any()
     ]
     title = f"Corrected: {percent(shown > 0, shown.size)} of the positions"
     return _save(found, table[shown], path, title, [legend("Correction", samples)], caption)

@@ -127,17 +127,21 @@ def save_sheet(
     caption: str = "",
     overlay: Overlay | None = None,
     parts: Sequence[Part] = (),
+    lines: bool = False,
+    frame: str = "x right, y down, z (beam) into the page",
 ) -> Path:
     """Lay out and write a picture; provenance goes into the file's own record.
 
     Parameters
     ----------
-    image, step, unit, title, blocks, caption, overlay, parts
+    image, step, unit, title, blocks, caption, overlay, parts, frame
         See `lay_out`.
     path
         ``.png``, ``.svg`` or ``.pdf``.
     provenance
         Its summary stands at the bottom.
+    lines
+        Draw the overlay as lines in a ``.png``, too, instead of stamping it.
 
     Returns
     -------
@@ -163,14 +167,16 @@ def save_sheet(
         caption=caption,
         overlay=overlay,
         parts=parts,
-        vector=suffix != ".png",
+        vector=lines or suffix != ".png",
+        frame=frame,
     )
     with atomic_path(target) as temporary:
-        _print(figure, temporary, suffix, title, provenance.to_json())
+        print_figure(figure, temporary, suffix, title, provenance.to_json())
     return target
 
 
-def _print(figure: Figure, path: Path, suffix: str, title: str, record: str) -> None:
+def print_figure(figure: Figure, path: Path, suffix: str, title: str, record: str) -> None:
+    """Write a figure as ``.png``, ``.svg`` or ``.pdf`` with its title and its record."""
     from matplotlib import rc_context
 
     canvas: Any

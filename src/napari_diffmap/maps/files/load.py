@@ -50,6 +50,7 @@ def load_map(path: str | Path) -> OrientationMap:
 
 
 def _load_h5(path: Path) -> OrientationMap:
+    from napari_diffmap.maps.files.load_defects import is_defects_h5
     from napari_diffmap.maps.files.read_edax_h5 import is_edax_h5, read_edax_h5
     from napari_diffmap.maps.files.save_h5 import is_own_h5, load_orientation_h5
     from napari_diffmap.maps.files.save_spectral_h5 import is_spectral_h5
@@ -59,6 +60,10 @@ def _load_h5(path: Path) -> OrientationMap:
             raise BadInputError(
                 f"{path.name} holds phases of spectra and no orientations: open its scan and its"
                 " session instead"
+            )
+        if is_defects_h5(path):
+            raise BadInputError(
+                f"{path.name} holds defects and no orientations: open its images with --results"
             )
         if is_own_h5(path):
             return load_orientation_h5(path)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_diffmap.errors import BadInputError
+from napari_diffmap.maps.defect_map import DefectMap
+from napari_diffmap.maps.files.load_defects import is_defects_h5, load_defects_h5
+from napari_diffmap.maps.files.save_defects import save_defects_h5
 from napari_diffmap.maps.files.save_h5 import load_orientation_h5, save_orientation_h5
 from napari_diffmap.maps.files.save_spectral_h5 import (
     is_spectral_h5,
@@ -28,22 +31,25 @@ def save_map_h5(found: PhaseMap, path: str | Path) -> Path:
         return save_orientation_h5(found, path)
     if isinstance(found, SpectralMap):
         return save_spectral_h5(found, path)
+    if isinstance(found, DefectMap):
+        return save_defects_h5(found, path)
     raise BadInputError(f"a {type(found).__name__} has no file of its own")
 
 
-def load_map_h5(path: str | Path) -> OrientationMap | SpectralMap:
-    """Read a map of either kind.
+def load_map_h5(path: str | Path) -> OrientationMap | SpectralMap | DefectMap:
+    """Read a map of any kind.
 
     Raises
     ------
     BadInputError
         If it is no such file, or it is damaged.
     """
-    return load_spectral_h5(path) if _is_spectral(path) else load_orientation_h5(path)
+    own = _own(path)
+    return load_orientation_h5(path) if own is None else own
 
 
-def load_any_map(path: str | Path) -> OrientationMap | SpectralMap:
-    """Open a map file, whatever wrote it: see `load_map`; of spectra, one of this package.
+def load_any_map(path: str | Path) -> OrientationMap | SpectralMap | DefectMap:
+    """Open a map file, whatever wrote it: see `load_map`; of spectra or defects, one of ours.
 
     Raises
     ------
@@ -52,12 +58,18 @@ def load_any_map(path: str | Path) -> OrientationMap | SpectralMap:
     """
     from napari_diffmap.maps.files.load import load_map
 
-    return load_spectral_h5(path) if _is_spectral(path) else load_map(path)
+    own = _own(path)
+    return load_map(path) if own is None else own
 
 
-def _is_spectral(path: str | Path) -> bool:
+def _own(path: str | Path) -> SpectralMap | DefectMap | None:
+    """A map without orientations; None of any other file."""
     try:
-        return is_spectral_h5(path)
+        if is_spectral_h5(path):
+            return load_spectral_h5(path)
+        if is_defects_h5(path):
+            return load_defects_h5(path)
     except OSError:
         # Whoever reads it says in one line what is wrong with it.
-        return False
+        pass
+    return None

@@ -11,6 +11,12 @@ from napari_diffmap.errors import BadInputError
 
 #: A peak counts from this many times the median power of its ring.
 _CLEAR = 8.0
+#: The same of the six peaks of a hexagon of known size, as the logarithm of their mean.
+_HEXAGON = 2.2
+#: Peaks lie this share of their distance from the middle off a regular hexagon at most.
+_SHEAR = 0.14
+#: Values farther from the median than this many standard deviations are cut down.
+_CUT = 3.0
 #: Peaks that are looked at, strongest first.
 _MOST = 60
 #: A lattice constant has this many pixels at least.
@@ -73,17 +79,99 @@ def find_reciprocal(image: NDArray[np.floating], spacing: float | None = None) -
     NoLatticeError
         If there is none.
     """
-    power, size = _whitened(standardised(image))
-    peaks, heights = _peaks(power, size, min(image.shape), spacing)
-    hexagon = _hexagon(peaks, heights)
-    if hexagon is not None:
-        return hexagon
     if spacing is not None:
+        return _template(image, spacing)
+    power, size = _whitened(standardised(image))
+    peaks, heights = _peaks(power, size, min(image.shape))
+    hexagon = _hexagon(peaks, heights)
+    return _oblique(peaks, heights) if hexagon is None else hexagon
+
+
+def without_slow(image: NDArray[np.floating], spacing: float) -> NDArray[np.float64]:
+    """An image less what varies over more than a cell, with bright atoms and dirt cut down.
+
+    Parameters
+    ----------
+    image
+        ``(Y, X)``.
+    spacing
+        Lattice constant in pixels.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    values = standardised(image)
+    values = values - gaussian_filter(values, 1.5 * spacing, truncate=3)
+    # Judged by what is as wide as an atom: single pixels are noise, and may stand out.
+    smooth = gaussian_filter(values, 0.12 * spacing, truncate=3)
+    smooth -= float(np.median(smooth))
+    limit = _CUT * 1.4826 * float(np.median(np.abs(smooth)))
+    return np.asarray(values - (smooth - np.clip(smooth, -limit, limit)))
+
+
+def _template(image: NDArray[np.floating], spacing: float) -> Reciprocal:
+    """The hexagon of a size that is known to 8 %: six peaks together are clear where one is not."""
+    from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
+
+    if spacing < SHORTEST:
+        raise NoLatticeError(
+            f"a lattice constant of {spacing:.1f} pixels is too short: record more magnified images"
+        )
+    values = gaussian_filter(without_slow(image, spacing), 0.12 * spacing)
+    size = min(2048, int(2 ** np.ceil(np.log2(4 * max(image.shape)))))
+    values = values[:size, :size]
+    window = taper((values.shape[0], values.shape[1]), 0.6)
+    power = np.abs(np.fft.fftshift(np.fft.fft2(values * window, (size, size)))) ** 2
+    shortest = 2 / np.sqrt(3) / spacing
+    # Drift shears a lattice: its peaks may lie beside the corners of a regular hexagon.
+    near = maximum_filter(power, 2 * max(1, round(0.04 * shortest * size)) + 1)
+    length = shortest * np.linspace(0.92, 1.08, 33)[:, None, None]
+    step = np.deg2rad(max(0.25, min(1.0, 40 * spacing / min(image.shape) / 4)))
+    turn = np.arange(0, np.pi / 3, step)[None, :, None] + np.pi / 3 * np.arange(3)
+
+    def ring(factor: float, offset: float) -> NDArray[np.float64]:
+        at = [size // 2 + size * factor * length * f(turn + offset) for f in (np.sin, np.cos)]
+        found = map_coordinates(near, at, order=1)
+        return np.asarray(np.log(found / np.median(found) + 1e-12).mean(axis=-1))
+
+    first = ring(1.0, 0.0)
+    both = first + np.clip(ring(np.sqrt(3), np.pi / 6), -1, None)
+    i, j = np.unravel_index(int(np.argmax(both)), both.shape)
+    if first[i, j] < _HEXAGON:
         raise NoLatticeError(
             f"no hexagonal lattice of {spacing:.1f} pixels is seen: check the pixel size and the"
             " material"
         )
-    return _oblique(peaks, heights)
+    angle = turn[0, j, :2]
+    vectors = length[i, 0, 0] * np.stack((np.sin(angle), np.cos(angle)), axis=1)
+    return Reciprocal(_sheared(power, vectors), float(np.exp(first[i, j])), hexagonal=True)
+
+
+def _sheared(power: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two vectors of the hexagon of peaks near a regular one: the brightest three that close."""
+    from scipy.ndimage import map_coordinates, maximum_filter
+
+    size = power.shape[0]
+    logs = np.log(power + 1e-12 * power.max())
+    top = np.argwhere(power == maximum_filter(power, 5))
+    top = top[(top > 1).all(axis=1) & (top < size - 2).all(axis=1)]
+    shifts = np.stack([_vertex(power, *top.T, axis) for axis in (0, 1)], axis=1)
+    peaks = (top - size // 2 + shifts) / size
+    length = float(np.hypot(*vectors.T).mean())
+    ways = []
+    for aim in (vectors[0], vectors[1] - vectors[0]):
+        gap = np.hypot(*(peaks - aim).T)
+        near = np.flatnonzero(gap < _SHEAR * length)
+        best = near[np.argsort(-logs[tuple(top[near].T)])[:6]]
+        ways.append([(peaks[k], float(logs[tuple(top[k])]), gap[k] / length) for k in best])
+    found, highest = vectors, -np.inf
+    for one, height, far in ways[0]:
+        for other, more, away in ways[1]:
+            sum_at = (one + other) * size + size // 2
+            third = float(map_coordinates(logs, sum_at[:, None], order=1, mode="nearest")[0])
+            score = height + more + third - 0.5 * ((far / 0.06) ** 2 + (away / 0.06) ** 2)
+            if score > highest:
+                found, highest = np.stack((one, one + other)), score
+    return found
 
 
 def _whitened(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -114,7 +202,7 @@ def _whitened(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
 
 
 def _peaks(
-    power: NDArray[np.float64], size: int, side: int, spacing: float | None
+    power: NDArray[np.float64], size: int, side: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Clear peaks of a half plane, strongest first: ``(n, 2)`` cycles per pixel and heights."""
     from scipy.ndimage import maximum_filter
@@ -122,11 +210,7 @@ def _peaks(
     middle = size // 2
     axis = (np.arange(size) - middle) / size
     radius = np.hypot(*np.meshgrid(axis, axis, indexing="ij"))
-    if spacing is None:
-        inside = (radius > 3.5 / side) & (radius < 2 / np.sqrt(3) / SHORTEST)
-    else:
-        shortest = 2 / np.sqrt(3) / spacing
-        inside = (radius > 0.92 * shortest) & (radius < 1.08 * shortest)
+    inside = (radius > 3.5 / side) & (radius < 2 / np.sqrt(3) / SHORTEST)
     top = (power == maximum_filter(power, 5)) & inside & (power > _CLEAR)
     top[:middle] = False
     top[middle, :middle] = False
@@ -164,7 +248,7 @@ def _hexagon(peaks: NDArray[np.float64], heights: NDArray[np.float64]) -> Recipr
             c, s = np.cos(turn), np.sin(turn)
             aim = np.array([c * g[0] + s * g[1], -s * g[0] + c * g[1]])
             gap = np.hypot(*(both - aim).T)
-            near = gap < 0.07 * length
+            near = gap < _SHEAR * length
             ring.append(int(np.argmax(np.where(near, strength, -1))) if near.any() else -1)
         if min(ring) < 0:
             continue
@@ -172,13 +256,15 @@ def _hexagon(peaks: NDArray[np.float64], heights: NDArray[np.float64]) -> Recipr
         # The mean of three makes a vector exact: g2 = g1 + g3 in any lattice.
         one, two, three = g, both[ring[0]], both[ring[1]]
         closing = one + three - two
+        if np.hypot(*closing) > 0.04 * length:
+            continue
         found.append((length, clear, np.stack((one - closing / 3, two + closing / 3))))
     if not found:
         return None
-    best = max(clear for _, clear, _ in found)
-    length, clear, vectors = min(
-        (f for f in found if f[1] >= max(_CLEAR, 0.02 * best)), key=lambda f: f[0], default=found[0]
-    )
+    best = max(found, key=lambda f: f[1])
+    # The second ring of a honeycomb outshines the first, which lies at 0.58 of its radius.
+    inner = [f for f in found if f[0] < 0.68 * best[0] and f[1] >= max(_CLEAR, 0.02 * best[1])]
+    _, clear, vectors = max(inner, key=lambda f: f[1], default=best)
     return Reciprocal(vectors, clear, hexagonal=True)
 
 

@@ -21,6 +21,7 @@ _TYPES: Final = {
     "sublattice": np.int8,
     "ratio": np.float32,
     "error": np.float32,
+    "excess": np.bool_,
 }
 
 
@@ -43,6 +44,9 @@ class Finds:
         that of the brighter sublattice; NaN where unknown.
     error
         ``(n,)`` float32, standard deviation of each coordinate in pixels; NaN where unknown.
+    excess
+        ``(n,)`` bool: brighter than what belongs there, else darker; by `ratio` unless given,
+        as it must be where that is not known.
 
     Raises
     ------
@@ -56,8 +60,12 @@ class Finds:
     sublattice: NDArray[np.int8]
     ratio: NDArray[np.float32]
     error: NDArray[np.float32]
+    excess: NDArray[np.bool_] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        if self.excess is None:
+            with np.errstate(invalid="ignore"):
+                object.__setattr__(self, "excess", np.asarray(self.ratio) > 1)
         for name, dtype in _TYPES.items():
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
         n = len(self.frame)
@@ -81,6 +89,21 @@ class Finds:
             return Finds.empty()
         names = [field.name for field in fields(Finds)]
         return Finds(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    @staticmethod
+    def of_frame(
+        number: int,
+        places: NDArray[Any],
+        probability: NDArray[Any],
+        sublattice: NDArray[Any],
+        ratio: NDArray[Any],
+        error: float | NDArray[Any],
+        excess: NDArray[Any] | None = None,
+    ) -> Finds:
+        """Finds of one frame; an error may be that of all."""
+        n = len(places)
+        rest: Any = (probability, sublattice, ratio, np.broadcast_to(error, n).copy(), excess)
+        return Finds(np.full(n, number, dtype=np.int32), np.asarray(places, np.float64), *rest)
 
     @staticmethod
     def empty() -> Finds:

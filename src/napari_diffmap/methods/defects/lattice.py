@@ -18,8 +18,8 @@ from napari_diffmap.methods.defects.bragg import (
     NoLatticeError,
     Reciprocal,
     find_reciprocal,
-    standardised,
     taper,
+    without_slow,
 )
 
 __all__ = ["Lattice", "NoLatticeError", "Sites", "find_lattice", "follow_lattice"]
@@ -174,7 +174,13 @@ def find_lattice(image: NDArray[np.floating[Any]], spacing: float | None = None)
         If the image shows none.
     """
     found = find_reciprocal(image, spacing)
-    return _fitted(standardised(image), found)
+    lattice = _fitted(image, found)
+    if spacing is not None:
+        a, b = lattice.vectors
+        sides = np.array([np.hypot(*side) for side in (a, b, a - b)])
+        if not 0.88 < sides.mean() / spacing < 1.12 or sides.max() / sides.min() > 1.25:
+            raise NoLatticeError("what looks like a lattice is too distorted to be one")
+    return lattice
 
 
 def follow_lattice(image: NDArray[np.floating[Any]], before: Lattice) -> Lattice:
@@ -185,12 +191,18 @@ def follow_lattice(image: NDArray[np.floating[Any]], before: Lattice) -> Lattice
     NoLatticeError
         If the frame shows none.
     """
-    start = Reciprocal(np.linalg.inv(before.vectors).T, before.clearness, before.hexagonal)
-    return _fitted(standardised(image), start, like=before)
+    vectors = np.asarray(np.linalg.inv(before.vectors).T, dtype=np.float64)
+    start = Reciprocal(vectors, before.clearness, before.hexagonal)
+    return _fitted(image, start, like=before)
 
 
-def _fitted(image: NDArray[np.float64], start: Reciprocal, like: Lattice | None = None) -> Lattice:
-    shape = (image.shape[0], image.shape[1])
+def _fitted(
+    frame: NDArray[np.floating[Any]], start: Reciprocal, like: Lattice | None = None
+) -> Lattice:
+    shape = (frame.shape[0], frame.shape[1])
+    spacing = 1 / float(np.hypot(*start.vectors.T).mean())
+    image = without_slow(frame, spacing)
+    order = int(np.clip(min(shape) / spacing / 5, 1, _ORDER))
     spectrum = np.fft.fft2(image * taper(shape))
     g = start.vectors
     if start.hexagonal and g[0] @ g[1] < 0:
@@ -198,14 +210,14 @@ def _fitted(image: NDArray[np.float64], start: Reciprocal, like: Lattice | None 
     waves = _HEXAGONAL if start.hexagonal else _OBLIQUE
     coefficients = np.zeros((2, _ORDER, _ORDER))
     for _ in range(3):
-        slope, coefficients = _displaced(spectrum, shape, g, waves)
+        slope, coefficients = _displaced(spectrum, shape, g, waves, order)
         # The linear part of a displacement u = S r is another lattice: g' = g - Sᵀ g.
         if np.abs(slope).max() < 1e-5:
             break
         g = g @ (np.eye(2) - slope)
     # Rows of the inverse of g's transpose: a_i · g_j = δ_ij.
     vectors = np.linalg.inv(g).T
-    vectors = _reduced(vectors, start.hexagonal)
+    vectors = _reduced(np.asarray(vectors, dtype=np.float64), start.hexagonal)
     bare = Lattice(
         shape, np.array(shape) / 2, vectors, np.zeros((1, 2)), np.ones(1), coefficients,
         start.hexagonal, start.clearness,
@@ -226,58 +238,100 @@ def _displaced(
     shape: tuple[int, int],
     g: NDArray[np.float64],
     waves: list[tuple[int, int]],
+    most: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Displacement of a lattice from the perfect one of reciprocal vectors `g`.
+
+    Phases are known but for whole turns.  So what they do from point to point is fitted first,
+    which is less than half a turn, and then the phases that this leaves.
 
     Returns
     -------
     slope, coefficients
         ``(2, 2)`` its linear part, rows y and x of the displacement, columns along y and x; and
-        ``(2, k, k)`` the rest over cosines.
+        ``(2, k, k)`` the rest over cosines, of `most` half waves in all at most.
     """
-    rows, phases, weights = [], [], []
+    components, vectors = [], []
     shortest = float(np.hypot(*g.T).min())
     for wave in waves:
         vector = np.array(wave) @ g
         if np.hypot(*vector) > 0.45:
             continue
-        amplitude, places = _demodulated(spectrum, shape, vector, shortest)
-        mean = (amplitude * np.abs(amplitude)).mean()
-        phase = np.angle(amplitude * np.conj(mean / max(abs(mean), 1e-30)))
-        strength = np.abs(amplitude) ** 2
-        rows.append(vector)
-        phases.append(phase)
-        weights.append(strength)
-    if len(rows) < 2:
+        values, places = _demodulated(spectrum, shape, vector, shortest)
+        components.append(values)
+        vectors.append(vector)
+    if len(vectors) < 2:
         raise NoLatticeError("the lattice is too fine for the pixels: record it with smaller ones")
+    terms = _terms(places.reshape(-1, 2), shape).reshape(*places.shape[:2], -1)
     # Noise is alike in all components: a weight is the power, on one scale.
-    scale = max(float(w.mean()) for w in weights)
-    terms = _terms(places, shape)
-    design, wanted = [], []
-    for vector, phase, weight in zip(rows, phases, weights, strict=True):
-        root = np.sqrt(weight / scale)[:, None]
-        design.append(np.hstack((terms * vector[0], terms * vector[1])) * root * -2 * np.pi)
-        # The mean phase of each component is free: it is where the origin lies.
-        wanted.append(phase * root[:, 0])
-    free = np.zeros((sum(len(p) for p in phases), len(phases)))
-    begin = 0
-    for i, (phase, weight) in enumerate(zip(phases, weights, strict=True)):
-        free[begin : begin + len(phase), i] = np.sqrt(weight / scale)
-        begin += len(phase)
-    matrix = np.hstack((np.vstack(design), free))
-    count = terms.shape[1]
-    # Short waves must earn their place: a ridge that grows with their number of half waves.
-    order = _wave_orders()
-    ridge = np.concatenate((np.tile(order, 2), np.zeros(len(phases))))
-    normal = matrix.T @ matrix
-    normal[np.diag_indices_from(normal)] += 1e-3 * np.trace(normal) / len(normal) * ridge
-    normal[np.diag_indices_from(normal)] += 1e-9 * np.trace(normal) / len(normal)
-    found = np.linalg.solve(normal, matrix.T @ np.concatenate(wanted))
-    parts = found[: 2 * count].reshape(2, count)
-    slope = parts[:, :2] / np.array(shape)
+    scale = max(float((np.abs(values) ** 2).mean()) for values in components)
+    steps = _Equations(terms.shape[-1], 0, most)
+    for values, vector in zip(components, vectors, strict=True):
+        for axis in (0, 1):
+            low, high = (np.take(values, k, axis=axis) for k in _halves(values.shape[axis]))
+            change = high * np.conj(low)
+            design = np.diff(terms, axis=axis)
+            steps.add(design, vector, np.angle(change), np.abs(change) / scale)
+    found = steps.solved()
+    rest = _Equations(terms.shape[-1], len(vectors), most)
+    for number, (values, vector) in enumerate(zip(components, vectors, strict=True)):
+        said = terms @ found.T @ vector
+        left = values * np.exp(2j * np.pi * said)
+        mean = (left * np.abs(left)).mean()
+        phase = np.angle(left * np.conj(mean))
+        # Where half a turn is left nobody knows which way.
+        weight = np.abs(values) ** 2 / scale * np.clip(1.2 - np.abs(phase) / 2.2, 0.02, 1)
+        rest.add(terms, vector, phase - 2 * np.pi * said, weight, number)
+    found = rest.solved()
     coefficients = np.zeros((2, _ORDER, _ORDER))
-    coefficients[:, *np.array(_WAVES).T] = parts[:, 2:]
-    return slope, coefficients
+    coefficients[:, *np.array(_WAVES).T] = found[:, 2:]
+    return found[:, :2] / np.array(shape), coefficients
+
+
+def _halves(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the points before and behind each step."""
+    return np.arange(length - 1), np.arange(1, length)
+
+
+class _Equations:
+    """Least squares for the coefficients of a displacement, phase = -2π g · u + a constant."""
+
+    def __init__(self, terms: int, constants: int, most: int) -> None:
+        self.terms, self.constants = terms, constants
+        size = 2 * terms + constants
+        self.normal, self.right = np.zeros((size, size)), np.zeros(size)
+        self.free = np.concatenate((np.tile(_wave_sums() <= most, 2), np.ones(constants, bool)))
+
+    def add(
+        self,
+        terms: NDArray[np.float64],
+        vector: NDArray[np.float64],
+        phase: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        constant: int | None = None,
+    ) -> None:
+        """Phases at points, ``(…, terms)``, ``(…)``; `constant` is the number of their own."""
+        flat = terms.reshape(-1, self.terms)
+        design = np.zeros((len(flat), len(self.right)))
+        for k in (0, 1):
+            design[:, k * self.terms : (k + 1) * self.terms] = -2 * np.pi * vector[k] * flat
+        if constant is not None:
+            design[:, 2 * self.terms + constant] = 1
+        weighted = design * weight.reshape(-1, 1)
+        self.normal += weighted.T @ design
+        self.right += weighted.T @ phase.ravel()
+
+    def solved(self) -> NDArray[np.float64]:
+        """``(2, terms)`` along y and x."""
+        normal, right = self.normal.copy(), np.where(self.free, self.right, 0.0)
+        size = float(np.trace(normal)) / len(normal)
+        # Short waves must earn their place: a ridge that grows with their number of half waves.
+        ridge = np.concatenate((np.tile(_wave_orders(), 2), np.zeros(self.constants)))
+        normal[np.diag_indices_from(normal)] += size * (1e-9 + 1e-3 * ridge)
+        # A small field has no room for short waves.
+        normal = np.where(np.outer(self.free, self.free), normal, np.diag(np.diag(normal) + size))
+        found = np.linalg.solve(normal, right)[: 2 * self.terms]
+        return np.asarray(found, dtype=np.float64).reshape(2, self.terms)
 
 
 #: Cosines of a displacement: none that is a mere shift.
@@ -286,6 +340,11 @@ _WAVES = [(i, j) for i in range(_ORDER) for j in range(_ORDER) if 0 < i + j < _O
 
 def _wave_orders() -> NDArray[np.float64]:
     return np.array([0.0, 0.0, *(float(i * i + j * j) for i, j in _WAVES)])
+
+
+def _wave_sums() -> NDArray[np.int64]:
+    """Half waves of each term; one of a linear term, as a slope of one cell is always told."""
+    return np.array([1, 1, *(i + j if i + j > 1 else 2 for i, j in _WAVES)])
 
 
 def _terms(places: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -304,7 +363,8 @@ def _displacement(
         return np.zeros_like(places)
     t = (places + 0.5) / np.array(shape)
     y, x = (np.cos(np.pi * np.arange(coefficients.shape[1])[:, None] * t[:, k]) for k in range(2))
-    return np.einsum("kij,in,jn->nk", coefficients, y, x, optimize=True)
+    found = np.einsum("kij,in,jn->nk", coefficients, y, x, optimize=True)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _demodulated(
@@ -336,9 +396,8 @@ def _demodulated(
         np.exp(2j * np.pi * np.outer(p / n, o - d))
         for p, n, o, d in zip(grid, shape, offsets, offset, strict=True)
     ]
-    values = wave[0] @ part @ wave[1].T
-    places = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, 2)
-    return values.ravel(), places
+    values: NDArray[np.complex128] = wave[0] @ part @ wave[1].T
+    return values, np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1)
 
 
 def _reduced(vectors: NDArray[np.float64], hexagonal: bool) -> NDArray[np.float64]:
@@ -368,13 +427,11 @@ def _mean_cell(image: NDArray[np.float64], lattice: Lattice) -> NDArray[np.float
     """Mean of all unit cells, ``(bins, bins)`` over fractional coordinates."""
     from scipy.ndimage import gaussian_filter
 
-    # What varies over many cells says nothing about one.
-    flat = image - gaussian_filter(image, 1.2 * lattice.spacing, mode="reflect", truncate=3)
     grid = np.indices(image.shape).reshape(2, -1).T.astype(np.float64)
     bins = (lattice.fractions(grid) * _BINS).astype(np.int64) % _BINS
     number = bins[:, 0] * _BINS + bins[:, 1]
     counts = np.bincount(number, minlength=_BINS**2)
-    sums = np.bincount(number, flat.ravel(), minlength=_BINS**2)
+    sums = np.bincount(number, image.ravel(), minlength=_BINS**2)
     cell = (sums / np.maximum(counts, 1)).reshape(_BINS, _BINS)
     return np.asarray(gaussian_filter(cell, 0.06 * _BINS, mode="wrap"))
 

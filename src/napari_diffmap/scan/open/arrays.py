@@ -13,6 +13,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import NeedsShapeError, ScanFileError
+from napari_diffmap.scan.open.beside import describe
 from napari_diffmap.scan.open.energies import attach_list
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request, offer_of
 from napari_diffmap.scan.open.notes import shape_text
@@ -57,7 +58,7 @@ def npy(path: Path, request: Request) -> list[Offer]:
     found = Found(
         region, [RawAxis() for _ in shape], "NumPy", path.stem, path, missing=missing, notes=notes
     )
-    _sidecar(path, found)
+    describe(path, found)
     if request.kind in (None, "STXM") and request.axes is None and request.scan_shape is None:
         attach_list(found, path)
     return [offer_of(found)]
@@ -101,26 +102,6 @@ def truncated_frames(
     frames = FileRegion(path, (whole, *shape[-2:]), dtype, start)
     grid = FrameGrid(frames, index.reshape(lead))
     return grid, index.reshape(lead) < 0
-
-
-def _sidecar(path: Path, found: Found) -> None:
-    """Field of view and voltage from a JSON file beside an image."""
-    sidecar = path.with_suffix(".json")
-    if len(found.shape) != 2 or not sidecar.is_file() or sidecar.stat().st_size > 1 << 20:
-        return
-    import json
-
-    try:
-        text = json.loads(sidecar.read_text("utf-8"))
-        details = text.get("experimental_details", {})
-        space = details.get("spatial_info", {})
-        for axis, name, size in zip(found.axes, "yx", found.shape, strict=True):
-            view = float(space[f"field_of_view_{name}"])
-            axis.scale, axis.unit, axis.name = view / size, space["field_of_view_units"], name
-        found.metadata = {"sidecar": sidecar.name, "voltage": str(details.get("voltage", ""))}
-        found.notes.append(f"pixel size from the field of view in {sidecar.name}")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        found.axes = [RawAxis() for _ in found.shape]
 
 
 class ZipMember(Region):

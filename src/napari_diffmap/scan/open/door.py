@@ -39,6 +39,9 @@ _READERS = {
     "ncb": ("spectromicroscopy", "ncb"),
     "stk": ("spectromicroscopy", "stk"),
     "xradia": ("xradia", "xradia"),
+    "movie": ("movie", "movie"),
+    "picture": ("image_folder", "picture"),
+    "images": ("image_folder", "image_folder"),
     "folder": ("stxm_folder", "stxm_folder"),
 }
 #: Candidates named in the message of a ChooseDatasetError.
@@ -74,7 +77,7 @@ def open_scan(
     Parameters
     ----------
     path
-        A file, a .zspy/.zarr folder, a folder of frames (TIFF, .npy, .xrm, .cxi), or
+        A file, a .zspy/.zarr folder, a folder of frames (TIFF, .npy, .png, .dm3, .xrm …), or
         one that holds, at whatever depth, just one STXM stack.
     dataset
         Array to open where a file holds several.

@@ -29,10 +29,10 @@ def frame_files(folder: Path) -> list[Path]:
         if suffix in SUFFIXES and not path.name.startswith((".", "~")):
             kinds.setdefault(suffix, []).append(path)
     files = max(kinds.values(), key=len, default=[])
-    return sorted(files, key=_by_number)
+    return sorted(files, key=by_number)
 
 
-def _by_number(path: Path) -> list[Any]:
+def by_number(path: Path) -> list[Any]:
     """``frame10`` after ``frame9``."""
     parts = re.split(r"(\d+)", path.stem)
     return [int(part) if part.isdigit() else part for part in parts]
@@ -98,14 +98,14 @@ class Picture(Region):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.shape, self.dtype = _described(path)
+        self.shape, self.dtype = described(path)
 
     def read(self, index: Index) -> NDArray[Any]:
         """Read the file, take a part."""
         return read_frame(self.path)[index]
 
 
-def _described(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def described(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Size and number type of a frame, from its header where that is enough."""
     if path.suffix.lower() == ".npy":
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -140,6 +140,20 @@ def _of_energies(path: Path, files: list[Path], request: Request) -> Found | Non
     return found
 
 
+def _of_images(path: Path, files: list[Path], request: Request) -> Found | None:
+    """Frames that are images by what their files say, by their looks or by the user's word."""
+    from napari_diffmap.scan.open.classify import looks_like_image
+    from napari_diffmap.scan.open.image_folder import stack_of, states_lengths
+
+    if request.kind not in (None, "image series") or request.axes is not None:
+        return None
+    if request.kind is None and not (
+        states_lengths(files[0]) or looks_like_image(read_frame(files[0]))
+    ):
+        return None
+    return stack_of(path, files)
+
+
 def folder(path: Path, request: Request) -> list[Offer]:
     """All frames of a folder as a flat stack."""
     files = frame_files(path)
@@ -151,6 +165,10 @@ def folder(path: Path, request: Request) -> list[Offer]:
         return offers(files[0], request)
     if not request.growing and request.scan_shape is None and request.kind in (None, "STXM"):
         stack = _of_energies(path, files, request)
+        if stack is not None:
+            return [offer_of(stack)]
+    if not request.growing and request.scan_shape is None:
+        stack = _of_images(path, files, request)
         if stack is not None:
             return [offer_of(stack)]
     first = read_frame(files[0])

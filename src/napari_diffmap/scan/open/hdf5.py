@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.axes import normalise_unit
 from napari_diffmap.scan.open import conventions
 from napari_diffmap.scan.open.calibrate import (
     flatten,
@@ -99,6 +100,7 @@ def generic(path: Path, name: str, dataset: Any, tree: Walk) -> Offer:
     def load() -> Found:
         found = Found(region, axes, "HDF5", title, path, notes=notes, metadata=metadata)
         apply_attributes(found, metadata)
+        apply_field(found, metadata)
         return found
 
     kind = {4: "4D-STEM", 5: "5 axes", 2: "image"}.get(region.ndim, "stack")
@@ -175,3 +177,35 @@ def apply_attributes(found: Found, metadata: dict[str, Any]) -> None:
         found.pixel_size = None
     if found.pixel_size is not None and found.diffraction is None:
         found.diffraction = True
+
+
+_FIELD = re.compile(r"^(scan|image|field)[ _]?(size|width|of[ _]view)|^fov")
+#: A scan size above this that bears no unit is in pm: no lattice is seen in a field of 100 nm
+#: and more, and none in one of less than 0.1 nm.
+_LARGEST_FIELD_NM = 100.0
+
+
+def apply_field(found: Found, metadata: dict[str, Any]) -> None:
+    """Pixel size of an image whose attributes state one side of its field, as ``scan size`` does.
+
+    The unit is taken from the name (``fov_nm``, ``scan size (pm)``); without one, numbers above
+    100 are pm, and that is said.
+    """
+    picture = [i for i, n in enumerate(found.shape) if n > 1]
+    stated = any(normalise_unit(axis.unit) != "pixel" for axis in found.axes)
+    if len(picture) != 2 or stated or found.pixel_size is not None or found.diffraction:
+        return
+    for key, value in metadata.items():
+        if not _FIELD.match(key.lower()) or isinstance(value, bool):
+            continue
+        if not isinstance(value, int | float) or not 0.1 <= value < 1e7:
+            continue
+        in_name = re.search(r"[ _(](pm|nm|um|µm|a|å)\)?$", key.lower())
+        unit = in_name[1] if in_name else ("pm" if value > _LARGEST_FIELD_NM else "nm")
+        # Pixels of a scan are square: the longer side is the field.
+        step = float(value) / max(found.shape[i] for i in picture)
+        for name, i in zip("yx", picture, strict=True):
+            found.axes[i] = RawAxis(name, step, 0.0, unit)
+        guessed = "" if in_name else f", taken as {unit}"
+        found.notes.append(f"pixel size from '{key}' of {value:g}{guessed}")
+        return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open import image_folder, movie
 from napari_diffmap.scan.open.frames import SUFFIXES
 from napari_diffmap.scan.open.spectromicroscopy import is_ncb_header
 from napari_diffmap.scan.peak_file import is_peak_file
@@ -37,7 +38,7 @@ _HDF5_EXTENSIONS = ("hspy", "h5", "hdf5", "hdf", "he5", "emd", "de5", "nxs", "cx
 _ROSETTA_EXTENSIONS = ("dm3", "dm4", "mrcz", "rpl", "unf", "bcf", "nc", "sur", "img")
 _RAW_EXTENSIONS = ("raw", "bin", "dat", "data")
 _MAPS = {"ang": "EDAX", "ctf": "Oxford or ASTAR", "osc": "EDAX", "cpr": "Oxford", "crc": "Oxford"}
-_PICTURES = {"jpg", "jpeg", "jpe", "png", "gif", "bmp", "webp", "svg", "pdf", "ppm", "pgm"}
+_PICTURES = {"jpe", "gif", "webp", "svg", "pdf", "ppm", "pgm"}
 _ARCHIVES = {"zip", "gz", "bz2", "xz", "7z", "tar", "tgz", "rar", "zst"}
 _REFUSED = {
     "txm": "is a reconstructed Zeiss volume, no stack: open the .txrm it was made from",
@@ -66,6 +67,7 @@ def supported_extensions() -> tuple[str, ...]:
     """Extensions that can be a scan, with their dot, for file dialogs and the manifest."""
     known = {*_BY_EXTENSION, *_HDF5_EXTENSIONS, *_ROSETTA_EXTENSIONS}
     known |= {"hdr", "raw", "bin", "xrm", "txrm"}
+    known |= {suffix.lstrip(".") for suffix in movie.SUFFIXES}
     return tuple(sorted(f".{extension}" for extension in known - {"mat", "img", "nc", "sur"}))
 
 
@@ -76,7 +78,8 @@ def family(path: Path) -> str:
     -------
     str
         ``hdf5 npy npz prz zarr tiff frames merlin blockfile mrc als empad tia tvips app5
-        rosetta peaktable ncb stk xradia folder raw``.
+        rosetta peaktable ncb stk xradia movie picture images folder
+        raw``.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def _folder(path: Path) -> str:
     suffixes = [file.suffix.lower() for file in path.iterdir()]
     if ".xim" not in suffixes and any(suffix in SUFFIXES for suffix in suffixes):
         return "frames"
-    return "folder"
+    return "images" if image_folder.is_image_folder(path) else "folder"
 
 
 def _of_file(path: Path, extension: str, head: bytes) -> str:
@@ -140,6 +143,10 @@ def _of_file(path: Path, extension: str, head: bytes) -> str:
         return "xradia"
     if extension in _ARCHIVES or head.startswith(b"PK\x03\x04"):
         raise ScanFileError(f"{path.name}: is an archive: unpack it and open the scan inside")
+    if f".{extension}" in movie.SUFFIXES:
+        return "movie"
+    if f".{extension}" in image_folder.PICTURES:
+        return "picture"
     if extension in _PICTURES:
         raise ScanFileError(
             f"{path.name}: is a picture, not measured intensities: open the file it was made from"

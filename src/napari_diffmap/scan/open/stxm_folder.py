@@ -114,4 +114,6 @@ def _why_not(path: Path, files: list[Path]) -> str:
         return one_line(
             f"{path.name}: is a folder without a stack: open {headers[0].name} to see why"
         )
+    if not files:
+        return f"{path.name}: is a folder without files: choose one that holds frames, or a file"
     return f"{path.name}: is a folder: choose the scan file in it"

@@ -24,6 +24,8 @@ _K_LIMITS = {"1/Å": (1e-5, 1.0), "mrad": (1e-4, 100.0)}
 _MAX_OFFSET = {"1/Å": 100.0, "mrad": 1e4}
 _LENGTH_LIMITS = (1e-5, 1e6)  # nm: a hundredth of a picometre to a millimetre
 _LENGTH_UNITS = frozenset({"nm"})
+#: Units of stacks that are no movies: slices, a focal series, energies.
+_NO_TIMES = frozenset({"pm", "Å", "nm", "µm", "mm", "cm", "m", "eV", "keV"})
 #: X-ray energies below this are keV: no soft X-ray microscope works under 100 eV
 #: and hard X-ray edges lie at 2 to 40 keV.
 MIN_ENERGY_EV = 100.0
@@ -107,6 +109,11 @@ def tidy(name: str, size: int, raw: RawAxis) -> AxisState:
         scale, offset = scale * factor, offset * factor
     if unit == "ms":
         unit, scale, offset = "s", scale * 1e-3, offset * 1e-3
+    if name == "time" and unit in _NO_TIMES:
+        return AxisState(
+            _plain(name, size),
+            (f"axis time: a step of {scale:.4g} {unit} is no time; frames are counted",),
+        )
     axis = Axis(name, size, scale, offset, unit).canonical()
     state = _check(axis, raw)
     if not even and state.axis.calibrated:

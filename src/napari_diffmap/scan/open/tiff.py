@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.errors import ScanFileError
+from napari_diffmap.scan.open.beside import describe
 from napari_diffmap.scan.open.energies import attach_list, list_beside
 from napari_diffmap.scan.open.found import Candidate, Found, Offer, RawAxis, Request, offer_of
 from napari_diffmap.scan.open.framestack import FrameStack, common_size
@@ -71,6 +72,8 @@ def tiff(path: Path, request: Request) -> list[Offer]:
                 _imagej_unit(path, found)
             else:
                 found = Found(region, [RawAxis() for _ in region.shape], "TIFF", name, path)
+            _frames_of(path, found)
+            describe(path, found)
             if request.kind in (None, "STXM") and request.axes is None:
                 attach_list(found, path)
             return found
@@ -146,6 +149,38 @@ def _imagej_unit(path: Path, found: Found) -> None:
         for axis in found.axes[-2:]:
             if axis.unit is None and axis.scale != 1.0:
                 axis.unit = unit.replace("\\u00B5", "µ")
+
+
+def _frames_of(path: Path, found: Found) -> None:
+    """Frame time as ImageJ and OME write it, and the pixel size of OME."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        imagej: Any = file.imagej_metadata or {}
+        ome = file.ome_metadata if file.is_ome else None
+    time, unit = imagej.get("finterval"), imagej.get("tunit", "s")
+    pixels = _ome_pixels(ome) if isinstance(ome, str) else {}
+    if pixels:
+        time, unit = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")
+        for axis, name in zip(found.axes[-2:], "YX", strict=True):
+            step = pixels.get(f"PhysicalSize{name}")
+            if step is not None and float(step) > 0:
+                axis.scale, axis.offset = float(step), 0.0
+                axis.unit, axis.name = pixels.get(f"PhysicalSize{name}Unit", "µm"), name.lower()
+    if time is not None and float(time) > 0 and len(found.shape) == 3:
+        found.axes[0] = RawAxis("time", float(time), 0.0, unit)
+
+
+def _ome_pixels(text: str) -> dict[str, str]:
+    """Attributes of the first Pixels element of an OME description."""
+    import xml.etree.ElementTree as ET
+
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError:
+        return {}
+    element = next((e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), None)
+    return {} if element is None else dict(element.attrib)
 
 
 def _region(path: Path, number: int, series: Any) -> Region | None:

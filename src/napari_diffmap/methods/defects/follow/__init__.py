@@ -1,0 +1,1 @@
+"""Finds followed through the frames: tracks, diffusion, hops, transitions of classes."""
