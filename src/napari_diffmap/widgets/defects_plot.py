@@ -52,8 +52,9 @@ class SpaceTimePlot(QWidget):
         self.setMinimumSize(160, 110)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setToolTip(
-            "Place over time of each track, the drift taken off; its line has the colour of the class, a symbol stands"
-            " where it begins and where the class changes. Click one to select it and go there"
+            "Place over time of each track, the drift taken off; its line has the colour of the"
+            " class, a symbol stands where it begins and where the class changes. Click one to select"
+            " it and go there"
         )
 
     def sizeHint(self) -> QSize:
