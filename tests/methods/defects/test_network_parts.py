@@ -33,7 +33,7 @@ from napari_diffmap.methods.defects.simulated import simulate
 
 # ------------------------------------------------------------------- network
 def test_members_differ_and_a_seed_repeats_them() -> None:
-    x = torch.randn(1, 2, 32, 48)
+    x = torch.randn(1, 4, 32, 48)
     one, again = Ensemble(2, 8, seed=3)(x), Ensemble(2, 8, seed=3)(x)
     assert one.shape == (2, 1, 2, 32, 48)
     assert torch.equal(one, again)
@@ -43,7 +43,7 @@ def test_members_differ_and_a_seed_repeats_them() -> None:
 
 
 def test_before_it_learns_defects_are_rare() -> None:
-    said = torch.sigmoid(UNet(8)(torch.randn(1, 2, 32, 32))).detach()
+    said = torch.sigmoid(UNet(8)(torch.randn(1, 4, 32, 32))).detach()
     assert 0.005 < float(said.mean()) < 0.08
 
 
@@ -95,7 +95,7 @@ def test_unknown_pixels_teach_nothing() -> None:
 def test_tiles_agree_with_the_whole() -> None:
     network = UNet(8).eval()
     torch.nn.init.normal_(network.head.weight, std=0.5)
-    image = np.random.default_rng(0).normal(size=(2, 300, 220)).astype(np.float32)
+    image = np.random.default_rng(0).normal(size=(4, 300, 220)).astype(np.float32)
 
     def predict(some: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -152,7 +152,7 @@ def test_marks_are_where_they_are_said_to_be() -> None:
 def test_variation_keeps_marks_on_their_places() -> None:
     rng = np.random.default_rng(0)
     labels = marks((64, 64), np.array([[30.0, 32.0]]), np.array([True]))[None].repeat(6, 0)
-    image = np.stack([labels[:, 1], labels[:, 1]], axis=1) * 8
+    image = np.stack([labels[:, 1]] * 4, axis=1) * 8
     weight = np.ones((6, 1, 64, 64), np.float32)
     out, said, _ = augmented(*map(torch.from_numpy, (image, labels, weight)), rng)
     assert not torch.allclose(out[:, 0], torch.from_numpy(image[:, 0]))

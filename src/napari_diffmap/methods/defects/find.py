@@ -24,7 +24,8 @@ from napari_diffmap.methods.defects.lattice import (
 )
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS, Monolayer
 from napari_diffmap.methods.defects.parameters import SPACING_NM, FindParameters
-from napari_diffmap.methods.defects.sites import Experience, SiteAnswer, site_model
+from napari_diffmap.methods.defects.site_answer import SiteAnswer
+from napari_diffmap.methods.defects.sites import Experience, site_model
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.defects.network.model import DefectNetwork

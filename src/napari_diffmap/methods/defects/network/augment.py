@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
 
+from napari_diffmap.methods.defects.network.inputs import COLUMN, SPACING
+
 #: Largest change of scale, blur in pixels, noise added in sigma, bend of the grey scale.
 _ZOOM, _BLUR, _NOISE, _BEND = 0.12, 0.9, 0.8, 0.04
 #: Share of the patches whose lattice is not told, and of pixels that are dead.
@@ -21,25 +23,28 @@ def augmented(
     Parameters
     ----------
     inputs, marks, weight
-        ``(b, 2, y, x)`` twice, ``(b, 1, y, x)``; see `samples.Pool`.
+        ``(b, 4, y, x)``, ``(b, 2, y, x)``, ``(b, 1, y, x)``; see `samples.Pool`.
     random
         Random numbers.
     """
     inputs, marks, weight = _zoomed(inputs, marks, weight, random)
     count = len(inputs)
     # Noise lies on the image and on the residual alike, each on its own scale.
-    scale = _noise_ratio(inputs)
+    scale, summed = _noise_ratio(inputs), _sum_ratio(inputs)
     if random.random() < 0.5:
-        inputs = _blurred(inputs, float(random.uniform(0, _BLUR)))
+        sharp, sites = inputs[:, :3], inputs[:, 3:]
+        inputs = torch.cat((_blurred(sharp, float(random.uniform(0, _BLUR))), sites), dim=1)
     noise = _uniform(random, count, 0, _NOISE) * _normal(random, inputs[:, :1].shape)
-    image, residual = inputs[:, :1] + noise / scale, inputs[:, 1:] + noise
+    image, residual = inputs[:, :1] + noise / scale, inputs[:, 1:2] + noise
+    column = inputs[:, 2:3] + summed * _blurred(noise, COLUMN * SPACING)
     dead = torch.from_numpy(random.random(tuple(image.shape)) < _DEAD)
     floor = image.amin((1, 2, 3), keepdim=True)
     image = torch.where(dead, floor, image)
     bend = _uniform(random, count, -_BEND, _BEND)
     image = (image + bend * (image**2 - 1)) * _uniform(random, count, 0.85, 1.18)
     told = torch.from_numpy(random.random((count, 1, 1, 1)) >= _BLIND).to(residual.dtype)
-    return torch.cat((image, residual * told), dim=1), marks, weight
+    lattice = torch.cat((residual, column, inputs[:, 3:]), dim=1) * told
+    return torch.cat((image, lattice), dim=1), marks, weight
 
 
 def _zoomed(
@@ -65,6 +70,13 @@ def _noise_ratio(inputs: Tensor) -> Tensor:
     ratio = spread[:, 1] / spread[:, 0].clamp_min(1e-6)
     # Without a residual: noise of the size of a tenth of the lattice.
     return torch.where(ratio > 0.05, ratio, 10.0)[:, None, None, None]
+
+
+def _sum_ratio(inputs: Tensor) -> Tensor:
+    """``(b, 1, 1, 1)``: what the third input is multiplied by against the smoothed second one."""
+    smooth = _blurred(inputs[:, 1:2], COLUMN * SPACING)
+    both = (smooth * inputs[:, 2:3]).sum((1, 2, 3))
+    return (both / smooth.square().sum((1, 2, 3)).clamp_min(1e-6))[:, None, None, None]
 
 
 def _blurred(inputs: Tensor, sigma: float) -> Tensor:

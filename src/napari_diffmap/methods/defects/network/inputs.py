@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 SPACING: Final = 8.0
 #: Radius of a mark, in lattice constants.
 MARK: Final = 0.22
+#: Standard deviation of a usual column, in lattice constants.
+COLUMN: Final = 0.18
 #: The slow background is that of a Gaussian of so many lattice constants.
 _SLOW = 2.0
 #: Values beyond so many scales say no more than these.
@@ -81,26 +83,40 @@ def standardised(
 
 
 def seen(
-    image_std: NDArray[np.floating], residual: NDArray[np.floating] | None
+    image_std: NDArray[np.floating],
+    residual: NDArray[np.floating] | None = None,
+    sites: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """The input of a network.
 
     Parameters
     ----------
     image_std
-        ``(Y, X)`` as `standardised` makes it.
+        ``(Y, X)`` as `standardised` makes it, with `SPACING` pixels per lattice constant.
     residual
         ``(Y, X)``, image minus model in sigma; not finite where there is no lattice, None where
         there is none at all.
+    sites
+        ``(Y, X)``: where the sites of the lattice are, see `PristineFit`.
 
     Returns
     -------
-    (2, Y, X) float32
+    (4, Y, X) float32
+        Image, residual, residual as a column would add it up (in its own sigma), sites.
     """
-    out = np.zeros((2, *image_std.shape), np.float32)
+    from scipy import ndimage
+
+    out = np.zeros((4, *image_std.shape), np.float32)
     out[0] = np.where(np.isfinite(image_std), image_std, 0)
     if residual is not None:
-        out[1] = np.clip(np.where(np.isfinite(residual), residual, 0), -_MOST, _MOST)
+        left = np.clip(np.where(np.isfinite(residual), residual, 0), -_MOST, _MOST)
+        summed = ndimage.gaussian_filter(left, COLUMN * SPACING)
+        spread = 1.4826 * float(np.median(np.abs(summed)))
+        out[1] = left
+        if spread > 0:
+            out[2] = np.clip(summed / spread, -_MOST, _MOST)
+    if sites is not None:
+        out[3] = sites
     return out
 
 

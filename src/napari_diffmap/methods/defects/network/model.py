@@ -17,7 +17,7 @@ from napari_diffmap.methods.defects.network.blending import OVERLAP, TILE, blend
 from napari_diffmap.methods.defects.network.calibrated import Peaks, peaks
 from napari_diffmap.methods.defects.network.inputs import SPACING, resampled, seen, standardised
 from napari_diffmap.methods.defects.network.recipe import UNET
-from napari_diffmap.methods.defects.network.residual import WIDTHS, pristine_fit
+from napari_diffmap.methods.defects.network.residual import pristine_fit
 from napari_diffmap.methods.defects.network.unet import OUTPUTS, Ensemble
 from napari_diffmap.models.card import ModelCard
 
@@ -34,15 +34,12 @@ class Look:
         ``(2, y, x)`` float32 with the network's own pixels: lacking and excess intensity.
     zoom
         Those pixels along a pixel of the image; pixel centres at 0 are at 0.
-    width
-        Of the columns, standard deviation in lattice constants; None without a lattice.
     """
 
     finds: Peaks
     probability: NDArray[np.float32]
     spread: NDArray[np.float32]
     zoom: float
-    width: float | None
 
     def map_of(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """``shape`` float32: the larger probability at each pixel of the image."""
@@ -109,7 +106,10 @@ class DefectNetwork:
         return DefectNetwork(*read_model(find(name, "defects").path), device)
 
     def predict(
-        self, image_std: NDArray[np.floating], residual: NDArray[np.floating] | None = None
+        self,
+        image_std: NDArray[np.floating],
+        residual: NDArray[np.floating] | None = None,
+        sites: NDArray[np.floating] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What the members say of each pixel.
 
@@ -118,8 +118,11 @@ class DefectNetwork:
         image_std
             ``(Y, X)`` with `spacing` pixels per lattice constant, see `inputs.standardised`.
         residual
-            ``(Y, X)`` in sigma, see `residual.pristine_residual`; not finite, or None, where there
+            ``(Y, X)`` in sigma, see `residual.pristine_fit`; not finite, or None, where there
             is no lattice.
+        sites
+            ``(Y, X)``: where its sites are, see `residual.PristineFit`; without them faint columns
+            are told worse.
 
         Returns
         -------
@@ -129,7 +132,7 @@ class DefectNetwork:
         """
         if image_std.ndim != 2:
             raise BadInputError(f"one image (y, x) is looked at, not {image_std.ndim} axes")
-        said = blended(self._members, seen(image_std, residual), TILE, OVERLAP)
+        said = blended(self._members, seen(image_std, residual, sites), TILE, OVERLAP)
         apart = said.reshape(len(self.network), OUTPUTS, *image_std.shape)
         return apart.mean(axis=0), apart.std(axis=0)
 
@@ -155,7 +158,6 @@ class DefectNetwork:
         image: NDArray[np.floating],
         lattice: Lattice | None,
         spacing: float | None = None,
-        width: float | None = None,
         lowest: float = 0.02,
     ) -> Look:
         """Everything from an image as it is to its finds.
@@ -168,8 +170,6 @@ class DefectNetwork:
             Of the image; None where there is none.
         spacing
             Lattice constant in pixels where there is no lattice.
-        width
-            Of the columns, as an earlier `Look` of the same movie has it; measured by default.
         lowest
             Least probability of a find.
 
@@ -184,24 +184,19 @@ class DefectNetwork:
         known = np.isfinite(image)
         usual = float(np.median(image[known])) if known.any() else 0.0
         even, zoom = resampled(np.where(known, image, usual), constant, self.spacing)
-        residual = None
+        residual = where = None
         if lattice is not None:
             sites = lattice.sites(-2 * constant)
-            residual, width = pristine_fit(
-                even,
-                sites.places * zoom,
-                sites.sublattice,
-                self.spacing,
-                WIDTHS if width is None else (width,),
-            )
-        probability, spread = self.predict(standardised(even, self.spacing), residual)
+            fit = pristine_fit(even, sites.places * zoom, sites.sublattice, self.spacing)
+            residual, where = fit.residual, fit.sites
+        probability, spread = self.predict(standardised(even, self.spacing), residual, where)
         found = self.finds(probability, spread, lowest).zoomed(1 / zoom)
         at = tuple(np.clip(np.rint(found.places).astype(int), 0, np.array(known.shape) - 1).T)
-        return Look(found.take(known[at]), probability, spread, zoom, width)
+        return Look(found.take(known[at]), probability, spread, zoom)
 
     @torch.inference_mode()
     def _members(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(2, y, x)`` to ``(members · 2, y, x)`` probabilities."""
+        """``(4, y, x)`` to ``(members · 2, y, x)`` probabilities."""
         height, width = image.shape[-2:]
         more = [-n % self.network.multiple for n in (height, width)]
         padded = np.pad(image, ((0, 0), (0, more[0]), (0, more[1])), mode="edge")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.defects.lattice import Lattice
-from napari_diffmap.methods.defects.network.inputs import SPACING, resampled, seen, standardised
+from napari_diffmap.methods.defects.network.inputs import SPACING, resampled, standardised
 from napari_diffmap.methods.defects.network.labels_fourier import (
     fourier_labels,
     radius_below_bragg,
@@ -20,8 +20,8 @@ from napari_diffmap.methods.defects.network.labels_sites import (
     corrected_labels,
     site_labels,
 )
-from napari_diffmap.methods.defects.network.residual import pristine_residual
-from napari_diffmap.methods.defects.network.samples import Sample
+from napari_diffmap.methods.defects.network.residual import pristine_fit
+from napari_diffmap.methods.defects.network.samples import Sample, seen_with
 
 #: Side of what is learnt at once, px.
 PATCH: Final = 64
@@ -104,13 +104,13 @@ def sample_of_image(
     known = np.isfinite(image)
     full = np.where(known, image, np.median(image[known]) if known.any() else 0.0)
     even, zoom = resampled(full, spacing)
-    residual = None
+    fit = None
     if lattice is not None:
         sites = lattice.sites(-2 * spacing)
-        residual = pristine_residual(even, sites.places * zoom, sites.sublattice, SPACING)
+        fit = pristine_fit(even, sites.places * zoom, sites.sublattice, SPACING)
     shape = (max(even.shape[0], PATCH), max(even.shape[1], PATCH))
     return Sample(
-        _padded(seen(standardised(even), residual), shape),
+        _padded(seen_with(standardised(even), fit), shape),
         _padded(labels.marks, shape),
         _padded(labels.weight, shape),
         labels.places,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS
 from napari_diffmap.methods.defects.network.inputs import SPACING, marks, seen, standardised
-from napari_diffmap.methods.defects.network.residual import pristine_residual
+from napari_diffmap.methods.defects.network.residual import PristineFit, pristine_fit
 from napari_diffmap.methods.defects.simulated import Simulated, random_scene
 
 #: Share of the images in which no lattice was found, and of those in which it was found badly.
@@ -27,7 +27,7 @@ class Sample:
     Attributes
     ----------
     seen
-        ``(2, Y, X)`` float32, see `inputs.seen`.
+        ``(4, Y, X)`` float32, see `inputs.seen`.
     marks
         ``(2, Y, X)`` float32, 0–1.
     weight
@@ -46,7 +46,7 @@ class Sample:
 def sample_of(scene: Simulated, rng: np.random.Generator) -> Sample:
     """A simulated image with a lattice as a finder gives it, at times none or a bad one."""
     draw = rng.random()
-    residual = None
+    fit = None
     if draw > _NO_LATTICE:
         whole = scene.whole is not None and rng.random() < 0.8
         places, kind = scene.sites, scene.sublattice
@@ -54,16 +54,21 @@ def sample_of(scene: Simulated, rng: np.random.Generator) -> Sample:
             places, kind = scene.whole, scene.whole_sublattice
         off = rng.uniform(0, 0.1) if draw < _NO_LATTICE + _BAD_LATTICE else rng.uniform(0, 0.015)
         places = places + rng.normal(scale=off * scene.spacing / np.sqrt(2), size=2)
-        residual = pristine_residual(scene.image, places, kind, scene.spacing)
+        fit = pristine_fit(scene.image, places, kind, scene.spacing)
     truth = scene.truth
     image = standardised(scene.image, SPACING)
     return Sample(
-        seen(image, residual),
+        seen_with(image, fit),
         marks(scene.image.shape, truth.places, truth.excess),
         np.ones(scene.image.shape, np.float32),
         truth.places,
         truth.excess,
     )
+
+
+def seen_with(image_std: NDArray[np.float32], fit: PristineFit | None) -> NDArray[np.float32]:
+    """The input of a network, with what a lattice adds where there is one."""
+    return seen(image_std) if fit is None else seen(image_std, fit.residual, fit.sites)
 
 
 def simulated_samples(
@@ -99,7 +104,7 @@ class Pool:
         Returns
         -------
         seen, marks, weight
-            ``(count, 2, patch, patch)`` twice and ``(count, 1, patch, patch)``, float32.
+            ``(count, 4, …)``, ``(count, 2, …)`` and ``(count, 1, patch, patch)``, float32.
         """
         parts: tuple[list[NDArray[np.float32]], ...] = ([], [], [])
         for _ in range(count):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
-#: What goes in: the standardised image, the residual in sigma.
-INPUTS: Final = 2
+#: What goes in, see `inputs.seen`.
+INPUTS: Final = 4
 #: What comes out: too little intensity, too much.
 OUTPUTS: Final = 2
 #: Share of the pixels that is taken to be of a defect before anything is learnt.
