@@ -53,8 +53,8 @@ class SpaceTimePlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setToolTip(
             "Place over time of each track, the drift taken off; its line has the colour of the"
-            " class, a symbol stands where it begins and where the class changes. Click one to select"
-            " it and go there"
+            " class, a symbol stands where it begins and where the class changes. Click one to"
+            " select it and go there"
         )
 
     def sizeHint(self) -> QSize:
