@@ -232,19 +232,20 @@ class Finder:
     ) -> tuple[NDArray[np.float32], Finds]:
         """What the network says, at its own sampling and brought back to the frame's."""
         from napari_diffmap.methods.defects.network.inputs import resampled, standardised
+        from napari_diffmap.methods.defects.network.residual import pristine_fit
 
         assert self.network is not None
         spacing = self.spacing if lattice is None else lattice.spacing
         assert spacing is not None
         filled = np.where(np.isfinite(image), image, np.nanmedian(image))
         shown, zoom = resampled(filled, spacing, self.network.spacing)
-        residual = None
-        if sites is not None:
-            difference, _ = resampled(sites.difference, spacing, self.network.spacing)
-            spread = 1.4826 * float(np.median(np.abs(difference - np.median(difference))))
-            residual = difference / max(spread, 1e-12)
+        residual, where = None, None
+        if lattice is not None:
+            wide = lattice.sites(-2 * spacing)
+            fit = pristine_fit(shown, wide.places * zoom, wide.sublattice, self.network.spacing)
+            residual, where = fit.residual, fit.sites
         probability, spread_map = self.network.predict(
-            standardised(shown, self.network.spacing), residual
+            standardised(shown, self.network.spacing), residual, where
         )
         peaks = self.network.finds(probability, spread_map, LOWEST)
         places = peaks.places / zoom
