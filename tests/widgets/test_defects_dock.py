@@ -25,7 +25,7 @@ LEFT = Qt.MouseButton.LeftButton
 
 @pytest.fixture(scope="module")
 def made() -> SimulatedMovie:
-    return movie(4, frames=4, size=128, vacancies=3, molybdenum=3, complexes=1, drift=0.1)
+    return movie(4, frames=4, size=192, vacancies=3, molybdenum=3, complexes=1, drift=0.1)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_find_is_picked_moved_and_added_in_the_magnified_view(
     found = defects.map
     assert found is not None
     inner = found.in_frame(0)
-    middle = np.abs(found.best_places[0, inner, 1:] - 64).max(axis=1)
+    middle = np.abs(found.best_places[0, inner, 1:] - 96).max(axis=1)
     slot = int(inner[np.argmin(middle)])
     defects.go_to(slot)
     settle(bench)

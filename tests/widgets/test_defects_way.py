@@ -43,7 +43,7 @@ def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, No
 
 @pytest.fixture(scope="module")
 def made() -> SimulatedMovie:
-    return movie(2, frames=6, size=160, vacancies=4, molybdenum=3, complexes=2, drift=0.1)
+    return movie(2, frames=4, size=256, vacancies=6, molybdenum=4, complexes=2, drift=0.1)
 
 
 class Window:
@@ -216,5 +216,5 @@ def inside(found: Any, session: Any) -> int:
     slots = found.in_frame(0)
     places = found.best_places[0, slots, 1:]
     away = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e3 * np.eye(len(slots))
-    border = np.minimum(places, 159 - places).min(axis=1)
+    border = np.minimum(places, 255 - places).min(axis=1)
     return int(slots[int(np.argmax(np.minimum(away.min(axis=1), border)))])

@@ -56,7 +56,8 @@ class DefectLayers(LayerStack):
         defects.edited.connect(self._on_edited)
         defects.selected.connect(self._on_selected)
         defects.session.plane_changed.connect(self._on_frame)
-        defects.session.scan_changed.connect(self.clear)
+        # Before the next image comes: lengths and pixels do not mix.
+        defects.session.scan_changed.connect(self.clear, priority=1)
 
     # ------------------------------------------------------------- lifetime
     def clear(self, *_: object) -> None:

@@ -133,7 +133,7 @@ class ClassCard(QWidget):
         self.count = QLabel()
         self.count.setToolTip("Finds of this class, and their share")
         self.more = tool_button("…", "Merge this class into another, or show its finds")
-        self.more.setMinimumWidth(22)
+        self.more.setFixedWidth(30)
         self.menu = QMenu(self.more)
         self.menu.aboutToShow.connect(self._fill)
         self.more.setMenu(self.menu)
