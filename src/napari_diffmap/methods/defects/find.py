@@ -231,20 +231,22 @@ class Finder:
     ) -> tuple[NDArray[np.float32], Finds]:
         """What the network says, at its own sampling and brought back to the frame's."""
         from napari_diffmap.methods.defects.network.inputs import resampled, standardised
+        from napari_diffmap.methods.defects.network.residual import pristine_fit
 
         assert self.network is not None
         spacing = self.spacing if lattice is None else lattice.spacing
         assert spacing is not None
         filled = np.where(np.isfinite(image), image, np.nanmedian(image))
         shown, zoom = resampled(filled, spacing, self.network.spacing)
-        residual = None
-        if sites is not None:
-            difference, _ = resampled(sites.difference, spacing, self.network.spacing)
-            spread = 1.4826 * float(np.median(np.abs(difference - np.median(difference))))
-            residual = difference / max(spread, 1e-12)
-        probability, spread_map = self.network.predict(
-            standardised(shown, self.network.spacing), residual
-        )
+        given = [standardised(shown, self.network.spacing)]
+        if lattice is not None:
+            # As it learnt: with the residual of its own pristine lattice, at its own sampling.
+            all_sites = lattice.sites(-2 * spacing)
+            fit = pristine_fit(
+                shown, all_sites.places * zoom, all_sites.sublattice, self.network.spacing
+            )
+            given += [fit.residual, fit.sites]
+        probability, spread_map = self.network.predict(*given)
         peaks = self.network.finds(probability, spread_map, LOWEST)
         places = peaks.places / zoom
         n = len(places)
