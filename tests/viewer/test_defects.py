@@ -213,6 +213,18 @@ def test_a_click_selects_and_a_drag_of_the_selected_moves(
     assert not len(defects.selection)
 
 
+def test_a_class_is_selected_then_nothing_then_one(layers: DefectLayers) -> None:
+    defects = layers.defects
+    defects.select_class(1)
+    defects.session.set_plane(3)
+    defects.select([])
+    defects.select([0], go=True)
+    ring = layers.layer(CHOSEN_LAYER)
+    assert ring is not None
+    assert ring.data.tolist() == [[0, 10, 10]]
+    assert ring.visible
+
+
 def test_only_finds_of_the_frame_are_hit(layers: DefectLayers) -> None:
     defects = layers.defects
     assert defects.at(10, 16, 2) is None

@@ -262,10 +262,11 @@ class DefectLayers(LayerStack):
             )
             self._settle(CHOSEN_LAYER, layer, active)
             return
+        # napari does not look again which points of an unseen layer lie in the frame.
+        show_layer(layer, True)
         layer.data = places
         layer.size = size
         layer.face_color, layer.border_color = "transparent", _CHOSEN_COLOR
-        show_layer(layer, True)
 
     # ---------------------------------------------------------------- tracks
     def _show_tracks(self, found: DefectMap) -> None:

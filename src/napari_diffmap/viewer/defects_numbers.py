@@ -84,7 +84,7 @@ def track_rows(defects: Defects) -> list[TrackRow]:
             f"{k}",
             found.phases[class_id].name,
             f"{seen}",
-            number(d),
+            "–" if not math.isfinite(d) else f"{d:.2g}",
             "–" if told is None else span(told.low, told.high),
         )
         words = (

@@ -38,7 +38,7 @@ class Way:
 
 
 def ways(defects: Defects, along: Along) -> tuple[Way, ...]:
-    """All tracks of the map, as they are corrected."""
+    """All tracks of the map, as they are corrected, the drift of the movie taken off."""
     found = defects.map
     if found is None:
         return ()
@@ -48,6 +48,9 @@ def ways(defects: Defects, along: Along) -> tuple[Way, ...]:
     if not len(slots):
         return ()
     place = found.best_places[0, slots].astype(np.float64)
+    drift = None if defects.run is None else getattr(defects.run, "drift", None)
+    if drift is not None:
+        place[:, 1:] -= drift[place[:, 0].astype(np.int64)]
     order = np.lexsort((place[:, 0], track[slots]))
     slots, place = slots[order], place[order]
     out = []

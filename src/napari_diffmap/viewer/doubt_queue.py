@@ -171,6 +171,8 @@ class DoubtQueue:
     def line(self) -> str:
         """What is left, in words."""
         found = self.session.map
+        if found is None and self.session.pictured:
+            return "Finds in an image are doubted and corrected in the Defects dock."
         if found is None:
             return "Map the scan first, or open a map."
         share = 100 * self.left / max(found.reliability.size, 1)

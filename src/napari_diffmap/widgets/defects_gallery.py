@@ -27,7 +27,7 @@ from napari_diffmap.widgets.defects_looks import class_icon, grey_image, paint_s
 from napari_diffmap.widgets.parts import Links, plain_label, tool_button
 
 #: Side of a card's picture and of a single find's, pixels of the screen.
-_PICTURE, _SINGLE = 76, 54
+_PICTURE, _SINGLE = 64, 50
 #: Single finds that are shown at most, and in a row.
 _MOST, _ACROSS = 60, 10
 _EMPTY = "Find defects first: their classes are shown here, each with its mean picture."
@@ -127,7 +127,7 @@ class ClassCard(QWidget):
         )
         self.picture.clicked.connect(lambda: defects.select_class(class_id))
         self.name = QLineEdit(phase.name)
-        self.name.setFixedWidth(_PICTURE + 12)
+        self.name.setFixedWidth(_PICTURE + 32)
         self.name.setToolTip("Name of the class; type another and press Enter")
         self.name.editingFinished.connect(self._rename)
         self.count = QLabel()
@@ -232,7 +232,7 @@ class GalleryView(QWidget):
         """Stop listening."""
         self._links.end()
 
-    def _make_cards(self) -> QScrollArea:
+    def _make_cards(self) -> QWidget:
         inner = QWidget()
         self.row = QHBoxLayout(inner)
         self.row.setContentsMargins(0, 0, 0, 0)
@@ -241,15 +241,23 @@ class GalleryView(QWidget):
             "New class…", "A class that was not found: finds are given it by hand"
         )
         self.fresh.clicked.connect(self.ask_class)
-        self.row.addWidget(self.fresh)
         self.row.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFixedHeight(_PICTURE + 66)
         area.setWidget(inner)
-        return area
+        # What acts on all classes stands beside them.
+        self.acts = QVBoxLayout()
+        self.acts.addWidget(self.fresh)
+        self.acts.addStretch(1)
+        row = QWidget()
+        row.setFixedHeight(_PICTURE + 64)
+        beside = QHBoxLayout(row)
+        beside.setContentsMargins(0, 0, 0, 0)
+        beside.addWidget(area, 1)
+        beside.addLayout(self.acts)
+        return row
 
     def _make_singles(self) -> QScrollArea:
         inner = QWidget()

@@ -52,8 +52,9 @@ class SpaceTimePlot(QWidget):
         self.setMinimumSize(160, 110)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setToolTip(
-            "Place over time of each track; its line has the colour of the class, a symbol stands"
-            " where it begins and where the class changes. Click one to select it and go there"
+            "Place over time of each track, the drift taken off; its line has the colour of the"
+            " class, a symbol stands where it begins and where the class changes. Click one to"
+            " select it and go there"
         )
 
     def sizeHint(self) -> QSize:
@@ -186,7 +187,7 @@ class SpaceTimePlot(QWidget):
         painter.setPen(_INK)
         time = "frame" if self._seconds() is None else "time (s)"
         below = QRectF(box.left(), box.bottom() + 14, box.width(), 15)
-        words = f"{self.along} ({unit_of(self.defects)}) over {time}"
+        words = f"{self.along.split()[0]} ({unit_of(self.defects)}) over {time}"
         painter.drawText(below, Qt.AlignmentFlag.AlignCenter, words)
 
     # ---------------------------------------------------------------- mouse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from napari_diffmap.methods.defects.parameters import FollowParameters, SortParameters
 from napari_diffmap.viewer.defects import Defects
@@ -44,11 +44,9 @@ class SortPage(QWidget):
         layout.setContentsMargins(0, 2, 0, 0)
         layout.setSpacing(3)
         layout.addWidget(self.form)
-        row = QHBoxLayout()
-        row.addWidget(self.again)
-        row.addWidget(self.line, 1)
-        layout.addLayout(row)
         layout.addWidget(self.gallery, 1)
+        self.gallery.acts.insertWidget(0, self.again)
+        layout.addWidget(self.line)
         self._links = Links(self, [(defects.run_changed, self.refresh)])
         self.refresh()
 
@@ -102,7 +100,7 @@ class FollowPage(QWidget):
         self.middle = QSplitter(Qt.Orientation.Horizontal)
         self.middle.addWidget(self.tracks)
         self.middle.addWidget(self.ways)
-        self.middle.setSizes([350, 250])
+        self.middle.setSizes([375, 225])
         self.middle.setChildrenCollapsible(False)
         self.tabs = QTabWidget()
         for widget, name, tip in (

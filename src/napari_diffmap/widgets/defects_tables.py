@@ -50,7 +50,7 @@ _DIFFUSION_TIPS = (
 )
 #: Height of rows, and widths of the columns of tracks, pixels.
 _ROW = 20
-_WIDTHS = (40, 88, 36, 64, 100)
+_WIDTHS = (40, 96, 36, 66, 100)
 
 
 class _Number(QTableWidgetItem):

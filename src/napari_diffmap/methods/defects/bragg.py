@@ -154,7 +154,7 @@ def _sheared(power: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArra
     logs = np.log(power + 1e-12 * power.max())
     top = np.argwhere(power == maximum_filter(power, 5))
     top = top[(top > 1).all(axis=1) & (top < size - 2).all(axis=1)]
-    shifts = np.stack([_vertex(power, *top.T, axis) for axis in (0, 1)], axis=1)
+    shifts = np.stack([_vertex(power, top[:, 0], top[:, 1], axis) for axis in (0, 1)], axis=1)
     peaks = (top - size // 2 + shifts) / size
     length = float(np.hypot(*vectors.T).mean())
     ways = []

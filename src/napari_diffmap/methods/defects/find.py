@@ -24,7 +24,8 @@ from napari_diffmap.methods.defects.lattice import (
 )
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS, Monolayer
 from napari_diffmap.methods.defects.parameters import SPACING_NM, FindParameters
-from napari_diffmap.methods.defects.sites import Experience, SiteAnswer, site_model
+from napari_diffmap.methods.defects.site_answer import SiteAnswer
+from napari_diffmap.methods.defects.sites import Experience, site_model
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.defects.network.model import DefectNetwork
@@ -238,15 +239,14 @@ class Finder:
         assert spacing is not None
         filled = np.where(np.isfinite(image), image, np.nanmedian(image))
         shown, zoom = resampled(filled, spacing, self.network.spacing)
-        given = [standardised(shown, self.network.spacing)]
+        residual, where = None, None
         if lattice is not None:
-            # As it learnt: with the residual of its own pristine lattice, at its own sampling.
-            all_sites = lattice.sites(-2 * spacing)
-            fit = pristine_fit(
-                shown, all_sites.places * zoom, all_sites.sublattice, self.network.spacing
-            )
-            given += [fit.residual, fit.sites]
-        probability, spread_map = self.network.predict(*given)
+            wide = lattice.sites(-2 * spacing)
+            fit = pristine_fit(shown, wide.places * zoom, wide.sublattice, self.network.spacing)
+            residual, where = fit.residual, fit.sites
+        probability, spread_map = self.network.predict(
+            standardised(shown, self.network.spacing), residual, where
+        )
         peaks = self.network.finds(probability, spread_map, LOWEST)
         places = peaks.places / zoom
         n = len(places)

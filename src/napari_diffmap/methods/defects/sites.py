@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from napari_diffmap.methods.defects.kernels import add_blobs, scores
 from napari_diffmap.methods.defects.lattice import Lattice, Sites
 from napari_diffmap.methods.defects.profile import Profile, find_profile
+from napari_diffmap.methods.defects.ratios import EXPECTED, RATIOS, STEPS, posterior, usual_ratio
+from napari_diffmap.methods.defects.site_answer import MISFIT, SiteAnswer, values_at
 
 #: Times that sites and ground are estimated in turn.
 _ROUNDS: Final = 4
@@ -26,144 +28,8 @@ _ROUNDS: Final = 4
 _GROUND, _SMOOTH = 5, 1.5
 #: Of so many pixels along each side one is looked at for the heights of columns.
 _THIN: Final = 3
-#: Ratios a site may have: none, part of, more than the pristine column.
-_RATIOS: Final = np.array(
-    [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0]
-)
-#: Weight of what is expected of the ratios before the image is looked at, in sites.
-_BEFORE: Final = 4.0
-#: Steps of expectation and maximisation.
-_STEPS: Final = 60
-#: Share of defects that is expected, and the most.
-_EXPECTED, _MOST = 0.01, 0.3
-#: Where the misfit of the pixels around is this many times the usual, there is no such lattice.
-MISFIT: Final = 1.7
 #: The same where the columns show with less than this share of their height.
 _ALIKE: Final = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class SiteAnswer:
-    """What the site model says of an image.
-
-    Attributes
-    ----------
-    sites
-        All sites at least a column's width within the image.
-    ratio, error
-        ``(n,)`` amplitude of each over the pristine one of its kind, and its standard deviation.
-    z
-        ``(n,)`` deviation of the ratio from that of its kind in robust standard deviations.
-    probability
-        ``(n,)`` that the site is a defect.
-    fitted
-        ``(n,)`` bool: False where the image does not show this lattice.
-    expected
-        ``(Y, X)`` float32: the image as the model has it, defects too.
-    difference
-        ``(Y, X)`` float32: image less the pristine lattice and the ground, in the image's units.
-    left
-        ``(Y, X)`` float32: image less `expected`, in standard deviations.
-    misfit
-        ``(Y, X)`` float32: local mean square of `left` over its median; above `MISFIT` too where
-        the columns are not where the lattice has them.
-    amplitudes
-        ``(m,)`` height of a pristine column of each sublattice, in the image's units.
-    profile
-        Of a column.
-    gain
-        Image units a count.
-    """
-
-    sites: Sites
-    ratio: NDArray[np.float64]
-    error: NDArray[np.float64]
-    z: NDArray[np.float64]
-    probability: NDArray[np.float64]
-    fitted: NDArray[np.bool_]
-    expected: NDArray[np.float32]
-    difference: NDArray[np.float32]
-    left: NDArray[np.float32]
-    misfit: NDArray[np.float32]
-    amplitudes: NDArray[np.float64]
-    profile: Profile
-    gain: float
-
-    def fitted_at(self, places: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-        """Whether the image shows the lattice at some places, ``(n,)``."""
-        return np.asarray(_at(self.misfit, places, 1) < MISFIT)
-
-    def height_at(self, places: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Height of a column that would explain the difference at some places, ``(n,)``."""
-        return np.asarray(_at(self._matched(self.difference), places, 1), dtype=np.float64)
-
-    def _matched(self, image: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Least-squares height of a column at every pixel."""
-        from scipy.ndimage import gaussian_filter
-
-        sigma = self.profile.sigma
-        # Sum of g·image over sum of g² is a Gaussian filter, less its norm.
-        return np.asarray(2 * gaussian_filter(image.astype(np.float64), sigma), dtype=np.float64)
-
-    def peaks(self, lowest: float, apart: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Columns that the model lacks.
-
-        Parameters
-        ----------
-        lowest
-            Least height in standard deviations of the noise.
-        apart
-            Pixels between them.
-
-        Returns
-        -------
-        places, z
-            ``(n, 2)`` y, x and ``(n,)`` heights in standard deviations.
-        """
-        from scipy.ndimage import gaussian_filter
-        from skimage.feature import peak_local_max
-
-        smooth = gaussian_filter(self.left.astype(np.float64), self.profile.sigma)
-        spread = 1.4826 * float(np.median(np.abs(smooth - np.median(smooth))))
-        z = smooth / max(spread, 1e-12)
-        top = peak_local_max(
-            z, min_distance=max(1, round(apart)), threshold_abs=lowest, exclude_border=False
-        )
-        return self.refined(top.astype(np.float64), apart), z[tuple(top.T)]
-
-    def refined(self, places: NDArray[np.floating[Any]], reach: float) -> NDArray[np.float64]:
-        """Places of atoms that are brighter than their surroundings, by their centre of mass.
-
-        Parameters
-        ----------
-        places
-            ``(n, 2)`` to begin from.
-        reach
-            Farther than this many pixels none is moved.
-        """
-        from scipy.ndimage import map_coordinates
-
-        if not len(places):
-            return np.zeros((0, 2))
-        smooth = self._matched(self.difference)
-        r = max(1.0, min(reach, 1.2 * self.profile.sigma))
-        offsets = np.arange(-np.ceil(2 * r), np.ceil(2 * r) + 1) / 2
-        grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 2)
-        grid = grid[np.hypot(*grid.T) <= r]
-        found = np.asarray(places, dtype=np.float64).copy()
-        for _ in range(4):
-            at = (found[:, None] + grid).reshape(-1, 2)
-            height = map_coordinates(smooth, at.T, order=1, mode="nearest").reshape(len(found), -1)
-            weight = np.clip(height - height.min(axis=1, keepdims=True), 0, None) + 1e-12
-            found += (weight[..., None] * grid).sum(axis=1) / weight.sum(axis=1)[:, None]
-        far = np.hypot(*(found - places).T) > reach
-        return np.where(far[:, None], places, found)
-
-
-def _at(image: NDArray[Any], places: NDArray[np.floating[Any]], order: int) -> NDArray[Any]:
-    from scipy.ndimage import map_coordinates
-
-    return np.asarray(map_coordinates(image, np.asarray(places).T, order=order, mode="nearest"))
 
 
 @dataclass(eq=False)
@@ -175,7 +41,7 @@ class Experience:
     profile
         Of a column.
     shares
-        Sublattice → share of sites of each of the ratios, `_RATIOS`.
+        Sublattice → share of sites of each of the ratios, `RATIOS`.
     """
 
     profile: Profile | None = None
@@ -325,12 +191,12 @@ class _Fit:
             mine = np.flatnonzero(self.sites.sublattice == kind)
             # At the border half a column is seen, and less beyond it.
             inside = self._inside(mine)
-            usual, width = _usual(ratio[mine][inside], error[mine][inside])
+            usual, width = usual_ratio(ratio[mine][inside], error[mine][inside])
             r, e = ratio[mine] / usual, np.maximum(error[mine] * width / usual, 1e-6)
             begun = kind in self.experience.shares
             prior = self._prior(kind)
             start = self.experience.shares.get(kind, prior)
-            p, m, shares = _posterior(r, e, prior, inside, start, _STEPS // 5 if begun else _STEPS)
+            p, m, shares = posterior(r, e, prior, inside, start, STEPS // 5 if begun else STEPS)
             self.experience.shares[kind] = shares
             ratio[mine], error[mine], z[mine] = r, e, (r - 1) / e
             probability[mine], mean[mine] = p, np.where(inside, m, 1.0)
@@ -342,13 +208,13 @@ class _Fit:
         return np.asarray(((places >= rim) & (places <= far)).all(axis=1))
 
     def _prior(self, kind: int) -> NDArray[np.float64]:
-        """Shares of `_RATIOS` that are expected; their sum is that of defects."""
-        shares = np.full(len(_RATIOS), 1.0)
+        """Shares of `RATIOS` that are expected; their sum is that of defects."""
+        shares = np.full(len(RATIOS), 1.0)
         if kind > 0 and self.amplitudes[kind] < 0.6 * self.amplitudes[0]:
             # Two atoms above each other: one is missing more often than anything else.
-            shares[np.isclose(_RATIOS, 0.5)] = 25
-            shares[np.isclose(_RATIOS, 0.0)] = 5
-        return np.asarray(_EXPECTED * shares / shares.sum())
+            shares[np.isclose(RATIOS, 0.5)] = 25
+            shares[np.isclose(RATIOS, 0.0)] = 5
+        return np.asarray(EXPECTED * shares / shares.sum())
 
     def _answer(
         self,
@@ -376,7 +242,7 @@ class _Fit:
         # One map says both: a likeness of 0 is as bad as twice the limit of the misfit.
         local = np.maximum(local, MISFIT * (1 + 2 * (_ALIKE - alike) / _ALIKE) * (alike < _ALIKE))
         inside = self._inside(np.arange(len(ratio)))
-        there = _at(local, self.sites.places, 1)
+        there = values_at(local, self.sites.places, 1)
         sites = Sites(*(getattr(self.sites, n)[inside] for n in ("places", "sublattice", "cells")))
         return SiteAnswer(
             sites,
@@ -448,47 +314,3 @@ def _trimmed(values: NDArray[np.float64]) -> float:
     """Mean of squares of a normal variable without the largest 2 %, corrected for these."""
     kept = np.sort(values)[: max(1, int(0.98 * len(values)))]
     return float(kept.mean() / 0.8915)
-
-
-def _usual(ratio: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[float, float]:
-    """The ratio of most sites, and their spread over what noise explains (at least 1)."""
-    if len(ratio) < 4:
-        return 1.0, 1.0
-    usual = float(np.median(ratio))
-    z = (ratio - usual) / error
-    width = 1.4826 * float(np.median(np.abs(z)))
-    return (usual if usual > 0.2 else 1.0), max(1.0, width)
-
-
-def _posterior(
-    ratio: NDArray[np.float64],
-    error: NDArray[np.float64],
-    prior: NDArray[np.float64],
-    counted: NDArray[np.bool_],
-    start: NDArray[np.float64],
-    steps: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Probability of a defect, expected ratio, and the shares of the ratios in this image.
-
-    Expectation–maximisation over the shares, with the prior worth `_BEFORE` sites.
-    """
-    spread = np.hypot(error[:, None], 0.06 * np.maximum(_RATIOS, 0.5))
-    like = np.exp(-0.5 * np.minimum(((ratio[:, None] - _RATIOS) / spread) ** 2, 1400)) / spread
-    # Brighter than all that is foreseen is no less a defect.
-    like[:, -1] = np.where(ratio > _RATIOS[-1], 1 / spread[:, -1], like[:, -1])
-    usual = np.exp(-0.5 * np.minimum(((ratio - 1) / error) ** 2, 1400)) / error
-    usual = np.maximum(usual, 1e-290)
-    shares = start.copy()
-    n = max(int(counted.sum()), 1)
-    for _ in range(steps):
-        joint = like * shares
-        total = joint.sum(axis=1) + usual * (1 - shares.sum())
-        belief = joint / total[:, None]
-        seen = belief[counted].sum(axis=0)
-        shares = (seen + _BEFORE * prior) / (n + _BEFORE)
-        shares *= min(1.0, _MOST / max(float(shares.sum()), 1e-12))
-    probability = belief.sum(axis=1)
-    mean = (belief * _RATIOS).sum(axis=1) + (1 - probability)
-    # What is surely no pristine site is as bright as it is measured.
-    mean = np.where(probability > 0.9, np.clip(ratio, 0, None), mean)
-    return probability, mean, shares

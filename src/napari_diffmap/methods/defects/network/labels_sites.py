@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.defects.network.inputs import MARK, SPACING, marks
-from napari_diffmap.methods.defects.sites import SiteAnswer
+from napari_diffmap.methods.defects.site_answer import SiteAnswer
 
 #: A site this many robust standard deviations off is a defect, one off by less than half is none.
 LIMIT = 3.0
