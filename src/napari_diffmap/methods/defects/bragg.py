@@ -141,6 +141,12 @@ def _template(image: NDArray[np.floating], spacing: float) -> Reciprocal:
             f"no hexagonal lattice of {spacing:.1f} pixels is seen: check the pixel size and the"
             " material"
         )
+    # Every third lattice point makes a lattice, too: then there are peaks further in.
+    if ring(1 / np.sqrt(3), np.pi / 6)[i, j] > max(_HEXAGON, first[i, j] - 2):
+        raise NoLatticeError(
+            f"the lattice is larger than {spacing:.1f} pixels: check the pixel size and the"
+            " material"
+        )
     angle = turn[0, j, :2]
     vectors = length[i, 0, 0] * np.stack((np.sin(angle), np.cos(angle)), axis=1)
     return Reciprocal(_sheared(power, vectors), float(np.exp(first[i, j])), hexagonal=True)

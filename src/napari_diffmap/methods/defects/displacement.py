@@ -109,7 +109,7 @@ class _Equations:
         size = float(np.trace(normal)) / len(normal)
         # Short waves must earn their place: a ridge that grows with their number of half waves.
         ridge = np.concatenate((np.tile(_wave_orders(), 2), np.zeros(self.constants)))
-        normal[np.diag_indices_from(normal)] += size * (1e-9 + 1e-3 * ridge)
+        normal[np.diag_indices_from(normal)] += size * (1e-9 + 2e-3 * ridge)
         # A small field has no room for short waves.
         normal = np.where(np.outer(self.free, self.free), normal, np.diag(np.diag(normal) + size))
         found = np.linalg.solve(normal, right)[: 2 * self.terms]

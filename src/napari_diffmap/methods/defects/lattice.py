@@ -200,8 +200,8 @@ def _fitted(
     shape = (frame.shape[0], frame.shape[1])
     spacing = 1 / float(np.hypot(*start.vectors.T).mean())
     image = without_slow(frame, spacing)
-    order = int(np.clip(min(shape) / spacing / 5, 1, ORDER))
-    spectrum = np.fft.fft2(image * taper(shape))
+    order = int(np.clip(min(shape) / spacing / 7, 1, ORDER))
+    spectrum = np.fft.fft2(image * taper(shape, 0.4))
     g = start.vectors
     if start.hexagonal and g[0] @ g[1] < 0:
         g = g * [[1], [-1]]

@@ -10,6 +10,7 @@ gone round a few times.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -94,7 +95,7 @@ class _Fit:
         self.sigma = self.profile.sigma
         self.mean = np.ones(len(self.sites.places))
         self.amplitudes = np.ones(self.kinds)
-        self.gain, self.floor = 1.0, 0.0
+        self.gain, self.floor, self.least = 1.0, 0.0, 1e-12
         self.ground = np.zeros(image.shape)
         self.cosines = _cosines((image.shape[0], image.shape[1]))
 
@@ -151,27 +152,27 @@ class _Fit:
         return np.asarray(lattice + self.ground)
 
     def _variance(self, expected: NDArray[np.float64]) -> NDArray[np.float64]:
-        low = max(1e-3 * float(np.abs(expected).mean()), 1e-12)
-        return np.maximum(self.gain * np.maximum(expected, low) + self.floor, self.gain * low)
+        return np.maximum(self.gain * expected + self.floor, self.least)
 
     def _noise(self, expected: NDArray[np.float64]) -> None:
         """Variance = gain × expected + floor, from the residuals."""
         thin = (slice(None, None, 2), slice(None, None, 2))
         known = self.known[thin].ravel()
         square = ((self.image - expected)[thin].ravel() ** 2)[known]
-        level = np.maximum(expected[thin].ravel()[known], 0)
+        level = expected[thin].ravel()[known]
         order = np.argsort(level)
         # Of groups of pixels of a level the mean square, without what no model explains.
         groups = np.array_split(order, 24)
         x = np.array([level[g].mean() for g in groups])
         y = np.array([_trimmed(square[g]) for g in groups])
-        design = np.stack((x, np.ones_like(x)), axis=1)
-        from scipy.optimize import nnls
-
-        scale = np.maximum(y, 1e-12)
-        (gain, floor), _ = nnls(design / scale[:, None], y / scale)
-        if gain <= 0:
-            gain, floor = 1e-6 * float(y.mean()), float(y.mean())
+        # The floor may be below 0: images are often saved with an offset.
+        design = np.stack((x, np.ones_like(x)), axis=1) / np.maximum(y, 1e-12)[:, None]
+        gain, floor = np.linalg.lstsq(design, np.ones_like(y))[0]
+        if gain <= 1e-6 * float(y.mean()) / max(float(np.ptp(x)), 1e-12):
+            # Noise that does not grow with the signal.
+            floor = float(y.mean())
+            gain = 1e-6 * floor / max(float(np.abs(x).mean()), 1e-12)
+        self.least = 0.3 * float(y.min())
         self.gain, self.floor = float(gain), float(floor)
 
     def _judge(self, expected: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -261,6 +262,7 @@ class _Fit:
         )
 
 
+@lru_cache(maxsize=2)
 def _cosines(shape: tuple[int, int]) -> NDArray[np.float64]:
     y, x = (np.cos(np.pi * np.outer(np.arange(_GROUND), (np.arange(n) + 0.5) / n)) for n in shape)
     return np.asarray((y[:, None, :, None] * x[None, :, None, :]).reshape(-1, *shape))
