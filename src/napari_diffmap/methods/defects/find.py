@@ -26,6 +26,7 @@ from napari_diffmap.methods.defects.monolayers import MONOLAYERS, Monolayer
 from napari_diffmap.methods.defects.parameters import SPACING_NM, FindParameters
 from napari_diffmap.methods.defects.site_answer import SiteAnswer
 from napari_diffmap.methods.defects.sites import Experience, site_model
+from napari_diffmap.methods.defects.trust import believed
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.defects.network.model import DefectNetwork
@@ -195,15 +196,18 @@ class Finder:
             before = self._experience or Experience()
             mine = Experience(before.profile, dict(before.shares))
             sites = site_model(image, lattice, mine)
-        said, found = None, []
+        said, found, believable = None, [], sites
         if sites is not None and lattice is not None:
-            found.append(_of_sites(sites, lattice, number))
+            if self.network is not None:
+                believable = believed(sites, lattice.spacing)
+            assert believable is not None
+            found.append(_of_sites(believable, lattice, number))
         if self.network is not None:
             said, more = self._of_network(image, lattice, sites, number)
             found.append(more)
         elif sites is not None and lattice is not None:
             found.append(_of_remainder(sites, lattice, number))
-        finds = _without_doubles(found, self._bond(lattice), lattice, sites)
+        finds = _without_doubles(found, self._bond(lattice), lattice, believable)
         note = "" if lattice is not None else "no lattice is seen"
         return FrameAnswer(finds, lattice, sites, said, note)
 
