@@ -14,9 +14,11 @@ import numpy as np
 
 from napari_diffmap.methods.defects.site_answer import MISFIT, SiteAnswer
 
-#: Share of the sites about a place, and of all that are left by then, that may be defects.
-_ABOUT: Final = 0.15
-_ALL: Final = 0.12
+#: Share of the sites about a place that may be defects, and how far about, in lattice constants:
+#: a complex of a few defects is no cloud.
+_ABOUT, _WIDE = 0.15, 2.0
+#: Share of all that are left by then.
+_ALL: Final = 0.25
 #: Largest misfit, against `MISFIT` without a network.
 _FIT: Final = 1.4
 
@@ -43,7 +45,9 @@ def believed(sites: SiteAnswer, spacing: float) -> SiteAnswer:
     flat = row * shape[1] + column
     defects, every = (
         gaussian_filter(
-            np.bincount(flat, weights, shape[0] * shape[1]).reshape(shape), spacing, truncate=3
+            np.bincount(flat, weights, shape[0] * shape[1]).reshape(shape),
+            _WIDE * spacing,
+            truncate=3,
         )
         for weights in (sure.astype(float), np.ones(len(sure)))
     )
