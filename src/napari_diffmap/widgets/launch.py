@@ -168,7 +168,15 @@ def _load_map_once_open(bench: Workbench, folder: Path, outcome: _Outcome) -> No
     from napari_diffmap.widgets.bridge import report_error
 
     def load(_scan: object) -> None:
+        from napari_diffmap.jobs.defects_results import DEFECTS_FILE
+
         bench.opening.opened.disconnect(load)
+        if (folder / DEFECTS_FILE).is_file():
+            try:
+                bench.defects_run.open(folder)
+            except BadInputError as error:
+                failed(error)
+            return
         bench.runner.latest("load map", lambda _token: load_results(folder), show, failed=failed)
 
     def failed(error: Exception) -> None:
@@ -223,13 +231,14 @@ def _show_beside(bench: Workbench, folder: Path, outcome: _Outcome) -> None:
 
 def _map_file(folder: Path) -> Path:
     """The map in a folder of results, or the file itself."""
+    from napari_diffmap.jobs.defects_results import DEFECTS_FILE
     from napari_diffmap.jobs.results import MAP_FILE
     from napari_diffmap.jobs.spectral_results import PHASES_FILE
 
     path = folder
     if folder.is_dir():
-        spectra = folder / PHASES_FILE
-        path = spectra if spectra.is_file() else folder / MAP_FILE
+        kinds = (folder / PHASES_FILE, folder / DEFECTS_FILE)
+        path = next((path for path in kinds if path.is_file()), folder / MAP_FILE)
     if not path.is_file():
         raise BadInputError(f"{folder}: there is no map; give the folder of a finished run")
     return path
@@ -272,6 +281,7 @@ def _picture_when_ready(
     window = viewers[0].window
     state = {"ticks": 0, "still": 0, "map": not outcome.wants_map}
     bench.shown_map.shown.connect(lambda: state.update(map=True))
+    bench.defects.run_changed.connect(lambda run: state.update(map=state["map"] or run is not None))
     timer = QTimer(window.file_menu)
 
     def look() -> None:

@@ -166,8 +166,9 @@ def pooled(
     estimate = float(axes.mean())
     return Diffusion(
         D_nm2_s=estimate,
-        low=low / scale,
-        high=high / scale,
+        # What does not move has an estimate below 0; an interval without its estimate misleads.
+        low=min(low / scale, max(estimate, 0.0)),
+        high=max(high / scale, estimate),
         likelihood_nm2_s=a / scale,
         D_axes_nm2_s=(float(axes[0]), float(axes[1])),
         localisation_nm=float(noise),
