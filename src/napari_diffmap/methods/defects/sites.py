@@ -315,4 +315,4 @@ def _between(values: NDArray[np.float64], places: NDArray[np.float64]) -> NDArra
 def _trimmed(values: NDArray[np.float64]) -> float:
     """Mean of squares of a normal variable without the largest 2 %, corrected for these."""
     kept = np.sort(values)[: max(1, int(0.98 * len(values)))]
-    return float(kept.mean() / 0.8915)
+    return float(kept.mean() / 0.8735)
