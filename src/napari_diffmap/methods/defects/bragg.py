@@ -84,7 +84,7 @@ def find_reciprocal(image: NDArray[np.floating], spacing: float | None = None) -
     power, size = _whitened(standardised(image))
     peaks, heights = _peaks(power, size, min(image.shape))
     hexagon = _hexagon(peaks, heights)
-    return _oblique(peaks, heights) if hexagon is None else hexagon
+    return _oblique(peaks, heights) if hexagon is None else _inner(power, hexagon)
 
 
 def without_slow(image: NDArray[np.floating], spacing: float) -> NDArray[np.float64]:
@@ -268,10 +268,31 @@ def _hexagon(peaks: NDArray[np.float64], heights: NDArray[np.float64]) -> Recipr
     if not found:
         return None
     best = max(found, key=lambda f: f[1])
-    # The second ring of a honeycomb outshines the first, which lies at 0.58 of its radius.
-    inner = [f for f in found if f[0] < 0.68 * best[0] and f[1] >= max(_CLEAR, 0.02 * best[1])]
-    _, clear, vectors = max(inner, key=lambda f: f[1], default=best)
+    _, clear, vectors = best
     return Reciprocal(vectors, clear, hexagonal=True)
+
+
+def _inner(power: NDArray[np.float64], found: Reciprocal) -> Reciprocal:
+    """The first ring, where what was found is the second.
+
+    The second ring of a honeycomb outshines the first, which lies at 0.58 of its radius and 30°
+    aside; without noise by so much that the first is not among the clear peaks.
+    """
+    one, two = found.vectors
+    inner = np.stack((one + two, 2 * two - one)) / 3
+    size, middle = power.shape[0], power.shape[0] // 2
+    offsets = np.arange(-9, 10)
+    far = np.hypot(*np.meshgrid(offsets, offsets, indexing="ij"))
+    contrast = []
+    for vector in (*inner, inner[1] - inner[0]):
+        y, x = np.rint(vector * size + middle).astype(int)
+        part = power[y - 9 : y + 10, x - 9 : x + 10]
+        if part.shape != far.shape:
+            return found
+        contrast.append(float(part[far < 3].max() / max(np.median(part[far > 5]), 1e-30)))
+    if min(contrast) < _CLEAR:
+        return found
+    return Reciprocal(inner, min(contrast), hexagonal=True)
 
 
 def _oblique(peaks: NDArray[np.float64], heights: NDArray[np.float64]) -> Reciprocal:
