@@ -310,7 +310,7 @@ class DefectsRunner:
             from napari_diffmap.jobs.queue import submit
 
             def look() -> Any:
-                return finder.frame(found.movie[frame], frame).probability_map
+                return finder.frame(found.movie[frame], frame, ask=True).probability_map
 
             return on_pixels(submit(finder.device, look).result(), found.movie.shape[1:])
 

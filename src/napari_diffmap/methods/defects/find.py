@@ -41,6 +41,8 @@ _SAME: Final = 0.6
 _ON_SITE: Final = 0.35
 #: An off-lattice peak of the site model's remainder counts from so many standard deviations.
 _PEAK: Final = 6.0
+#: A frame with nothing beyond so many standard deviations off the sites needs no network.
+_LEFT: Final = 5.0
 #: A lattice of another size than expected is believed from this clearness on.
 _SURE: Final = 100.0
 
@@ -65,7 +67,8 @@ class FrameAnswer:
     sites
         What the site model says; None without a lattice.
     probability_map
-        ``(2, Y, X)`` float32: the network's, of lacking and of excess intensity; None without.
+        ``(2, Y, X)`` float32: the network's, of lacking and of excess intensity; None where it was
+        not asked.
     note
         What the user must know, or empty.
     """
@@ -178,7 +181,7 @@ class Finder:
         nm = self.parameters.spacing_nm or SPACING_NM.get(self.parameters.material)
         return None if nm is None or pixel_size_nm is None else nm / pixel_size_nm
 
-    def frame(self, image: NDArray[Any], number: int) -> FrameAnswer:
+    def frame(self, image: NDArray[Any], number: int, *, ask: bool = False) -> FrameAnswer:
         """Find the defects of one frame.
 
         Parameters
@@ -187,6 +190,8 @@ class Finder:
             ``(Y, X)``; NaN where nothing was recorded.
         number
             Of the frame.
+        ask
+            Ask the network even where the site model leaves nothing to be asked.
         """
         image = as_frame(image)
         lattice = self._lattice(image)
@@ -202,7 +207,8 @@ class Finder:
                 believable = believed(sites, lattice.spacing)
             assert believable is not None
             found.append(_of_sites(believable, lattice, number))
-        if self.network is not None:
+        open_ = believable is None or lattice is None or not _explained(believable, lattice)
+        if self.network is not None and (ask or open_):
             said, more = self._of_network(image, lattice, sites, number)
             found.append(more)
         elif sites is not None and lattice is not None:
@@ -345,6 +351,14 @@ def _of_sites(sites: SiteAnswer, lattice: Lattice, number: int) -> Finds:
         sites.ratio[chosen],
         0.03 * lattice.bond,
     )
+
+
+def _explained(sites: SiteAnswer, lattice: Lattice) -> bool:
+    """Whether the lattice is everywhere and nothing stands beside it: a network adds nothing."""
+    if not sites.fitted.all():
+        return False
+    places, _ = sites.peaks(_LEFT, 0.5 * lattice.bond)
+    return not bool((lattice.nearest(places)[2] > _ON_SITE * lattice.bond).any())
 
 
 def _of_remainder(sites: SiteAnswer, lattice: Lattice, number: int) -> Finds:
