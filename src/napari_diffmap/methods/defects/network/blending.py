@@ -64,7 +64,9 @@ def _parts(length: int, tile: int, overlap: int) -> Iterator[slice]:
     if length <= tile:
         yield slice(0, length)
         return
-    count = -(-(length - overlap) // (tile - overlap))
+    # Beginning on the grid costs some of the overlap: none may be lost.
+    step = max(1, tile - overlap - _GRID)
+    count = -(-(length - overlap) // step)
     for start in np.linspace(0, length - tile, count).astype(int):
         begin = int(start) // _GRID * _GRID
         yield slice(begin, begin + tile if start < length - tile else length)
