@@ -67,9 +67,11 @@ def _parts(length: int, tile: int, overlap: int) -> Iterator[slice]:
     # Beginning on the grid costs some of the overlap: none may be lost.
     step = max(1, tile - overlap - _GRID)
     count = -(-(length - overlap) // step)
-    for start in np.linspace(0, length - tile, count).astype(int):
-        begin = int(start) // _GRID * _GRID
-        yield slice(begin, begin + tile if start < length - tile else length)
+    starts = np.linspace(0, length - tile, count).astype(int) // _GRID * _GRID
+    *others, last = sorted({int(start) for start in starts})
+    for begin in others:
+        yield slice(begin, begin + tile)
+    yield slice(last, length)
 
 
 def _bell(part: slice, length: int, overlap: int) -> NDArray[np.float64]:
