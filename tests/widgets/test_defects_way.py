@@ -164,7 +164,8 @@ def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
     assert len(found.filled) == count + 1
     fresh = int(defects.selection[0])
     begin = tuple(float(v) for v in found.best_places[0, fresh, 1:])
-    window.drag(begin, (begin[0] + 1, begin[1] + 1), (begin[0] + 3, begin[1] + 2))
+    # Far enough to be a drag on any screen: some ten of its pixels, of which 4 hold still.
+    window.drag(begin, (begin[0] + 3, begin[1] + 2), (begin[0] + 8, begin[1] + 6))
     assert window.kinds[-1] == EditKind.MOVED
     assert np.hypot(*(found.best_places[0, fresh, 1:] - begin)) > 1
     if defects.queue.items:
