@@ -21,6 +21,7 @@ from napari_diffmap.jobs.defects_find import (
     find_defects,
 )
 from napari_diffmap.jobs.defects_follow import Followed, confusion_of, follow_finds
+from napari_diffmap.jobs.defects_frames import one_thread_of_algebra
 from napari_diffmap.jobs.defects_map import InForce, class_chances, doubts, finds_of, map_of
 from napari_diffmap.jobs.defects_summary import summary_of
 from napari_diffmap.jobs.pipeline import OnProgress
@@ -144,6 +145,7 @@ def map_defects(
     return sort_and_follow(found, parameters, **given)  # type: ignore[arg-type]
 
 
+@one_thread_of_algebra
 def sort_and_follow(
     found: Found,
     parameters: DefectParameters,
@@ -187,6 +189,7 @@ def sort_and_follow(
     return replace(run, summary=summary_of(run, seconds))
 
 
+@one_thread_of_algebra
 def follow_again(
     run: DefectsRun,
     corrected: DefectMap,

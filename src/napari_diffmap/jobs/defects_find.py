@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.jobs.control import JobControl, Progress
-from napari_diffmap.jobs.defects_frames import Movie, filled, in_order, is_empty
+from napari_diffmap.jobs.defects_frames import (
+    Movie,
+    filled,
+    in_order,
+    is_empty,
+    one_thread_of_algebra,
+)
 from napari_diffmap.jobs.pipeline import OnProgress
 from napari_diffmap.methods.defects.finds import Finds
 from napari_diffmap.methods.defects.parameters import SPACING_NM, DefectParameters
@@ -111,6 +117,7 @@ class Report:
             self.on_progress(Progress(done, total, time.perf_counter() - self.start, what))
 
 
+@one_thread_of_algebra
 def find_defects(
     scan: Scan,
     parameters: DefectParameters,

@@ -6,21 +6,33 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.scan import Scan
 
+P = ParamSpec("P")
 T = TypeVar("T")
 #: Pixels whose sides differ by more than this share are not square.
 _SQUARE = 0.02
 #: Seconds of the time units of files.
 _SECONDS = {"s": 1.0, "ms": 1e-3}
+
+
+def one_thread_of_algebra(step: Callable[P, T]) -> Callable[P, T]:
+    """A step of a run whose linear algebra starts no threads of its own.
+
+    Frames are shared among threads and their matrices are small: threads within threads wait for
+    each other and spin, on a busy machine for eight times as long as they work.
+    """
+    limited: Callable[P, T] = threadpool_limits.wrap(limits=1, user_api="blas")(step)
+    return limited
 
 
 def calibrated(
