@@ -413,7 +413,9 @@ def test_the_file_opens_again_as_a_run(
     assert not warnings
     assert [edit.kind for edit in mine.done] == [edit.kind for edit in corrections.done]
     np.testing.assert_array_equal(mine.map.phase_ids, corrections.map.phase_ids)
-    np.testing.assert_array_equal(whole.map.tracks, run.map.tracks)
+    np.testing.assert_array_equal(whole.map.phase_ids, run.map.phase_ids)
+    np.testing.assert_array_equal(whole.map.tracks, wanted.map.tracks)
+    np.testing.assert_array_equal(mine.map.extra["track"], wanted.map.extra["track"])
     (tmp_path / "edits.jsonl").unlink()
     assert not load_run(tmp_path, made.scan())[1].done
     with pytest.raises(BadInputError, match="there is no map of defects"):

@@ -23,12 +23,13 @@ from napari_diffmap.jobs.defects_frames import (
 )
 from napari_diffmap.jobs.pipeline import OnProgress
 from napari_diffmap.methods.defects.finds import Finds
-from napari_diffmap.methods.defects.parameters import SPACING_NM, DefectParameters
+from napari_diffmap.methods.defects.parameters import SPACING_NM, DefectParameters, FindParameters
 from napari_diffmap.models.device import device_label, resolve_device
 from napari_diffmap.scan.scan import Scan
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.defects.lattice import Lattice
+    from napari_diffmap.methods.defects.network.model import DefectNetwork
 
 #: Name of the model that stands for no network.
 SITES: Final = "sites"
@@ -212,10 +213,40 @@ def _finder(movie: Movie, parameters: DefectParameters, device: str, report: Rep
 
     if parameters.find.train == "no":
         return Finder(parameters.find, device)
+
+    def on_step(step: Any) -> None:
+        report(step.step, step.steps, "training")
+
+    return Finder(parameters.find, device, trained_first(movie, parameters.find, device, on_step))
+
+
+def trained_first(
+    movie: Movie,
+    find: FindParameters,
+    device: str,
+    on_step: Callable[[Any], None],
+    stopped: Callable[[], bool] = lambda: False,
+) -> DefectNetwork:
+    """A network that learnt from the first frame of a movie.
+
+    Parameters
+    ----------
+    movie
+        Frames; `find` says how the first is labelled.
+    find
+        What is sought, and how.
+    device
+        Torch device.
+    on_step
+        Told of each step of the training; may raise to end it.
+    stopped
+        Whether to end it with what was learnt so far.
+    """
     from napari_diffmap.methods.defects.lattice import NoLatticeError, find_lattice
     from napari_diffmap.methods.defects.network.training import train_on_image
 
-    known = parameters.find.spacing_nm or SPACING_NM.get(parameters.find.material)
+    assert find.train != "no"
+    known = find.spacing_nm or SPACING_NM.get(find.material)
     size = movie.pixel_size_nm
     spacing = None if known is None or size is None else known / size
     frame = movie[0]
@@ -223,15 +254,11 @@ def _finder(movie: Movie, parameters: DefectParameters, device: str, report: Rep
         lattice = find_lattice(frame, spacing)
     except NoLatticeError:
         lattice = None
-
-    def on_step(step: Any) -> None:
-        report(step.step, step.steps, "training")
-
     learnt = train_on_image(
-        frame, lattice, parameters.find.train, spacing=spacing, device=device, on_step=on_step,
-        material=parameters.find.material,
+        frame, lattice, find.train, spacing=spacing, material=find.material, device=device,
+        on_step=on_step, stopped=stopped,
     )  # fmt: skip
-    return Finder(parameters.find, device, learnt.network(device))
+    return learnt.network(device)
 
 
 def _threshold(candidates: Finds, parameters: DefectParameters) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -17,10 +17,12 @@ from napari_diffmap.jobs.defects_frames import Movie, calibrated
 from napari_diffmap.jobs.defects_map import finds_of
 from napari_diffmap.jobs.defects_results import DEFECTS_FILE
 from napari_diffmap.jobs.defects_summary import summary_of
-from napari_diffmap.jobs.session_file import ANSWER, load_corrections
+from napari_diffmap.jobs.session_file import ANSWER
 from napari_diffmap.maps.defect_map import DefectMap
 from napari_diffmap.maps.edits.corrections import Corrections
+from napari_diffmap.maps.edits.edit import snapshot
 from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
+from napari_diffmap.maps.edits.log import load_log
 from napari_diffmap.maps.files.load_defects import load_defects_h5
 from napari_diffmap.methods.defects.parameters import DefectParameters
 from napari_diffmap.scan.scan import Scan
@@ -87,7 +89,8 @@ def load_run(
     Returns
     -------
     run, corrections, warnings
-        The run as it was before corrections, those, and lines for the user.
+        The run, its tracks those of the finds that are in force; its corrections; and lines for
+        the user.
 
     Raises
     ------
@@ -96,16 +99,20 @@ def load_run(
     """
     place = Path(folder)
     file = place / DEFECTS_FILE if place.is_dir() else place
-    if not file.is_file():
+    record = place / EDITS
+    recorded = (place / ANSWER).is_file() and record.is_file()
+    if not (recorded or file.is_file()):
         raise BadInputError(f"{place}: there is no map of defects; give the folder of a run")
-    if place.is_dir() and all((place / name).is_file() for name in (ANSWER, EDITS)):
-        corrections, warnings = load_corrections(place)
-    else:
-        corrections, warnings = Corrections(load_defects_h5(file)), ()
-    answer = corrections.answer
-    if not isinstance(answer, DefectMap):
-        raise BadInputError(f"{place.name} holds no defects: open it with its own scan")
-    return run_of(answer, scan, control=control), corrections, warnings
+
+    def corrected(answer: DefectMap) -> tuple[Corrections, tuple[str, ...]]:
+        return load_log(record, answer) if recorded else (Corrections(answer), ())
+
+    answer = load_defects_h5(place / ANSWER if recorded else file)
+    corrections, warnings = corrected(answer)
+    run = run_of(cast("DefectMap", snapshot(corrections.map)), scan, control=control)
+    # Corrections hold a copy of their answer: they begin again from the one that is followed.
+    followed = answer.replaced(extra={**answer.extra, "track": run.map.extra["track"]})
+    return replace(run, map=followed), corrected(followed)[0], warnings
 
 
 def run_of(found: DefectMap, scan: Scan, *, control: JobControl | None = None) -> DefectsRun:

@@ -13,7 +13,6 @@ from napari_diffmap.jobs.control import JobControl
 if TYPE_CHECKING:
     from napari_diffmap.jobs.defects import DefectsRun
     from napari_diffmap.maps.edits.corrections import Corrections
-    from napari_diffmap.methods.defects.parameters import DefectParameters
 
 #: Finds are drawn at most this often while it is searched, s.
 _DRAW_SECONDS = 0.5
@@ -39,30 +38,6 @@ class Steps:
         return self.control.stopped
 
 
-def trained_first(scan: Any, parameters: DefectParameters, device: str, steps: Steps) -> Any:
-    """A network trained on the first frame."""
-    from napari_diffmap.jobs.defects_frames import Movie
-    from napari_diffmap.methods.defects.lattice import NoLatticeError, find_lattice
-    from napari_diffmap.methods.defects.network.training import train_on_image
-    from napari_diffmap.methods.defects.parameters import SPACING_NM
-
-    movie, find = Movie(scan), parameters.find
-    known = find.spacing_nm or SPACING_NM.get(find.material)
-    size = movie.pixel_size_nm
-    spacing = None if known is None or size is None else known / size
-    frame = movie[0]
-    try:
-        lattice = find_lattice(frame, spacing)
-    except NoLatticeError:
-        lattice = None
-    learnt = train_on_image(
-        frame, lattice, find.train, spacing=spacing, material=find.material, device=device,
-        on_step=steps, stopped=steps.stopped,
-    )  # fmt: skip
-    steps.control.check()
-    return learnt.network(device)
-
-
 def adapted_model(
     base: str, run: DefectsRun, corrections: Corrections, device: str, steps: Steps
 ) -> str:
@@ -84,51 +59,6 @@ def adapted_model(
     steps.control.check()
     with tempfile.TemporaryDirectory() as folder:
         return add(learnt.save(Path(folder))).name
-
-
-def opened_results(
-    folder: Path, scan: Any, control: JobControl
-) -> tuple[DefectsRun, Corrections, tuple[str, ...]]:
-    """The run in a folder of results, its corrections, and what to know of them.
-
-    Parameters
-    ----------
-    folder
-        Of `jobs.defects_results.save_run`.
-    scan
-        The images.
-    control
-        Stops it.
-
-    Raises
-    ------
-    BadInputError
-        If it holds no defects, or those of other images.
-    """
-    from dataclasses import replace
-
-    from napari_diffmap.jobs.defects_reopen import run_of
-    from napari_diffmap.jobs.defects_results import DEFECTS_FILE
-    from napari_diffmap.jobs.session_file import ANSWER
-    from napari_diffmap.maps.edits.corrections import Corrections
-    from napari_diffmap.maps.edits.edit import snapshot
-    from napari_diffmap.maps.edits.log import FILE_NAME, load_log
-    from napari_diffmap.maps.files.load_defects import load_defects_h5
-
-    told: tuple[str, ...] = ()
-    record, answer = folder / FILE_NAME, folder / ANSWER
-    if record.is_file() and answer.is_file():
-        corrections, told = load_log(record, load_defects_h5(answer))
-    elif (folder / DEFECTS_FILE).is_file():
-        corrections = Corrections(load_defects_h5(folder / DEFECTS_FILE))
-    else:
-        raise BadInputError(f"{folder} holds no {DEFECTS_FILE}: choose a folder of results")
-    now: Any = snapshot(corrections.map)
-    run = run_of(now, scan, control=control)
-    for one in (corrections.map, corrections.answer):
-        object.__setattr__(one, "extra", {**one.extra, "track": run.map.extra["track"]})
-    mine: Any = corrections.answer
-    return replace(run, map=mine), corrections, told
 
 
 def on_pixels(said: Any, shape: tuple[int, int]) -> Any:

@@ -17,8 +17,6 @@ from napari_diffmap.viewer.defects_work import (
     adapted_model,
     carried_on,
     on_pixels,
-    opened_results,
-    trained_first,
 )
 from napari_diffmap.viewer.training_curves import TrainingCurves
 from napari_diffmap.widgets.bridge import (
@@ -119,13 +117,15 @@ class DefectsRunner:
 
         def work(worker: JobWorker, control: JobControl, device: str) -> Any:
             from napari_diffmap.jobs.defects import find_defects, sort_and_follow
+            from napari_diffmap.jobs.defects_find import trained_first
+            from napari_diffmap.jobs.defects_frames import Movie
             from napari_diffmap.methods.defects.find import Finder
 
             network = None
             if parameters.find.train != "no":
-                network = trained_first(
-                    scan, parameters, device, Steps(worker.progressed.emit, control)
-                )
+                steps = Steps(worker.progressed.emit, control)
+                network = trained_first(Movie(scan), parameters.find, device, steps, steps.stopped)
+                control.check()
             finder = Finder(parameters.find, device, network)
             found = find_defects(
                 scan, parameters, device=device, control=control, finder=finder,
@@ -393,7 +393,9 @@ class DefectsRunner:
             raise BadInputError("open the images first in which these defects were found")
 
         def work(_worker: JobWorker, control: JobControl, _device: str) -> Any:
-            return opened_results(source, scan, control)
+            from napari_diffmap.jobs.defects_reopen import load_run
+
+            return load_run(source, scan, control=control)
 
         def done(result: tuple[DefectsRun, Corrections, tuple[str, ...]]) -> None:
             self._on_run(result)
