@@ -23,7 +23,8 @@ from napari_diffmap.methods.defects.network.recipe import (
 from napari_diffmap.methods.defects.network.residual import pristine_fit
 from napari_diffmap.methods.defects.network.samples import Sample, sample_of, simulated_samples
 from napari_diffmap.methods.defects.network.training import adapt, train_on_image
-from napari_diffmap.methods.defects.simulated import random_scene, simulate
+from napari_diffmap.methods.defects.scenes import random_scene
+from napari_diffmap.methods.defects.simulated import simulate
 from napari_diffmap.models.card import ModelCard
 from napari_diffmap.models.registry import find
 from napari_diffmap.models.training import Plan

@@ -14,7 +14,8 @@ from torch import Tensor
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS
 from napari_diffmap.methods.defects.network.inputs import SPACING, marks, seen, standardised
 from napari_diffmap.methods.defects.network.residual import PristineFit, pristine_fit
-from napari_diffmap.methods.defects.simulated import Simulated, random_scene
+from napari_diffmap.methods.defects.scenes import random_scene
+from napari_diffmap.methods.defects.simulated import Simulated
 
 #: Share of the images in which no lattice was found, and of those in which it was found badly.
 _NO_LATTICE, _BAD_LATTICE = 0.12, 0.2
