@@ -17,12 +17,12 @@ def mean_cell(image: NDArray[np.float64], fractions: NDArray[np.float64]) -> NDA
     image
         ``(Y, X)``.
     fractions
-        ``(Y·X, 2)`` of each pixel, 0–1.
+        ``(Y, X, 2)`` of each pixel, 0–1.
     """
     from scipy.ndimage import gaussian_filter
 
     bins = (fractions * _BINS).astype(np.int64) % _BINS
-    number = bins[:, 0] * _BINS + bins[:, 1]
+    number = (bins[..., 0] * _BINS + bins[..., 1]).ravel()
     counts = np.bincount(number, minlength=_BINS**2)
     sums = np.bincount(number, image.ravel(), minlength=_BINS**2)
     cell = (sums / np.maximum(counts, 1)).reshape(_BINS, _BINS)

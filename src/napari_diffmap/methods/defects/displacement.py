@@ -150,6 +150,15 @@ def displacement_at(
     return np.asarray(found, dtype=np.float64)
 
 
+def displacement_of_pixels(
+    coefficients: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The same at every pixel, ``(2, Y, X)``: a product, as cosines are along y and along x."""
+    orders = np.arange(coefficients.shape[1])
+    y, x = (np.cos(np.pi * np.outer((np.arange(n) + 0.5) / n, orders)) for n in shape)
+    return np.asarray(y @ coefficients @ x.T)
+
+
 def _demodulated(
     spectrum: NDArray[np.complex128],
     shape: tuple[int, int],

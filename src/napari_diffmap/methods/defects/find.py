@@ -207,12 +207,18 @@ class Finder:
                 believable = believed(sites, lattice.spacing)
             assert believable is not None
             found.append(_of_sites(believable, lattice, number))
-        open_ = believable is None or lattice is None or not _explained(believable, lattice)
-        if self.network is not None and (ask or open_):
+        beside = None
+        if believable is not None and lattice is not None:
+            beside = _beside(believable, lattice)
+            # Where the lattice is everywhere and nothing stands beside it a network adds nothing.
+            ask = ask or not believable.fitted.all() or len(beside[0]) > 0
+        else:
+            ask = True
+        if self.network is not None and ask:
             said, more = self._of_network(image, lattice, sites, number)
             found.append(more)
-        elif sites is not None and lattice is not None:
-            found.append(_of_remainder(sites, lattice, number))
+        elif sites is not None and lattice is not None and beside is not None:
+            found.append(_of_remainder(sites, lattice, *beside, number))
         finds = _without_doubles(found, self._bond(lattice), lattice, believable)
         note = "" if lattice is not None else "no lattice is seen"
         return FrameAnswer(finds, lattice, sites, said, note)
@@ -353,20 +359,23 @@ def _of_sites(sites: SiteAnswer, lattice: Lattice, number: int) -> Finds:
     )
 
 
-def _explained(sites: SiteAnswer, lattice: Lattice) -> bool:
-    """Whether the lattice is everywhere and nothing stands beside it: a network adds nothing."""
-    if not sites.fitted.all():
-        return False
-    places, _ = sites.peaks(_LEFT, 0.5 * lattice.bond)
-    return not bool((lattice.nearest(places)[2] > _ON_SITE * lattice.bond).any())
+def _beside(sites: SiteAnswer, lattice: Lattice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Peaks of what the site model leaves that lie on no site, and their heights."""
+    places, z = sites.peaks(_LEFT, 0.5 * lattice.bond)
+    off = lattice.nearest(places)[2] > _ON_SITE * lattice.bond
+    return places[off], z[off]
 
 
-def _of_remainder(sites: SiteAnswer, lattice: Lattice, number: int) -> Finds:
-    """Atoms on no site: peaks of what the site model leaves."""
-    places, z = sites.peaks(_PEAK, 0.5 * lattice.bond)
-    _, _, gap = lattice.nearest(places)
-    off = gap > _ON_SITE * lattice.bond
-    places, z = places[off], z[off]
+def _of_remainder(
+    sites: SiteAnswer,
+    lattice: Lattice,
+    places: NDArray[np.float64],
+    z: NDArray[np.float64],
+    number: int,
+) -> Finds:
+    """Atoms on no site: the clearest of the peaks beside the sites."""
+    clear = z >= _PEAK
+    places, z = places[clear], z[clear]
     n = len(places)
     ratio = sites.height_at(places) / sites.amplitudes[0]
     return Finds.of_frame(
@@ -399,12 +408,25 @@ def _without_doubles(
         inside = ((finds.places >= rim) & (finds.places <= far - rim)).all(axis=1)
         finds, of_sites = finds.take(inside), of_sites[inside]
     sure = finds.probability + np.where(of_sites, 1e-3, 0.0)
-    kept: list[int] = []
+    kept = _surest(finds.places, sure, _SAME * bond)
+    return finds.take(kept[np.lexsort(finds.places[kept].T[::-1])])
+
+
+def _surest(
+    places: NDArray[np.float64], sure: NDArray[np.floating[Any]], apart: float
+) -> NDArray[np.int64]:
+    """Numbers of places none of which lies nearer than `apart` to a surer one that is kept."""
+    from scipy.spatial import cKDTree
+
+    near: dict[int, list[int]] = {}
+    for i, j in cKDTree(places).query_pairs(apart):
+        near.setdefault(i, []).append(j)
+        near.setdefault(j, []).append(i)
+    kept = np.ones(len(places), dtype=bool)
     for i in np.argsort(-sure, kind="stable"):
-        if all(np.hypot(*(finds.places[i] - finds.places[j])) > _SAME * bond for j in kept):
-            kept.append(int(i))
-    order = sorted(kept, key=lambda i: (finds.places[i, 0], finds.places[i, 1]))
-    return finds.take(np.array(order, dtype=np.int64))
+        if kept[i]:
+            kept[near.get(int(i), [])] = False
+    return np.flatnonzero(kept)
 
 
 #: Told of each frame as it is found.

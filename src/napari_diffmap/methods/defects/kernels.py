@@ -42,14 +42,18 @@ def _scores(
     weight: NDArray[np.float64],
 ) -> None:
     rows, columns = counts.shape
+    x_part = np.empty(2 * reach + 1)
     for i in range(len(places)):
         y, x = places[i, 0], places[i, 1]
         cy, cx = int(np.rint(y)), int(np.rint(x))
+        first, last = max(cx - reach, 0), min(cx + reach, columns - 1)
+        for column in range(first, last + 1):
+            x_part[column - first] = np.exp(-((column - x) ** 2) / (2 * sigma * sigma))
         a = b = 0.0
         for row in range(max(cy - reach, 0), min(cy + reach, rows - 1) + 1):
             y_part = np.exp(-((row - y) ** 2) / (2 * sigma * sigma))
-            for column in range(max(cx - reach, 0), min(cx + reach, columns - 1) + 1):
-                g = y_part * np.exp(-((column - x) ** 2) / (2 * sigma * sigma))
+            for column in range(first, last + 1):
+                g = y_part * x_part[column - first]
                 e = expected[row, column]
                 a += (counts[row, column] / e - 1.0) * g
                 b += g * g / e

@@ -20,7 +20,12 @@ from napari_diffmap.methods.defects.bragg import (
     without_slow,
 )
 from napari_diffmap.methods.defects.cell import basis_of, mean_cell
-from napari_diffmap.methods.defects.displacement import ORDER, displaced, displacement_at
+from napari_diffmap.methods.defects.displacement import (
+    ORDER,
+    displaced,
+    displacement_at,
+    displacement_of_pixels,
+)
 
 __all__ = ["Lattice", "NoLatticeError", "Sites", "find_lattice", "follow_lattice"]
 
@@ -149,11 +154,15 @@ class Lattice:
         gap, number = tree.query(np.asarray(places, dtype=np.float64))
         return sites.places[number], sites.sublattice[number], gap
 
-    def fractions(self, places: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Fractional coordinates of places in their cell, 0–1, ``(n, 2)``."""
-        some = np.asarray(places, dtype=np.float64)
-        ideal = some - self.displacement(some)
-        return np.asarray(((ideal - self.origin) @ np.linalg.inv(self.vectors)) % 1.0)
+    def fractions(self) -> NDArray[np.float64]:
+        """Fractional coordinates of each pixel in its cell, 0–1, ``(Y, X, 2)``."""
+        y, x = (np.arange(n, dtype=np.float64) for n in self.shape)
+        moved = displacement_of_pixels(self.distortion, self.shape)
+        to = np.linalg.inv(self.vectors)
+        along = y[:, None] - moved[0] - self.origin[0], x - moved[1] - self.origin[1]
+        return np.stack(
+            [(along[0] * to[0, k] + along[1] * to[1, k]) % 1.0 for k in (0, 1)], axis=-1
+        )
 
 
 def find_lattice(image: NDArray[np.floating[Any]], spacing: float | None = None) -> Lattice:
@@ -220,8 +229,7 @@ def _fitted(
         shape, np.array(shape) / 2, vectors, np.zeros((1, 2)), np.ones(1), coefficients,
         start.hexagonal, start.clearness,
     )  # fmt: skip
-    grid = np.indices(shape).reshape(2, -1).T.astype(np.float64)
-    cell = mean_cell(image, bare.fractions(grid))
+    cell = mean_cell(image, bare.fractions())
     basis, bright = basis_of(cell, start.hexagonal, vectors)
     origin = bare.origin + basis[0] @ vectors
     if like is not None and len(like.basis) != len(basis):
