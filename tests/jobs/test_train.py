@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
-from napari_diffmap.jobs.train import RECIPE, find_recipe, shipped_recipes, train_model
+from napari_diffmap.jobs.train import find_recipe, shipped_recipes, train_model
+from napari_diffmap.jobs.training_run import RECIPE
 from napari_diffmap.methods.networks.recipe import (
     TrainingRecipe,
     load_training_recipe,

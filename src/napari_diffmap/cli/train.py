@@ -14,7 +14,7 @@ from napari_diffmap.cli.terminal import StopOnInterrupt, finish
 from napari_diffmap.jobs.control import JobControl
 
 if TYPE_CHECKING:
-    from napari_diffmap.jobs.train import TrainingRun
+    from napari_diffmap.jobs.training_run import TrainingRun
     from napari_diffmap.models.training import Progress
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.errors import BadInputError, CancelledError
+from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
-from napari_diffmap.models.device import device_label, resolve_device
+from napari_diffmap.jobs.training_run import (
+    TrainingRun,
+    device_to_train_on,
+    ended,
+    learnt,
+    origin_of,
+    summary_of,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,30 +25,7 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.networks.recipe import TrainingRecipe
     from napari_diffmap.methods.networks.tasks import OrientationTask
     from napari_diffmap.models.card import ModelCard, Task
-    from napari_diffmap.models.training import OnStep, Progress, Trained
-
-#: What a training leaves in its folder.
-RECIPE, PICTURE = "training.yaml", "training.png"
-LICENCE = "BSD-3-Clause"
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A training that ended or was stopped.
-
-    Attributes
-    ----------
-    model
-        The file; None when stopped before the end.
-    card
-        What it says of itself.
-    summary
-        What ``summary.json`` holds.
-    """
-
-    model: Path | None
-    card: ModelCard | None
-    summary: dict[str, Any]
+    from napari_diffmap.models.training import OnStep, Trained
 
 
 def train_model(
@@ -79,17 +62,10 @@ def train_model(
         If recipe or folder do not do.
     """
     from napari_diffmap.crystal.phases import load_phases
-    from napari_diffmap.maps.atomic import atomic_path
     from napari_diffmap.methods.networks.model import new_network
     from napari_diffmap.methods.networks.recipe import recipe_yaml
-    from napari_diffmap.models.training import CHECKPOINT, train
 
-    device = resolve_device(device, network=True)
-    control = control or JobControl()
-    if not resume and (folder / CHECKPOINT).exists():
-        raise BadInputError(
-            f"{folder} holds a training already: resume it, or choose another folder"
-        )
+    device = device_to_train_on(device, folder, resume=resume)
     say = on_stage or (lambda _: None)
     phases = load_phases(recipe.phases)
     say("simulating patterns to judge by")
@@ -97,40 +73,24 @@ def train_model(
     for session in recipe.labelled:
         say(f"finding the spots of {Path(session).name}")
         add_session(task, Path(session).expanduser(), recipe, phases)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / RECIPE) as path:
-        path.write_text(recipe_yaml(recipe), encoding="utf-8")
-    say("simulating the first patterns to learn from")
-
-    def stopped() -> bool:
-        try:
-            control.check()
-        except CancelledError:
-            return True
-        return False
-
-    trained = train(
-        network, task, recipe.plan, folder=folder, resume=resume, on_step=on_step, stopped=stopped
+    trained = learnt(
+        network,
+        task,
+        recipe,
+        folder,
+        text=recipe_yaml(recipe),
+        begin=lambda: say("simulating the first patterns to learn from"),
+        resume=resume,
+        control=control,
+        on_step=on_step,
     )
-    draw_curves(trained.history, folder / PICTURE)
-    where = device_label(device)
-    summary: dict[str, Any] = {
-        "model": recipe.name,
-        "family": recipe.family,
-        "phases": [phase.name for phase in phases],
-        "steps": trained.progress.step,
-        "patterns": trained.progress.step * recipe.plan.batch,
-        "seconds": round(trained.progress.seconds, 1),
-        "device": where,
-        "complete": trained.complete,
-        **trained.progress.figures,
-    }
+    own = {"family": recipe.family, "phases": [phase.name for phase in phases]}
+    summary = summary_of(recipe, trained, device, own)
     if not trained.complete:
         return TrainingRun(None, None, summary)
     say("calibrating its confidence")
-    card = finished(recipe, phases, task, network, trained, options, where)
-    model, card = write(folder, card, trained)
-    return TrainingRun(model, card, {**summary, "file": str(model), "checksum": card.checksum})
+    card = finished(recipe, phases, task, network, trained, options, summary["device"])
+    return ended(folder, card, trained, summary)
 
 
 def add_session(
@@ -185,14 +145,6 @@ def add_session(
     )
 
 
-def write(folder: Path, card: ModelCard, trained: Trained) -> tuple[Path, ModelCard]:
-    """The model file of a finished training."""
-    from napari_diffmap.models.weights import SUFFIX, write_model
-
-    path = folder / f"{card.name}{SUFFIX}"
-    return path, write_model(path, {k: v.cpu() for k, v in trained.weights.items()}, card)
-
-
 def finished(
     recipe: TrainingRecipe,
     phases: tuple[CrystalPhase, ...],
@@ -205,7 +157,6 @@ def finished(
     """The card of a trained network."""
     import torch
 
-    from napari_diffmap import __version__
     from napari_diffmap.methods.networks.model import phase_notes
     from napari_diffmap.methods.networks.recipe import recipe_yaml
     from napari_diffmap.models.card import Accuracy, ModelCard, NetworkSpec
@@ -216,9 +167,7 @@ def finished(
         held_out = task.figures(network)
     d = recipe.domain
     return ModelCard(
-        name=recipe.name,
-        title=recipe.title or recipe.name,
-        version="1",
+        **origin_of(recipe, recipe_yaml(recipe), trained, device),
         task="orientation",
         network=NetworkSpec(family=recipe.family, options=dict(options)),
         phases=phase_notes(phases),
@@ -230,13 +179,6 @@ def finished(
         q_max=d.q_max[1],
         pixel_size=(0.0, 0.1),
         trained_on="Bloch-wave and kinematic spot lists simulated by this project",
-        recipe=recipe_yaml(recipe),
-        seed=recipe.plan.seed,
-        patterns_seen=trained.progress.step * recipe.plan.batch,
-        trained_seconds=round(trained.progress.seconds, 1),
-        trained_device=device,
-        date=datetime.date.today().isoformat(),
-        project_version=__version__,
         accuracy=(
             Accuracy(
                 dataset="held out of the training, first proposal",
@@ -247,54 +189,8 @@ def finished(
                 expected_calibration_error=held_out["calibration_error"],
             ),
         ),
-        limits=recipe.limits,
         calibration=calibration,
-        licence=LICENCE,
     )
-
-
-#: Figures of a validation that are drawn, and what they are called.
-_CURVES = {
-    "right": "first proposal",
-    "right_up_to_half_turn": "… or its half turn",
-    "among_proposals": "any proposal",
-    "phase": "phase",
-}
-
-
-def draw_curves(
-    history: tuple[Progress, ...], path: Path, names: Mapping[str, str] | None = None
-) -> None:
-    """Loss and shares right over the patterns seen, as a PNG.
-
-    Parameters
-    ----------
-    history
-        Validations.
-    path
-        Of the picture.
-    names
-        Figures to draw, at most four, and what they are called; those of orientations by default.
-    """
-    if not history:
-        return
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    steps = [one.step for one in history]
-    left.plot(steps, [one.loss for one in history], label="trained on", color="#0072B2")
-    left.plot(steps, [one.figures["loss"] for one in history], label="held out", color="#D55E00")
-    left.set(xlabel="step", ylabel="loss")
-    colors = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7")
-    for (key, label), color in zip((names or _CURVES).items(), colors, strict=False):
-        if key in history[-1].figures:
-            right.plot(steps, [100 * h.figures[key] for h in history], label=label, color=color)
-    share = "right within 5° (%)" if names is None else "%"
-    right.set(xlabel="step", ylabel=share, ylim=(0, 100))
-    for axes in (left, right):
-        axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
 
 
 def shipped_recipes(task: Task | None = "orientation") -> dict[str, Path]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.errors import BadInputError, CancelledError
+from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
-from napari_diffmap.jobs.train import LICENCE, PICTURE, RECIPE, TrainingRun, draw_curves, write
-from napari_diffmap.models.device import device_label, resolve_device
+from napari_diffmap.jobs.training_run import (
+    TrainingRun,
+    device_to_train_on,
+    ended,
+    learnt,
+    origin_of,
+    summary_of,
+)
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.defects.network.recipe import DefectRecipe
@@ -62,18 +68,11 @@ def train_defects(
     """
     import torch
 
-    from napari_diffmap.maps.atomic import atomic_path
     from napari_diffmap.methods.defects.network.recipe import recipe_yaml
     from napari_diffmap.methods.defects.network.tasks import SimulatedTask
     from napari_diffmap.methods.defects.network.unet import Ensemble
-    from napari_diffmap.models.training import CHECKPOINT, train
 
-    device = resolve_device(device, network=True)
-    control = control or JobControl()
-    if not resume and (folder / CHECKPOINT).exists():
-        raise BadInputError(
-            f"{folder} holds a training already: resume it, or choose another folder"
-        )
+    device = device_to_train_on(device, folder, resume=resume)
     say = on_stage or (lambda _: None)
     network = Ensemble(**recipe.build(), seed=recipe.plan.seed)
     if recipe.start:
@@ -81,34 +80,20 @@ def train_defects(
     network.to(device)
     say("simulating images to judge by")
     task = SimulatedTask(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / RECIPE) as path:
-        path.write_text(recipe_yaml(recipe), encoding="utf-8")
-    say("simulating the first images to learn from")
-
-    def stopped() -> bool:
-        try:
-            control.check()
-        except CancelledError:
-            return True
-        return False
-
-    trained = train(
-        network, task, recipe.plan, folder=folder, resume=resume, on_step=on_step, stopped=stopped
+    trained = learnt(
+        network,
+        task,
+        recipe,
+        folder,
+        text=recipe_yaml(recipe),
+        begin=lambda: say("simulating the first images to learn from"),
+        curves=_CURVES,
+        resume=resume,
+        control=control,
+        on_step=on_step,
     )
-    draw_curves(trained.history, folder / PICTURE, _CURVES)
-    where = device_label(device)
-    summary: dict[str, Any] = {
-        "model": recipe.name,
-        "task": "defects",
-        "materials": list(recipe.materials),
-        "steps": trained.progress.step,
-        "patterns": trained.progress.step * recipe.plan.batch,
-        "seconds": round(trained.progress.seconds, 1),
-        "device": where,
-        "complete": trained.complete,
-        **trained.progress.figures,
-    }
+    own = {"task": "defects", "materials": list(recipe.materials)}
+    summary = summary_of(recipe, trained, device, own)
     if not trained.complete:
         return TrainingRun(None, None, summary)
     say("calibrating its probabilities")
@@ -116,10 +101,9 @@ def train_defects(
     with torch.inference_mode():
         calibration = task.calibrated(network)
         judged = task.judged_anew(network, calibration, min(_JUDGED, 3 * recipe.held_out))
-    card = finished(recipe, trained, calibration, judged, where)
-    model, card = write(folder, card, trained)
-    summary |= {"file": str(model), "checksum": card.checksum, "judged": judged}
-    return TrainingRun(model, card, summary)
+    card = finished(recipe, trained, calibration, judged, summary["device"])
+    run = ended(folder, card, trained, summary)
+    return replace(run, summary={**run.summary, "judged": judged})
 
 
 def finished(
@@ -130,16 +114,13 @@ def finished(
     device: str,
 ) -> ModelCard:
     """The card of a trained network; `judged` has figures by the names of sets of images."""
-    from napari_diffmap import __version__
     from napari_diffmap.methods.defects.network.inputs import SPACING
     from napari_diffmap.methods.defects.network.recipe import UNET, recipe_yaml
     from napari_diffmap.models.card import Accuracy, ModelCard, NetworkSpec
 
     return ModelCard.model_validate(
         {
-            "name": recipe.name,
-            "title": recipe.title or recipe.name,
-            "version": "1",
+            **origin_of(recipe, recipe_yaml(recipe), trained, device),
             "task": "defects",
             "network": NetworkSpec(family=UNET, options=dict(recipe.build())),
             "materials": recipe.materials,
@@ -147,13 +128,6 @@ def finished(
             "spacing_px": (5.0, 40.0),
             "dose": (12.0, 1500.0),
             "trained_on": "images of monolayers with defects simulated by this project",
-            "recipe": recipe_yaml(recipe),
-            "seed": recipe.plan.seed,
-            "patterns_seen": trained.progress.step * recipe.plan.batch,
-            "trained_seconds": round(trained.progress.seconds, 1),
-            "trained_device": device,
-            "date": datetime.date.today().isoformat(),
-            "project_version": __version__,
             "accuracy": tuple(
                 Accuracy(
                     dataset=name,
@@ -165,9 +139,7 @@ def finished(
                 )
                 for name, figures in judged.items()
             ),
-            "limits": recipe.limits,
             "calibration": {"spacing": SPACING, **calibration},
-            "licence": LICENCE,
         }
     )
 

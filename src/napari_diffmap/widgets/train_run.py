@@ -13,14 +13,14 @@ from psygnal import Signal
 from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.control import Progress as Pace
-from napari_diffmap.jobs.train import RECIPE
+from napari_diffmap.jobs.training_run import RECIPE
 from napari_diffmap.viewer.engines import Engines
 from napari_diffmap.viewer.train_draft import DEFAULTS, TrainingDraft
 from napari_diffmap.viewer.training_curves import TrainingCurves
 from napari_diffmap.widgets.bridge import JobWorker, one_line, report, report_error, start_job
 
 if TYPE_CHECKING:
-    from napari_diffmap.jobs.train import TrainingRun
+    from napari_diffmap.jobs.training_run import TrainingRun
     from napari_diffmap.models.registry import ModelEntry
     from napari_diffmap.models.training import Progress
 
