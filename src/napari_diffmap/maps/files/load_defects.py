@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.errors import BadInputError
 from napari_diffmap.maps.defect_map import DefectClass, DefectMap
+from napari_diffmap.maps.files.h5_common import holds_group, read_extra, read_h5
 from napari_diffmap.maps.files.save_defects import GROUP, LAYOUT
 from napari_diffmap.maps.provenance import Provenance
 
@@ -23,10 +23,7 @@ def is_defects_h5(path: str | Path) -> bool:
     OSError
         If it is no HDF5 file.
     """
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        return GROUP in file
+    return holds_group(path, GROUP)
 
 
 def load_defects_h5(path: str | Path) -> DefectMap:
@@ -47,27 +44,10 @@ def load_defects_h5(path: str | Path) -> DefectMap:
     BadInputError
         If it is no such file, or it is damaged.
     """
-    import h5py
-
-    place = Path(path)
-    try:
-        with h5py.File(place, "r") as file:
-            if GROUP not in file:
-                raise BadInputError(f"{place.name} is no map of defects")
-            group = file[GROUP]
-            if int(group.attrs["layout"]) > LAYOUT:
-                raise BadInputError(
-                    f"{place.name} was written by a newer napari-diffmap: update to read it"
-                )
-            return _read(group, Provenance.from_json(file.attrs["provenance"]))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise BadInputError(
-            f"{place.name} is damaged or no HDF5 file: copy or save it again"
-        ) from error
+    return read_h5(path, GROUP, LAYOUT, "map of defects", _read)
 
 
 def _read(group: h5py.Group, provenance: Provenance) -> DefectMap:
-    extra = [group["extra"][str(i)] for i in range(len(group["extra"]))]
     classes = [group["classes"][str(i)].attrs for i in range(len(group["classes"]))]
     frames, rows, columns = (int(n) for n in group.attrs["image_shape"])
     return DefectMap(
@@ -80,7 +60,7 @@ def _read(group: h5py.Group, provenance: Provenance) -> DefectMap:
         frame_time_s=_number(group.attrs.get("frame_time_s")),
         drift=group["drift"][()] if "drift" in group else None,
         provenance=provenance,
-        extra={str(data.attrs["name"]): data[()] for data in extra},
+        extra=read_extra(group),
         warnings=tuple(json.loads(group.attrs["warnings"])),
     )
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps.atomic import atomic_path
 from napari_diffmap.maps.defect_map import DefectMap
+from napari_diffmap.maps.files.h5_common import write_arrays, write_h5
 
 if TYPE_CHECKING:
     import h5py
@@ -53,19 +51,12 @@ def save_defects_h5(found: DefectMap, path: str | Path) -> Path:
     BadInputError, ResourceError
         If it cannot be written there.
     """
-    import h5py
 
-    target = Path(path)
-    if target.suffix.lower() not in (".h5", ".hdf5"):
-        raise BadInputError(f"{target.name}: a map of defects in HDF5 must end in .h5")
-    # Made in memory: on a full disk HDF5 would print its own errors until the end.
-    image = BytesIO()
-    with h5py.File(image, "w") as file:
+    def fill(file: h5py.File) -> None:
         file.attrs["provenance"] = found.provenance.to_json()
         _write(found, file.create_group(GROUP))
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(image.getbuffer())
-    return target
+
+    return write_h5(path, "a map of defects", fill)
 
 
 def _write(found: DefectMap, group: h5py.Group) -> None:
@@ -79,17 +70,7 @@ def _write(found: DefectMap, group: h5py.Group) -> None:
         data = group.create_dataset("drift", data=found.drift)
         data.attrs["meaning"] = "shift of each frame, y and x in pixels"
     group.attrs["warnings"] = json.dumps(found.warnings)
-    arrays = group.create_group("arrays")
-    for name in found.arrays:
-        data = arrays.create_dataset(
-            name, data=getattr(found, name), compression="gzip", shuffle=True
-        )
-        data.attrs["meaning"], data.attrs["axes"] = _MEANING[name], _AXES[name]
-    arrays["ambiguity"].attrs["codes"] = json.dumps(found.cause_names)
-    extra = group.create_group("extra")
-    for i, (name, values) in enumerate(found.extra.items()):
-        data = extra.create_dataset(str(i), data=values, compression="gzip", shuffle=True)
-        data.attrs["name"] = name
+    write_arrays(found, group, found.arrays, meaning=_MEANING, axes=_AXES)
     classes = group.create_group("classes")
     for i, phase in enumerate(found.phases):
         one = classes.create_group(str(i))

@@ -7,14 +7,19 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_diffmap.errors import BadInputError, PhaseError
-from napari_diffmap.maps.atomic import atomic_path
+from napari_diffmap.errors import PhaseError
+from napari_diffmap.maps.files.h5_common import (
+    holds_group,
+    read_extra,
+    read_h5,
+    write_arrays,
+    write_h5,
+)
 from napari_diffmap.maps.orientation_map import OrientationMap
 from napari_diffmap.maps.phases import MapPhase, PhaseLike
 from napari_diffmap.maps.provenance import Provenance
@@ -49,33 +54,21 @@ def save_orientation_h5(found: OrientationMap, path: str | Path) -> Path:
     BadInputError, ResourceError
         If it cannot be written there.
     """
-    target = Path(path)
-    if target.suffix.lower() not in (".h5", ".hdf5"):
-        raise BadInputError(f"{target.name}: an orientation map in HDF5 must end in .h5")
-    # Made in memory: on a full disk HDF5 would print its own errors until the end.
-    image = _image(found)
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(image.getbuffer())
-    return target
 
+    def fill(file: h5py.File) -> None:
+        import orix
+        from orix.io.plugins.orix_hdf5 import crystalmap2dict, dict2hdf5group
 
-def _image(found: OrientationMap) -> BytesIO:
-    """The bytes of the file."""
-    import h5py
-    import orix
-    from orix.io.plugins.orix_hdf5 import crystalmap2dict, dict2hdf5group
-
-    described = crystalmap2dict(found.to_crystal_map())
-    # orix stores Euler angles, and 0.15 finds wrong ones where Φ is 180°.
-    euler = bunge(found.best_rotations.reshape(-1, 4))
-    described["data"].update(phi1=euler[:, 0], Phi=euler[:, 1], phi2=euler[:, 2])
-    content = {"manufacturer": "orix", "version": orix.__version__, "crystal_map": described}
-    image = BytesIO()
-    with h5py.File(image, "w") as file:
+        described = crystalmap2dict(found.to_crystal_map())
+        # orix stores Euler angles, and 0.15 finds wrong ones where Φ is 180°.
+        euler = bunge(found.best_rotations.reshape(-1, 4))
+        described["data"].update(phi1=euler[:, 0], Phi=euler[:, 1], phi2=euler[:, 2])
+        content = {"manufacturer": "orix", "version": orix.__version__, "crystal_map": described}
         dict2hdf5group(content, file["/"])
         _write_own(found, file.create_group(GROUP))
         file.attrs["provenance"] = found.provenance.to_json()
-    return image
+
+    return write_h5(path, "an orientation map", fill)
 
 
 def _write_own(found: OrientationMap, group: h5py.Group) -> None:
@@ -85,13 +78,7 @@ def _write_own(found: OrientationMap, group: h5py.Group) -> None:
     group.attrs["step"] = found.step
     group.attrs["step_unit"] = found.step_unit
     group.attrs["warnings"] = json.dumps(found.warnings)
-    arrays = group.create_group("arrays")
-    for name in _ARRAYS:
-        arrays.create_dataset(name, data=getattr(found, name), compression="gzip", shuffle=True)
-    extra = group.create_group("extra")
-    for i, (name, values) in enumerate(found.extra.items()):
-        data = extra.create_dataset(str(i), data=values, compression="gzip", shuffle=True)
-        data.attrs["name"] = name
+    write_arrays(found, group, _ARRAYS)
     phases = group.create_group("phases")
     for i, phase in enumerate(found.phases):
         one = phases.create_group(str(i))
@@ -117,10 +104,7 @@ def _operators(phase: PhaseLike) -> tuple[Any, Any, str] | None:
 
 def is_own_h5(path: str | Path) -> bool:
     """Whether a file holds a map written by `save_orientation_h5`."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        return GROUP in file
+    return holds_group(path, GROUP)
 
 
 def load_orientation_h5(path: str | Path) -> OrientationMap:
@@ -142,28 +126,13 @@ def load_orientation_h5(path: str | Path) -> OrientationMap:
     BadInputError
         If it is no such file, or it is damaged.
     """
-    import h5py
-
-    place = Path(path)
-    try:
-        with h5py.File(place, "r") as file:
-            if GROUP not in file:
-                raise BadInputError(f"{place.name} is no orientation map of napari-diffmap")
-            group = file[GROUP]
-            if int(group.attrs["layout"]) > _LAYOUT:
-                raise BadInputError(
-                    f"{place.name} was written by a newer napari-diffmap: update to read it"
-                )
-            return _read_own(group, Provenance.from_json(file.attrs["provenance"]))
-    except (OSError, KeyError, ValueError) as error:
-        raise BadInputError(
-            f"{place.name} is damaged or no HDF5 file: copy or save it again"
-        ) from error
+    words = "orientation map of napari-diffmap"
+    damage = (OSError, KeyError, ValueError)
+    return read_h5(path, GROUP, _LAYOUT, words, _read_own, damage=damage)
 
 
 def _read_own(group: h5py.Group, provenance: Provenance) -> OrientationMap:
     phases = [_read_phase(group["phases"][str(i)]) for i in range(len(group["phases"]))]
-    extra = [group["extra"][str(i)] for i in range(len(group["extra"]))]
     step = group.attrs["step"]
     return OrientationMap(
         **{name: group["arrays"][name][()] for name in _ARRAYS},
@@ -171,7 +140,7 @@ def _read_own(group: h5py.Group, provenance: Provenance) -> OrientationMap:
         step=(float(step[0]), float(step[1])),
         step_unit=str(group.attrs["step_unit"]),
         provenance=provenance,
-        extra={str(data.attrs["name"]): data[()] for data in extra},
+        extra=read_extra(group),
         warnings=tuple(json.loads(group.attrs["warnings"])),
     )
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_diffmap.errors import BadInputError
-from napari_diffmap.maps.atomic import atomic_path
+from napari_diffmap.maps.files.h5_common import (
+    holds_group,
+    read_extra,
+    read_h5,
+    write_arrays,
+    write_h5,
+)
 from napari_diffmap.maps.provenance import Provenance
 from napari_diffmap.maps.spectral_map import SpectralMap, SpectralPhase
 
@@ -58,19 +62,12 @@ def save_spectral_h5(found: SpectralMap, path: str | Path) -> Path:
     BadInputError, ResourceError
         If it cannot be written there.
     """
-    import h5py
 
-    target = Path(path)
-    if target.suffix.lower() not in (".h5", ".hdf5"):
-        raise BadInputError(f"{target.name}: a phase map in HDF5 must end in .h5")
-    # Made in memory: on a full disk HDF5 would print its own errors until the end.
-    image = BytesIO()
-    with h5py.File(image, "w") as file:
+    def fill(file: h5py.File) -> None:
         file.attrs["provenance"] = found.provenance.to_json()
         _write(found, file.create_group(GROUP))
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(image.getbuffer())
-    return target
+
+    return write_h5(path, "a phase map", fill)
 
 
 def _write(found: SpectralMap, group: h5py.Group) -> None:
@@ -78,17 +75,7 @@ def _write(found: SpectralMap, group: h5py.Group) -> None:
     group.attrs["step"] = found.step
     group.attrs["step_unit"] = found.step_unit
     group.attrs["warnings"] = json.dumps(found.warnings)
-    arrays = group.create_group("arrays")
-    for name in (*found.arrays, *found.measured):
-        data = arrays.create_dataset(
-            name, data=getattr(found, name), compression="gzip", shuffle=True
-        )
-        data.attrs["meaning"], data.attrs["axes"] = _MEANING[name], _AXES[name]
-    arrays["ambiguity"].attrs["codes"] = json.dumps(found.cause_names)
-    extra = group.create_group("extra")
-    for i, (name, values) in enumerate(found.extra.items()):
-        data = extra.create_dataset(str(i), data=values, compression="gzip", shuffle=True)
-        data.attrs["name"] = name
+    write_arrays(found, group, (*found.arrays, *found.measured), meaning=_MEANING, axes=_AXES)
     phases = group.create_group("phases")
     for i, phase in enumerate(found.phases):
         one = phases.create_group(str(i))
@@ -107,10 +94,7 @@ def is_spectral_h5(path: str | Path) -> bool:
     OSError
         If it is no HDF5 file.
     """
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        return GROUP in file
+    return holds_group(path, GROUP)
 
 
 def load_spectral_h5(path: str | Path) -> SpectralMap:
@@ -131,28 +115,11 @@ def load_spectral_h5(path: str | Path) -> SpectralMap:
     BadInputError
         If it is no such file, or it is damaged.
     """
-    import h5py
-
-    place = Path(path)
-    try:
-        with h5py.File(place, "r") as file:
-            if GROUP not in file:
-                raise BadInputError(f"{place.name} is no phase map of spectra")
-            group = file[GROUP]
-            if int(group.attrs["layout"]) > _LAYOUT:
-                raise BadInputError(
-                    f"{place.name} was written by a newer napari-diffmap: update to read it"
-                )
-            return _read(group, Provenance.from_json(file.attrs["provenance"]))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise BadInputError(
-            f"{place.name} is damaged or no HDF5 file: copy or save it again"
-        ) from error
+    return read_h5(path, GROUP, _LAYOUT, "phase map of spectra", _read)
 
 
 def _read(group: h5py.Group, provenance: Provenance) -> SpectralMap:
     step = np.asarray(group.attrs["step"], dtype=np.float64)
-    extra = [group["extra"][str(i)] for i in range(len(group["extra"]))]
     return SpectralMap(
         **{
             name: group["arrays"][name][()] for name in (*SpectralMap.arrays, *SpectralMap.measured)
@@ -161,7 +128,7 @@ def _read(group: h5py.Group, provenance: Provenance) -> SpectralMap:
         step=(float(step[0]), float(step[1])),
         step_unit=str(group.attrs["step_unit"]),
         provenance=provenance,
-        extra={str(data.attrs["name"]): data[()] for data in extra},
+        extra=read_extra(group),
         warnings=tuple(json.loads(group.attrs["warnings"])),
     )
 
