@@ -13,11 +13,8 @@ from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.jobs.train import find_recipe, shipped_recipes, train_model
 from napari_diffmap.jobs.training_run import RECIPE
-from napari_diffmap.methods.networks.recipe import (
-    TrainingRecipe,
-    load_training_recipe,
-    recipe_yaml,
-)
+from napari_diffmap.methods.networks.recipe import TrainingRecipe, load_training_recipe
+from napari_diffmap.models.recipe_file import recipe_yaml
 from napari_diffmap.models.weights import read_card, read_model
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_diffmap.errors import BadInputError
+from napari_diffmap.models.recipe_file import read_yaml
 
 if TYPE_CHECKING:
     from napari_diffmap.crystal.phases import CrystalPhase
@@ -175,14 +176,8 @@ def load_recipe(path: str | Path) -> AnyKind:
     BadInputError
         If it is no recipe, or one of another version.
     """
-    import yaml
-
     path = Path(path).expanduser()
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or "it is no YAML file"
-        raise BadInputError(f"{path}: cannot be read as a recipe ({reason})") from error
+    record = read_yaml(path, "a recipe")
     if not isinstance(record, dict) or "napari-diffmap recipe" not in record:
         raise BadInputError(f"{path.name} is no recipe: one that orient wrote has its name in it")
     try:

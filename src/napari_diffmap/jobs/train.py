@@ -63,7 +63,6 @@ def train_model(
     """
     from napari_diffmap.crystal.phases import load_phases
     from napari_diffmap.methods.networks.model import new_network
-    from napari_diffmap.methods.networks.recipe import recipe_yaml
 
     device = device_to_train_on(device, folder, resume=resume)
     say = on_stage or (lambda _: None)
@@ -78,7 +77,6 @@ def train_model(
         task,
         recipe,
         folder,
-        text=recipe_yaml(recipe),
         begin=lambda: say("simulating the first patterns to learn from"),
         resume=resume,
         control=control,
@@ -158,7 +156,6 @@ def finished(
     import torch
 
     from napari_diffmap.methods.networks.model import phase_notes
-    from napari_diffmap.methods.networks.recipe import recipe_yaml
     from napari_diffmap.models.card import Accuracy, ModelCard, NetworkSpec
 
     network.eval()
@@ -167,7 +164,7 @@ def finished(
         held_out = task.figures(network)
     d = recipe.domain
     return ModelCard(
-        **origin_of(recipe, recipe_yaml(recipe), trained, device),
+        **origin_of(recipe, trained, device),
         task="orientation",
         network=NetworkSpec(family=recipe.family, options=dict(options)),
         phases=phase_notes(phases),

@@ -68,7 +68,6 @@ def train_defects(
     """
     import torch
 
-    from napari_diffmap.methods.defects.network.recipe import recipe_yaml
     from napari_diffmap.methods.defects.network.tasks import SimulatedTask
     from napari_diffmap.methods.defects.network.unet import Ensemble
 
@@ -85,7 +84,6 @@ def train_defects(
         task,
         recipe,
         folder,
-        text=recipe_yaml(recipe),
         begin=lambda: say("simulating the first images to learn from"),
         curves=_CURVES,
         resume=resume,
@@ -115,12 +113,12 @@ def finished(
 ) -> ModelCard:
     """The card of a trained network; `judged` has figures by the names of sets of images."""
     from napari_diffmap.methods.defects.network.inputs import SPACING
-    from napari_diffmap.methods.defects.network.recipe import UNET, recipe_yaml
+    from napari_diffmap.methods.defects.network.recipe import UNET
     from napari_diffmap.models.card import Accuracy, ModelCard, NetworkSpec
 
     return ModelCard.model_validate(
         {
-            **origin_of(recipe, recipe_yaml(recipe), trained, device),
+            **origin_of(recipe, trained, device),
             "task": "defects",
             "network": NetworkSpec(family=UNET, options=dict(recipe.build())),
             "materials": recipe.materials,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_diffmap.errors import BadInputError, CancelledError
 from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.models.device import device_label, resolve_device
+from napari_diffmap.models.recipe_file import recipe_yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +76,6 @@ def learnt(
     recipe: TrainingRecipe | DefectRecipe,
     folder: Path,
     *,
-    text: str,
     begin: Callable[[], None],
     curves: Mapping[str, str] | None = None,
     resume: bool,
@@ -88,8 +88,8 @@ def learnt(
     ----------
     network, task
         On the device it shall learn on; what is learnt.
-    recipe, text
-        How, and the same as YAML.
+    recipe
+        How.
     folder
         Made where there is none.
     begin
@@ -113,7 +113,7 @@ def learnt(
 
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / RECIPE) as path:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(recipe_yaml(recipe), encoding="utf-8")
     begin()
     trained = train(
         network, task, recipe.plan, folder=folder, resume=resume, on_step=on_step, stopped=stopped
@@ -139,19 +139,16 @@ def summary_of(
 
 
 def origin_of(
-    recipe: TrainingRecipe | DefectRecipe, text: str, trained: Trained, device: str
+    recipe: TrainingRecipe | DefectRecipe, trained: Trained, device: str
 ) -> dict[str, Any]:
-    """What a card of any kind says of where its model comes from.
-
-    `text` is the recipe as YAML, `device` is in words.
-    """
+    """What a card of any kind says of where its model comes from; `device` is in words."""
     from napari_diffmap import __version__
 
     return {
         "name": recipe.name,
         "title": recipe.title or recipe.name,
         "version": "1",
-        "recipe": text,
+        "recipe": recipe_yaml(recipe),
         "seed": recipe.plan.seed,
         "patterns_seen": trained.progress.step * recipe.plan.batch,
         "trained_seconds": round(trained.progress.seconds, 1),

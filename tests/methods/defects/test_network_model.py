@@ -18,7 +18,6 @@ from napari_diffmap.methods.defects.network.recipe import (
     DefectRecipe,
     defect_recipe,
     load_defect_recipe,
-    recipe_yaml,
 )
 from napari_diffmap.methods.defects.network.residual import pristine_fit
 from napari_diffmap.methods.defects.network.samples import Sample, sample_of, simulated_samples
@@ -26,6 +25,7 @@ from napari_diffmap.methods.defects.network.training import adapt, train_on_imag
 from napari_diffmap.methods.defects.scenes import random_scene
 from napari_diffmap.methods.defects.simulated import simulate
 from napari_diffmap.models.card import ModelCard
+from napari_diffmap.models.recipe_file import recipe_yaml
 from napari_diffmap.models.registry import find
 from napari_diffmap.models.training import Plan
 from napari_diffmap.models.weights import read_card, read_model

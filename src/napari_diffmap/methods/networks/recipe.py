@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.networks.domain import Domain
 from napari_diffmap.models.families import FAMILIES, POLAR
+from napari_diffmap.models.recipe_file import checked_recipe, read_yaml
 from napari_diffmap.models.training import Plan
 
 
@@ -69,13 +70,7 @@ def training_recipe(record: Mapping[str, Any]) -> TrainingRecipe:
     BadInputError
         With the first thing that is wrong, in one line.
     """
-    try:
-        return TrainingRecipe(**record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        words = str(first["msg"]).removeprefix("Value error, ").lower()
-        raise BadInputError(f"{where}: {words}") from error
+    return checked_recipe(TrainingRecipe, record)
 
 
 def load_training_recipe(path: str | Path) -> TrainingRecipe:
@@ -86,14 +81,8 @@ def load_training_recipe(path: str | Path) -> TrainingRecipe:
     BadInputError
         If it is no YAML file or not such a recipe.
     """
-    import yaml
-
     path = Path(path).expanduser()
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or "it is no YAML file"
-        raise BadInputError(f"{path}: cannot be read as a training recipe ({reason})") from error
+    record = read_yaml(path, "a training recipe")
     if not isinstance(record, dict) or "phases" not in record:
         raise BadInputError(f"{path.name} is no training recipe: it names no phases to learn")
     try:
@@ -105,10 +94,3 @@ def load_training_recipe(path: str | Path) -> TrainingRecipe:
         for phase in recipe.phases
     ]
     return recipe.model_copy(update={"phases": tuple(beside)})
-
-
-def recipe_yaml(recipe: TrainingRecipe) -> str:
-    """A recipe as YAML, everything it leaves open filled in."""
-    import yaml
-
-    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.methods.defects.monolayers import MONOLAYERS
+from napari_diffmap.models.recipe_file import checked_recipe, read_yaml
 from napari_diffmap.models.training import Plan
 
 #: Family of the networks, as their cards name it.
@@ -64,13 +65,7 @@ def defect_recipe(record: Mapping[str, Any]) -> DefectRecipe:
     BadInputError
         With the first thing that is wrong, in one line.
     """
-    try:
-        recipe = DefectRecipe(**record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        words = str(first["msg"]).removeprefix("Value error, ").lower()
-        raise BadInputError(f"{where}: {words}") from error
+    recipe = checked_recipe(DefectRecipe, record)
     strange = [name for name in recipe.materials if name not in MONOLAYERS]
     if strange:
         raise BadInputError(
@@ -92,24 +87,11 @@ def load_defect_recipe(path: str | Path) -> DefectRecipe:
     BadInputError
         If it is no YAML file or not such a recipe.
     """
-    import yaml
-
     path = Path(path).expanduser()
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or "it is no YAML file"
-        raise BadInputError(f"{path}: cannot be read as a training recipe ({reason})") from error
+    record = read_yaml(path, "a training recipe")
     if not isinstance(record, dict) or record.get("task") != "defects":
         raise BadInputError(f"{path.name} is no recipe for defects: it lacks 'task: defects'")
     try:
         return defect_recipe(record)
     except BadInputError as error:
         raise BadInputError(f"{path.name}: {error}") from error
-
-
-def recipe_yaml(recipe: DefectRecipe) -> str:
-    """A recipe as YAML, everything it leaves open filled in."""
-    import yaml
-
-    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
