@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from napari_diffmap.jobs.defects_frames import calibrated
-from napari_diffmap.jobs.recipe import RecipeEdits, Strict, as_keywords, checked, found_file
+from napari_diffmap.jobs.recipe import RecipeEdits, Strict, as_options, checked, opened
 from napari_diffmap.methods.defects.parameters import DefectParameters
 from napari_diffmap.scan.scan import Scan
 
@@ -68,7 +68,7 @@ def recipe_of_defects(
         known["find"]["model"] = str(model.resolve())
     return DefectsRecipe(
         file=str(Path(scan.source).resolve()),
-        options={k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        options=as_options(options),
         pixel_size_nm=pixel_size_nm,
         frame_time_s=frame_time_s,
         parameters=known,
@@ -92,8 +92,5 @@ def prepared_defects(
     BadInputError
         If the file is not there, or a value cannot be.
     """
-    from napari_diffmap.scan.open import open_scan
-
-    scan = open_scan(found_file(recipe.file, beside), **as_keywords(recipe.options))
-    scan = calibrated(scan, recipe.pixel_size_nm, recipe.frame_time_s)
+    scan = calibrated(opened(recipe, beside), recipe.pixel_size_nm, recipe.frame_time_s)
     return scan, checked(DefectParameters, recipe.parameters)

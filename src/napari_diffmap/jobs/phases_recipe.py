@@ -16,10 +16,12 @@ from napari_diffmap.jobs.recipe import (
     FILE_NAME,
     RecipeEdits,
     Strict,
-    as_keywords,
+    as_options,
     checked,
     digest,
     found_file,
+    opened,
+    refuse_changed,
 )
 from napari_diffmap.methods.spectra.incident import Incident, read_mask
 from napari_diffmap.methods.spectra.parameters import SpectralParameters
@@ -121,7 +123,7 @@ def recipe_of_phases(
         )
     return PhasesRecipe(
         file=str(Path(scan.source).resolve()),
-        options={k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        options=as_options(options),
         references=named,
         incident=RecipeIncident(
             file=None if incident.file is None else str(Path(incident.file).resolve()),
@@ -148,18 +150,13 @@ def prepared_phases(recipe: PhasesRecipe, beside: Path | None = None) -> Prepare
     BadInputError
         If a file is not there, a reference has changed, or a value cannot be.
     """
-    from napari_diffmap.scan.open import open_scan
-
-    scan = open_scan(found_file(recipe.file, beside), **as_keywords(recipe.options))
+    scan = opened(recipe, beside)
     references = []
     for said in recipe.references:
         path = found_file(said.file, beside)
         if not path.is_file():
             raise BadInputError(f"{path}: the reference of {said.name} is not there")
-        if digest(path) != said.sha256:
-            raise BadInputError(
-                f"{path} is not what it was when the recipe was written: map it anew with phases"
-            )
+        refuse_changed(path, said.sha256, "map it anew with phases")
         references.append(read_reference(path, said.name, said.composition))
     parameters = checked(SpectralParameters, recipe.parameters)
     file = recipe.incident.file

@@ -99,7 +99,7 @@ def recipe_of(scan: Scan, method: OrientationMethod, options: Mapping[str, Any])
     parameters = method.parameters.model_dump(mode="json", exclude={"phases"})
     return Recipe(
         file=str(Path(scan.source).resolve()),
-        options={k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        options=as_options(options),
         calibration=to_record(scan.calibration),
         phases=phases,
         parameters=parameters,
@@ -142,10 +142,7 @@ def edits_file(recipe: AnyKind, beside: Path | None = None) -> Path | None:
     path = found_file(recipe.edits.file, beside)
     if not path.is_file():
         raise BadInputError(f"{path}: the corrections of the recipe are not there")
-    if digest(path) != recipe.edits.sha256:
-        raise BadInputError(
-            f"{path} is not what it was when the recipe was written: write the recipe anew"
-        )
+    refuse_changed(path, recipe.edits.sha256, "write the recipe anew")
     return path
 
 
@@ -191,9 +188,7 @@ def load_recipe(path: str | Path) -> AnyKind:
             return DefectsRecipe(**record)
         return Recipe(**record)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInputError(f"{path.name}: {where}: {first['msg'].lower()}") from error
+        raise BadInputError(f"{path.name}: {first_fault(error)}") from error
 
 
 def prepared(recipe: Recipe, beside: Path | None = None) -> tuple[Scan, OrientationMethod]:
@@ -214,12 +209,24 @@ def prepared(recipe: Recipe, beside: Path | None = None) -> tuple[Scan, Orientat
     from napari_diffmap.jobs.orient import make_method
     from napari_diffmap.methods.orientation import OrientationParameters
     from napari_diffmap.scan.calibration_file import from_record
-    from napari_diffmap.scan.open import open_scan
 
-    scan = open_scan(found_file(recipe.file, beside), **as_keywords(recipe.options))
+    scan = opened(recipe, beside)
     scan = scan.with_calibration(from_record(recipe.calibration, "the recipe's calibration"))
     parameters = checked(OrientationParameters, recipe.parameters)
     return scan, make_method(sources_of(recipe.phases, beside), parameters)
+
+
+def opened(recipe: AnyKind, beside: Path | None) -> Scan:
+    """The scan of a recipe as the file has it, opened as it was then.
+
+    Raises
+    ------
+    BadInputError
+        If the file is not there.
+    """
+    from napari_diffmap.scan.open import open_scan
+
+    return open_scan(found_file(recipe.file, beside), **as_keywords(recipe.options))
 
 
 def checked(model: type[Parameters], values: Mapping[str, Any]) -> Parameters:
@@ -233,9 +240,19 @@ def checked(model: type[Parameters], values: Mapping[str, Any]) -> Parameters:
     try:
         return model(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInputError(f"the recipe's parameters: {where}: {first['msg'].lower()}") from error
+        raise BadInputError(f"the recipe's parameters: {first_fault(error)}") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a record, and where in it."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg'].lower()}"
+
+
+def as_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of `open_scan` as a recipe keeps them."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
 
 
 def as_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,10 +274,7 @@ def sources_of(phases: Sequence[RecipePhase], beside: Path | None) -> list[str]:
             sources.append(phase.source)
             continue
         path = found_file(phase.source, beside)
-        if digest(path) != phase.sha256:
-            raise BadInputError(
-                f"{path} is not what it was when the recipe was written: map it anew with orient"
-            )
+        refuse_changed(path, phase.sha256, "map it anew with orient")
         sources.append(str(path))
     return sources
 
@@ -271,6 +285,18 @@ def found_file(file: str, beside: Path | None) -> Path:
     if path.exists() or beside is None or not (beside / path.name).exists():
         return path
     return beside / path.name
+
+
+def refuse_changed(path: Path, sha256: str, advice: str) -> None:
+    """Refuse a file that is not what a recipe says; `advice` tells what to do then.
+
+    Raises
+    ------
+    BadInputError
+        If its content has changed.
+    """
+    if digest(path) != sha256:
+        raise BadInputError(f"{path} is not what it was when the recipe was written: {advice}")
 
 
 def digest(path: Path | str) -> str:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_diffmap.errors import BadInputError, DiffmapError, ResourceError
-from napari_diffmap.jobs.recipe import RecipePhase, phases_of, sources_of
+from napari_diffmap.jobs.recipe import (
+    RecipePhase,
+    as_keywords,
+    as_options,
+    first_fault,
+    phases_of,
+    sources_of,
+)
 from napari_diffmap.maps.edits.log import FILE_NAME as EDITS
 from napari_diffmap.maps.edits.log import load_log, save_log
 
@@ -115,7 +122,7 @@ def record_of(
     known = phases_of(phases)
     return SessionRecord(
         file=str(source),
-        options={k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        options=as_options(options),
         signature=content_signature(source) if source.is_file() else "",
         calibration=to_record(scan.calibration),
         phases=[] if known is None else known,
@@ -204,9 +211,7 @@ def load_record(folder: Path) -> SessionRecord:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
         raise BadInputError(f"{folder} is no session that can be read") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInputError(f"{path}: {where}: {first['msg'].lower()}") from error
+        raise BadInputError(f"{path}: {first_fault(error)}") from error
 
 
 def load_session(folder: Path) -> SavedSession:
@@ -269,4 +274,4 @@ def load_corrections(folder: Path) -> tuple[Corrections, tuple[str, ...]]:
 
 def options_of(record: SessionRecord) -> dict[str, Any]:
     """Keywords of `open_scan`."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in record.options.items()}
+    return as_keywords(record.options)
