@@ -13,7 +13,8 @@ from orix import io as orix_io
 from orix.crystal_map import Phase
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.jobs.results import DEFAULT_FORMATS, FORMATS, export_map
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS
+from napari_diffmap.jobs.results import export_map
 from napari_diffmap.maps import MapPhase, OrientationMap, load_map
 from napari_diffmap.maps.edits.edited import EDITED_NAMES
 from napari_diffmap.maps.files.export import NamedLabels, load_labels, load_orientation_h5
@@ -129,7 +130,8 @@ import resource, sys
 import numpy as np
 from orix.crystal_map import Phase
 from napari_diffmap.errors import DiffmapError, ResourceError
-from napari_diffmap.jobs.results import FORMATS, export_map
+from napari_diffmap.jobs.formats import FORMATS
+from napari_diffmap.jobs.results import export_map
 from napari_diffmap.maps import MapPhase, OrientationMap
 from pathlib import Path
 n = 90

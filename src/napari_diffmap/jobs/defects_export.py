@@ -8,7 +8,7 @@ from typing import Final
 
 from napari_diffmap.errors import BadInputError
 from napari_diffmap.jobs.defects_results import DEFECTS_FILE, TABLE, write_table
-from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS, refuse_unknown
 from napari_diffmap.jobs.results import unwritable
 from napari_diffmap.maps.defect_map import DefectMap
 from napari_diffmap.maps.figures.defects import save_space_time_png
@@ -44,9 +44,7 @@ def export_defects(
     ResourceError
         If the folder cannot be written or the disk is full.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise BadInputError(f"there is no format {unknown[0]!r}: choose from {', '.join(FORMATS)}")
+    refuse_unknown(formats)
     ours = [name for name in FORMATS if name in ("h5", *_PICTURES)]
     if not set(formats) & set(ours):
         raise BadInputError(f"defects are no map of pixels: choose from {', '.join(ours)}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from napari_diffmap.errors import BadInputError
+
 #: Name → file and the tools that open it, for forms and help.
 FORMAT_WORDS: dict[str, str] = {
     "h5": "orientation.h5: orix, and this package with everything kept",
@@ -17,3 +21,16 @@ FORMAT_WORDS: dict[str, str] = {
 }
 FORMATS = tuple(FORMAT_WORDS)
 DEFAULT_FORMATS = ("h5", "tiff", "ang", "png", "html")
+
+
+def refuse_unknown(formats: Iterable[str]) -> None:
+    """Refuse what is no format.
+
+    Raises
+    ------
+    BadInputError
+        With the first name that is not of `FORMATS`.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise BadInputError(f"there is no format {unknown[0]!r}: choose from {', '.join(FORMATS)}")

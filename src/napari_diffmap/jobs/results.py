@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_diffmap.errors import BadInputError, ResourceError
+from napari_diffmap.errors import ResourceError
 from napari_diffmap.jobs.checkpoint import discard
-from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS, refuse_unknown
 from napari_diffmap.jobs.record import json_text
 from napari_diffmap.maps.boundaries.find import find_boundaries
 from napari_diffmap.maps.colors import DIRECTIONS
@@ -91,9 +91,7 @@ def export_map(
     ResourceError
         If the folder cannot be written or the disk is full.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise BadInputError(f"there is no format {unknown[0]!r}: choose from {', '.join(FORMATS)}")
+    refuse_unknown(formats)
     written: list[Path] = []
     answered = bool(found.indexed.any())
     if boundaries is None and answered and not {*formats} <= {"h5", "tiff", "ang", "ctf"}:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_diffmap.errors import BadInputError
-from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS
+from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMATS, refuse_unknown
 from napari_diffmap.jobs.results import save_label_layers, unwritable
 from napari_diffmap.maps.edits.edit import EDITED
 from napari_diffmap.maps.figures.pictures import save_edited_png
@@ -61,9 +61,7 @@ def export_spectral(
     ResourceError
         If the folder cannot be written or the disk is full.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise BadInputError(f"there is no format {unknown[0]!r}: choose from {', '.join(FORMATS)}")
+    refuse_unknown(formats)
     if set(formats) <= _ORIENTED:
         others = ", ".join(name for name in FORMATS if name not in _ORIENTED)
         raise BadInputError(f"a map of phases has no orientations: choose from {others}")
