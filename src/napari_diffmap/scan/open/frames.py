@@ -39,7 +39,17 @@ def by_number(path: Path) -> list[Any]:
 
 
 class FrameFolder(Region):
-    """Files of one frame each as a stack ``(n, ky, kx)``."""
+    """Files of one frame each as a stack ``(n, ky, kx)``.
+
+    Parameters
+    ----------
+    folder
+        Where they are.
+    names
+        Their names, in order.
+    shape, dtype
+        Of every frame.
+    """
 
     def __init__(self, folder: Path, names: Sequence[str], shape: tuple[int, int], dtype: Any):
         self.path = folder
@@ -53,14 +63,21 @@ class FrameFolder(Region):
         frames = []
         for number in wanted:
             path = self.path / self._names[int(number)]
-            frame = read_frame(path)
+            frame = self._frame(path)
             if frame.shape != self.shape[1:]:
-                size = f"{self.shape[1]} x {self.shape[2]}"
-                raise ScanFileError(f"{path.name}: is no frame of {size} pixels like the others")
+                raise self._another_size(path, frame.shape)
             frames.append(frame[index[1:]])
         if not isinstance(index[0], slice):
             return np.asarray(frames[0])
         return np.stack(frames) if frames else np.empty((0, *self.shape[1:]), self.dtype)
+
+    def _frame(self, path: Path) -> NDArray[Any]:
+        return read_frame(path)
+
+    def _another_size(self, path: Path, shape: Sequence[int]) -> ScanFileError:
+        del shape
+        size = f"{self.shape[1]} x {self.shape[2]}"
+        return ScanFileError(f"{path.name}: is no frame of {size} pixels like the others")
 
 
 def read_frame(path: Path) -> NDArray[Any]:

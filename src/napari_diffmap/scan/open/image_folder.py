@@ -17,7 +17,7 @@ from napari_diffmap.errors import DiffmapError, ScanFileError
 from napari_diffmap.scan.axes import normalise_unit
 from napari_diffmap.scan.open.beside import describe
 from napari_diffmap.scan.open.found import Found, Offer, RawAxis, Request, offer_of
-from napari_diffmap.scan.open.frames import SUFFIXES, by_number, described, read_frame
+from napari_diffmap.scan.open.frames import SUFFIXES, FrameFolder, by_number, described, read_frame
 from napari_diffmap.scan.open.notes import shape_text
 from napari_diffmap.scan.open.regions import Index, Region, native
 
@@ -113,40 +113,14 @@ def read_grey(path: Path) -> NDArray[Any]:
     return values
 
 
-class FrameFiles(Region):
-    """Files of one image each as a stack ``(time, y, x)``.
+class FrameFiles(FrameFolder):
+    """Files of one image each as a stack ``(time, y, x)``."""
 
-    Parameters
-    ----------
-    folder
-        Where they are.
-    names
-        Their names, in order.
-    shape, dtype
-        Of every image.
-    """
+    def _frame(self, path: Path) -> NDArray[Any]:
+        return _frame(path)
 
-    def __init__(
-        self, folder: Path, names: Sequence[str], shape: tuple[int, int], dtype: Any
-    ) -> None:
-        self.path = folder
-        self._names = tuple(names)
-        self.shape = (len(names), *shape)
-        self.dtype = native(np.dtype(dtype))
-
-    def read(self, index: Index) -> NDArray[Any]:
-        """Read each file asked for."""
-        wanted = np.atleast_1d(np.arange(len(self._names))[index[0]])
-        frames = []
-        for number in wanted:
-            path = self.path / self._names[int(number)]
-            frame = _frame(path)
-            if frame.shape != self.shape[1:]:
-                raise _another_size(path, frame.shape, self.shape[1:])
-            frames.append(frame[index[1:]])
-        if not isinstance(index[0], slice):
-            return np.asarray(frames[0])
-        return np.stack(frames) if frames else np.empty((0, *self.shape[1:]), self.dtype)
+    def _another_size(self, path: Path, shape: Sequence[int]) -> ScanFileError:
+        return _another_size(path, shape, self.shape[1:])
 
 
 def _another_size(path: Path, shape: Sequence[int], wanted: Sequence[int]) -> ScanFileError:
