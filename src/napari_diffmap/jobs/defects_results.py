@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,9 +15,8 @@ from napari_diffmap.jobs.defects_follow import IN_COMPLEX
 from napari_diffmap.jobs.defects_frames import Movie, filled
 from napari_diffmap.jobs.defects_map import finds_of
 from napari_diffmap.jobs.defects_summary import as_record
-from napari_diffmap.jobs.record import json_text
+from napari_diffmap.jobs.record import write_json, write_rows
 from napari_diffmap.jobs.results import unwritable
-from napari_diffmap.maps.atomic import atomic_path
 from napari_diffmap.maps.defect_map import DefectMap
 from napari_diffmap.maps.edits.edit import EDITED, snapshot
 from napari_diffmap.maps.edits.edited import EDITED_NAMES
@@ -71,7 +69,7 @@ def write_defects(run: DefectsRun, folder: Path) -> list[Path]:
         if len(run.found.movie) > 1:
             written += _write_followed(run, folder)
         written += _write_pictures(run, folder)
-        written.append(_write_text(folder / "summary.json", json_text(run.summary, indent=1)))
+        written.append(write_json(folder / "summary.json", run.summary, indent=1))
     except OSError as error:
         raise unwritable(folder, error) from error
     return written
@@ -122,7 +120,7 @@ def write_table(found: DefectMap, path: Path, run: DefectsRun | None = None) -> 
         "frame", "y", "x", "class", "probability", "y_nm", "x_nm", "sublattice", "ratio", "track",
         "class_probability", "doubt", "edited", "number",
     ]  # fmt: skip
-    return _write_rows(path, header, rows())
+    return write_rows(path, header, rows())
 
 
 def _write_followed(run: DefectsRun, folder: Path) -> list[Path]:
@@ -145,7 +143,7 @@ def _write_followed(run: DefectsRun, folder: Path) -> list[Path]:
             if v is not None
         },
     }
-    written.append(_write_text(folder / "diffusion.json", json_text(record, indent=1)))
+    written.append(write_json(folder / "diffusion.json", record, indent=1))
     told = {
         "class": followed.transitions,
         "class behind its confusion": followed.hidden,
@@ -187,7 +185,7 @@ def _write_tracks(run: DefectsRun, path: Path) -> Path:
         "track", "class", "first_frame", "last_frame", "seen", "unseen", "first_y", "first_x",
         "last_y", "last_x", "displacement_nm", "D", "D_low", "D_high", "D_unit", "confined",
     ]  # fmt: skip
-    return _write_rows(path, header, rows())
+    return write_rows(path, header, rows())
 
 
 def _write_transitions(told: dict[str, Transitions | None], path: Path) -> Path:
@@ -204,7 +202,7 @@ def _write_transitions(told: dict[str, Transitions | None], path: Path) -> Path:
                     _text(one.high[i, j], 6), kind,
                 ]  # fmt: skip
 
-    return _write_rows(path, ["from", "to", "count", "probability", "low", "high", "of"], rows())
+    return write_rows(path, ["from", "to", "count", "probability", "low", "high", "of"], rows())
 
 
 def _seen(told: Transitions) -> list[int]:
@@ -387,23 +385,9 @@ def save_run(
     return written
 
 
-# ------------------------------------------------------------------ files
+# ---------------------------------------------------------------- numbers
 
 
 def _text(value: Any, digits: int) -> str:
     number = float(value)
     return f"{number:.{digits}g}" if np.isfinite(number) else ""
-
-
-def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path
-
-
-def _write_text(path: Path, text: str) -> Path:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_diffmap.jobs.phases import PhasesRun, mean_spectra
-from napari_diffmap.jobs.record import json_text
+from napari_diffmap.jobs.record import write_json, write_rows
 from napari_diffmap.maps.spectral_map import SpectralMap
 from napari_diffmap.methods.spectra.clusters import Clusters
 
@@ -42,7 +41,7 @@ def write_phases(run: PhasesRun, folder: Path) -> list[Path]:
     written.append(_write_spectra(run, folder / "spectra.csv"))
     if run.answer.clusters is not None:
         written.append(_write_clusters(run, run.answer.clusters, folder / "clusters.csv"))
-    written.append(_write_text(folder / "summary.json", json_text(run.summary, indent=2)))
+    written.append(write_json(folder / "summary.json", run.summary, indent=2))
     return written
 
 
@@ -71,22 +70,8 @@ def _write_clusters(run: PhasesRun, clusters: Clusters, path: Path) -> Path:
 
 
 def _write_columns(columns: Mapping[str, NDArray[np.float64]], path: Path) -> Path:
-    from napari_diffmap.maps.atomic import atomic_path
-
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for row in zip(*columns.values(), strict=True):
-            writer.writerow([f"{value:.7g}" for value in row])
-    return path
-
-
-def _write_text(path: Path, text: str) -> Path:
-    from napari_diffmap.maps.atomic import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return path
+    rows = ([f"{value:.7g}" for value in row] for row in zip(*columns.values(), strict=True))
+    return write_rows(path, columns, rows)
 
 
 def corrected_run(
