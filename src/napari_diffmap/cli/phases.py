@@ -148,7 +148,7 @@ def carry_out_phases(
             run, record_file, warnings = corrected_run(run, edits, folder)
             written.append(record_file)
             for line in warnings:
-                click.echo(line, err=True)
+                click.echo(f"warning: {line}", err=True)
             if recipe is not None:
                 recipe = with_edits(recipe, record_file)
         written += write_phases(run, folder)

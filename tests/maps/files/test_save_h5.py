@@ -137,7 +137,9 @@ def test_damaged_files_say_so(make_map, tmp_path):
         file.create_group("napari_diffmap").attrs["layout"] = 1
     with h5py.File(tmp_path / "newer.h5", "w") as file:
         file.create_group("napari_diffmap").attrs["layout"] = 99
-    for name in ("cut", "text", "other", "half", "newer"):
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        file.create_group("napari_diffmap").attrs["layout"] = [1, 2]
+    for name in ("cut", "text", "other", "half", "newer", "odd"):
         with pytest.raises(BadInputError) as caught:
             load_map(tmp_path / f"{name}.h5")
         assert "\n" not in str(caught.value)

@@ -115,8 +115,6 @@ def read_h5(
     layout: int,
     words: str,
     read: Callable[[h5py.Group, Provenance], Found],
-    *,
-    damage: tuple[type[Exception], ...] = (OSError, KeyError, ValueError, TypeError),
 ) -> Found:
     """Read a map from its group.
 
@@ -132,8 +130,6 @@ def read_h5(
         What the group holds, without an article, for the error.
     read
         Makes the map of the group and the provenance.
-    damage
-        Errors of `read` and of HDF5 that a damaged file causes.
 
     Raises
     ------
@@ -153,7 +149,7 @@ def read_h5(
                     f"{place.name} was written by a newer napari-diffmap: update to read it"
                 )
             return read(group, Provenance.from_json(file.attrs["provenance"]))
-    except damage as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise BadInputError(
             f"{place.name} is damaged or no HDF5 file: copy or save it again"
         ) from error

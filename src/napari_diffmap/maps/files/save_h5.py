@@ -127,8 +127,7 @@ def load_orientation_h5(path: str | Path) -> OrientationMap:
         If it is no such file, or it is damaged.
     """
     words = "orientation map of napari-diffmap"
-    damage = (OSError, KeyError, ValueError)
-    return read_h5(path, GROUP, _LAYOUT, words, _read_own, damage=damage)
+    return read_h5(path, GROUP, _LAYOUT, words, _read_own)
 
 
 def _read_own(group: h5py.Group, provenance: Provenance) -> OrientationMap:
