@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.ring_layers import RingLayers
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.parameter_form import ParameterForm
-from napari_diffmap.widgets.parts import Links, plain_label, tool_button
+from napari_diffmap.widgets.parts import Links, plain_label, scrolling, tool_button
 
 if TYPE_CHECKING:
     from napari_diffmap.methods.calibration import CalibrationParameters
@@ -60,7 +60,7 @@ class CalibrationProposal(QWidget):
         self.words = plain_label("")
         self.words.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        area = _scrolling(self.words)
+        area = scrolling(self.words)
         row.addWidget(area, 1)
         self.map = QLabel()
         self.map.setToolTip(
@@ -77,7 +77,7 @@ class CalibrationProposal(QWidget):
         )
 
         self.form = ParameterForm(CalibrationParameters, skip=GIVEN_ELSEWHERE)
-        return _scrolling(self.form)
+        return scrolling(self.form)
 
     def _make_buttons(self) -> QVBoxLayout:
         column = QVBoxLayout()
@@ -146,15 +146,6 @@ class CalibrationProposal(QWidget):
         """Stop listening."""
         self._links.end()
         self.rings.show(None)
-
-
-def _scrolling(widget: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QScrollArea.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(widget)
-    return area
 
 
 def residual_pixmap(fit: DescanFit) -> QPixmap:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QProgressBar, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.jobs.control import Progress
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.convert_run import ConvertRun, outcome
 from napari_diffmap.widgets.opening import Opening
-from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
+from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, tool_button
 
 
 class ConvertBar(QWidget):
@@ -32,10 +32,8 @@ class ConvertBar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         self.line = one_line_label("The conversion for speed")
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
+        self.progress = ShareBar("Share of the patterns that are written")
         self.progress.setMaximumWidth(140)
-        self.progress.setToolTip("Share of the patterns that are written")
         self.stop_button = tool_button("Stop", "End; what is written stays, Convert goes on")
         self.stop_button.clicked.connect(lambda: run.stop())
         self.open_button = tool_button("Open it", "Open the converted scan in place of this one")
@@ -89,11 +87,10 @@ class ConvertBar(QWidget):
         elif run.stopping:
             self.line.setText("Stopping …")
         else:
-            self.progress.setValue(0)
+            self.progress.show_share(0.0)
             self.line.setText("Converting …")
 
     def _on_progress(self, progress: Progress) -> None:
         if self.run.running and not self.run.stopping:
             self.line.setText(progress.text())
-        self.progress.setValue(round(1000 * progress.fraction))
-        self.progress.setFormat(f"{100 * progress.fraction:.0f} %")
+        self.progress.show_share(progress.fraction)

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QTabWidget,
@@ -22,7 +21,7 @@ from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.defects_doubt import DoubtPage
 from napari_diffmap.widgets.defects_find import FindPage
 from napari_diffmap.widgets.defects_stages import FollowPage, SortPage
-from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
+from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -95,9 +94,7 @@ class DefectsDock(QWidget):
         self.stop = QPushButton("Stop")
         self.stop.setToolTip("End what runs; what was found before is kept")
         self.stop.clicked.connect(lambda: self.run.stop())
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.progress.setToolTip("How much of the present step is done, %")
+        self.progress = ShareBar("How much of the present step is done, %")
         self.sites = QCheckBox("sites")
         self.sites.setToolTip(
             "Show the sites of the lattice on the sample: crosses of the brighter sublattice, ×"
@@ -166,7 +163,7 @@ class DefectsDock(QWidget):
     def _on_state(self, state: str) -> None:
         if state == "running":
             self.line.setText("Preparing …")
-            self._show_share(0.0)
+            self.progress.show_share(0.0)
         elif state == "stopping":
             self.line.setText("Stopping …")
         self.refresh()
@@ -175,11 +172,7 @@ class DefectsDock(QWidget):
         if self.run.state == "running":
             text = progress.text()
             self.line.setText(text[:1].upper() + text[1:])
-        self._show_share(progress.fraction)
-
-    def _show_share(self, share: float) -> None:
-        self.progress.setValue(round(1000 * share))
-        self.progress.setFormat(f"{100 * share:.0f} %")
+        self.progress.show_share(progress.fraction)
 
     def _on_run(self, run: object) -> None:
         if run is not None and self.tabs.currentIndex() == 0:
@@ -225,7 +218,7 @@ class DefectsDock(QWidget):
         missing, some = self.defects.missing(), self.defects.run is not None
         if idle:
             self.line.setText(missing or self._outcome() or "Ready: press Find defects.")
-            self._show_share(1.0 if some else 0.0)
+            self.progress.show_share(1.0 if some else 0.0)
         self.start.setEnabled(idle and not missing)
         self.stop.setEnabled(self.run.state == "running")
         self.sort.again.setEnabled(idle and self.run.found is not None)

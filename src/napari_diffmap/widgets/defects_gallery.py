@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_diffmap.viewer.defects import Defects
 from napari_diffmap.viewer.defects_gallery import Gallery
 from napari_diffmap.widgets.defects_looks import class_icon, grey_image, paint_symbol
-from napari_diffmap.widgets.parts import Links, plain_label, tool_button
+from napari_diffmap.widgets.parts import Links, plain_label, scrolling, tool_button
 
 #: Side of a card's picture and of a single find's, pixels of the screen.
 _PICTURE, _SINGLE = 64, 50
@@ -242,11 +242,8 @@ class GalleryView(QWidget):
         )
         self.fresh.clicked.connect(self.ask_class)
         self.row.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area = scrolling(inner, sideways=True)
         area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inner)
         # What acts on all classes stands beside them.
         self.acts = QVBoxLayout()
         self.acts.addWidget(self.fresh)
@@ -265,12 +262,8 @@ class GalleryView(QWidget):
         self.grid.setContentsMargins(0, 0, 0, 0)
         self.grid.setSpacing(2)
         self.grid.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area = scrolling(inner)
         area.setMinimumHeight(_SINGLE + 4)
-        area.setWidget(inner)
         area.setToolTip("Finds of the chosen class, those in doubt first; click one to go there")
         return area
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_diffmap.maps.ambiguity import NO_DATA
 from napari_diffmap.maps.boundaries.find import BOUNDARY_TABLE
@@ -21,7 +21,7 @@ from napari_diffmap.maps.counts import (
     judged,
     resolved,
 )
-from napari_diffmap.widgets.parts import Links, one_line_label, plain_label
+from napari_diffmap.widgets.parts import Links, one_line_label, plain_label, scrolling
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -67,8 +67,10 @@ class KeyView(QWidget):
         # Each scrolls by itself: many phases do not push the legend out of sight.
         row = QHBoxLayout()
         row.setSpacing(2)
-        row.addWidget(_scrolling(body), 1)
-        row.addWidget(_scrolling(self.legend, sideways=False))
+        row.addWidget(scrolling(body, sideways=True), 1)
+        legend = scrolling(self.legend)
+        legend.setFixedWidth(_LEGEND_WIDTH)
+        row.addWidget(legend)
         layout.addLayout(row, 1)
         self._links = Links(
             self,
@@ -140,17 +142,6 @@ class KeyView(QWidget):
         """Stop listening."""
         self._links.end()
         super().closeEvent(event)
-
-
-def _scrolling(widget: QWidget, *, sideways: bool = True) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QScrollArea.Shape.NoFrame)
-    area.setWidget(widget)
-    if not sideways:
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFixedWidth(_LEGEND_WIDTH)
-    return area
 
 
 def _qimage(rgba: NDArray[np.uint8]) -> QImage:

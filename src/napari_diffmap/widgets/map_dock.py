@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QStackedWidget,
@@ -33,8 +32,10 @@ from napari_diffmap.widgets.map_show import MapShow
 from napari_diffmap.widgets.parameter_form import ParameterForm
 from napari_diffmap.widgets.parts import (
     Links,
+    ShareBar,
     one_line_label,
     plain_label,
+    scrolling,
     swatch,
     tool_button,
 )
@@ -136,12 +137,7 @@ class MapDock(QWidget):
 
         self.form = ParameterForm(OrientationParameters, skip=GIVEN_ELSEWHERE)
         self.form.changed.connect(self._on_form)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(self.form)
-        return area
+        return scrolling(self.form)
 
     def _make_run(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -156,10 +152,8 @@ class MapDock(QWidget):
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run within a second; what is mapped stays")
         self.stop_button.clicked.connect(lambda: self.run.stop())
-        self.progress = QProgressBar()
-        self.progress.setToolTip("Share of the scan positions that are mapped")
-        self.progress.setRange(0, 1000)
-        self._show_share(0.0)
+        self.progress = ShareBar("Share of the scan positions that are mapped")
+        self.progress.show_share(0.0)
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(
             "Save the map to a folder: orix HDF5, .ang, TIFF maps, pictures with scale bar and"
@@ -329,12 +323,7 @@ class MapDock(QWidget):
             mapped = progress.message == "mapping" and progress.done == progress.total
             judging = mapped and self.engines.chosen != TEMPLATES
             self.line.setText(_JUDGING if judging else progress.text())
-        self._show_share(progress.fraction)
-
-    def _show_share(self, share: float) -> None:
-        # The bar's own percentage is cut off where the line's is rounded.
-        self.progress.setValue(round(1000 * share))
-        self.progress.setFormat(f"{100 * share:.0f} %")
+        self.progress.show_share(progress.fraction)
 
     def _on_finished(self, _run: Any) -> None:
         self.refresh()
@@ -367,7 +356,7 @@ class MapDock(QWidget):
         missing = self.run.missing() or unfit
         if idle:
             self.line.setText(unfit or _outcome(self.run.last) or missing or "Ready: press Map.")
-            self._show_share(_share(self.run.last))
+            self.progress.show_share(_share(self.run.last))
             self.judged.setText(judged_line(self.run.last))
         self.judged.setVisible(idle and bool(self.judged.text()))
         self.map_button.setEnabled(idle and not missing)

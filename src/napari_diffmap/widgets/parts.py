@@ -7,7 +7,15 @@ from typing import Any
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
 
 #: Room for the buttons and margins of a box in napari's style, with a larger font besides.
 _SPIN_BUTTONS = 72
@@ -72,6 +80,38 @@ class ElidedLabel(QLabel):
     def minimumSizeHint(self) -> QSize:
         """One line high, as narrow as need be."""
         return QSize(20, QFontMetrics(self.font()).height() + 2)
+
+
+class ShareBar(QProgressBar):
+    """How much of something is done, in per cent.
+
+    Parameters
+    ----------
+    tip
+        What it is a share of.
+    """
+
+    def __init__(self, tip: str) -> None:
+        super().__init__()
+        self.setRange(0, 1000)
+        self.setToolTip(tip)
+
+    def show_share(self, share: float) -> None:
+        """Show how much is done, 0–1."""
+        # The bar's own percentage is cut off where a line's is rounded.
+        self.setValue(round(1000 * share))
+        self.setFormat(f"{100 * share:.0f} %")
+
+
+def scrolling(page: QWidget, *, sideways: bool = False) -> QScrollArea:
+    """An area without a frame that a page scrolls in: up and down, and sideways where allowed."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    if not sideways:
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(page)
+    return area
 
 
 def one_line_label(tip: str = "") -> ElidedLabel:

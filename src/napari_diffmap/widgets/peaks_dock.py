@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -24,7 +23,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.peak_layers import MAPS
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.parameter_form import ParameterForm
-from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
+from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, scrolling, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -66,12 +65,7 @@ class PeaksDock(QWidget):
 
         self.form = ParameterForm(RegistrationParameters)
         self.form.changed.connect(self._on_preview)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(self.form)
-        return area
+        return scrolling(self.form)
 
     def _make_run(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -86,9 +80,7 @@ class PeaksDock(QWidget):
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run within a second; the peaks found stay")
         self.stop_button.clicked.connect(lambda: self.peaks.stop())
-        self.progress = QProgressBar()
-        self.progress.setToolTip("Share of the scan positions that are registered")
-        self.progress.setRange(0, 1000)
+        self.progress = ShareBar("Share of the scan positions that are registered")
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip(
             "Save the table as .parquet or .zarr; it opens again as a scan drawn from its peaks"
@@ -174,11 +166,7 @@ class PeaksDock(QWidget):
     def _on_progress(self, progress: Progress) -> None:
         if self.peaks.state == "running":
             self.line.setText(progress.text())
-        self._show_share(progress.fraction)
-
-    def _show_share(self, share: float) -> None:
-        self.progress.setValue(round(1000 * share))
-        self.progress.setFormat(f"{100 * share:.0f} %")
+        self.progress.show_share(progress.fraction)
 
     def ask_file(self) -> None:
         """Choose a file to save to."""
@@ -205,7 +193,8 @@ class PeaksDock(QWidget):
             ready = "Ready: tick Preview and click on the sample, then press Register."
             self.line.setText(missing or peaks.outcome or ready)
             self.stored.setText(peaks.stored)
-            self._show_share(0.0 if peaks.last is None else float(peaks.last.done.mean()))
+            done = 0.0 if peaks.last is None else float(peaks.last.done.mean())
+            self.progress.show_share(done)
         elif peaks.state == "stopping":
             self.line.setText("Stopping …")
         have = peaks.table is not None

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -28,7 +27,7 @@ from napari_diffmap.viewer.spectral import Spectral
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.incident_row import IncidentRow
 from napari_diffmap.widgets.parameter_form import ParameterForm
-from napari_diffmap.widgets.parts import Links, one_line_label
+from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, scrolling
 from napari_diffmap.widgets.plan_form import PlanForm
 from napari_diffmap.widgets.reference_table import ReferenceTable
 from napari_diffmap.widgets.workbench import Workbench
@@ -73,7 +72,7 @@ class PhasesForm(QWidget):
         self.tabs.addTab(self._make_form(), "Settings")
         self.tabs.addTab(self._make_table(), "Methods")
         self.plan = PlanForm(self.run)
-        self.tabs.addTab(_scrolled(self.plan), "Plan energies…")
+        self.tabs.addTab(scrolling(self.plan), "Plan energies…")
         # Its pages scroll: they do not make the window higher.
         self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self.tabs.setMinimumHeight(_TABS)
@@ -97,7 +96,7 @@ class PhasesForm(QWidget):
     def _make_form(self) -> QScrollArea:
         self.form = ParameterForm(SpectralParameters)
         self.form.changed.connect(self._on_form)
-        return _scrolled(self.form)
+        return scrolling(self.form)
 
     def _make_table(self) -> QTableWidget:
         table = self.table = QTableWidget(0, len(_HEADS))
@@ -125,9 +124,7 @@ class PhasesForm(QWidget):
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run; the map that was there before is kept")
         self.stop_button.clicked.connect(lambda: self.run.stop())
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.progress.setToolTip("How much of the present step is done, %")
+        self.progress = ShareBar("How much of the present step is done, %")
         self.save_button = QPushButton("Save…")
         self.save_button.setToolTip("Save map, fractions, spectra and summary to a folder")
         self.save_button.clicked.connect(self.ask_folder)
@@ -180,7 +177,7 @@ class PhasesForm(QWidget):
     def _on_state(self, state: str) -> None:
         if state == "running":
             self.line.setText("Preparing …")
-            self._show_share(0.0)
+            self.progress.show_share(0.0)
         elif state == "stopping":
             self.line.setText("Stopping …")
         self.refresh()
@@ -188,11 +185,7 @@ class PhasesForm(QWidget):
     def _on_progress(self, progress: Progress) -> None:
         if self.run.state == "running":
             self.line.setText(progress.text())
-        self._show_share(progress.fraction)
-
-    def _show_share(self, share: float) -> None:
-        self.progress.setValue(round(1000 * share))
-        self.progress.setFormat(f"{100 * share:.0f} %")
+        self.progress.show_share(progress.fraction)
 
     def _on_run(self, run: PhasesRun | None) -> None:
         rows = [] if run is None else list(run.table)
@@ -234,7 +227,7 @@ class PhasesForm(QWidget):
         run = self.spectral.last
         if idle:
             self.line.setText(missing or _outcome(run) or "Ready: press Map.")
-            self._show_share(0.0 if run is None else 1.0)
+            self.progress.show_share(0.0 if run is None else 1.0)
         self.map_button.setEnabled(idle and not missing)
         self.stop_button.setEnabled(self.run.state == "running")
         self.save_button.setEnabled(idle and run is not None)
@@ -246,15 +239,6 @@ class PhasesForm(QWidget):
         self._links.end()
         for part in (self.references, self.incident, self.plan):
             part.end()
-
-
-def _scrolled(page: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QScrollArea.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(page)
-    return area
 
 
 def _cells(row: Any, run: Any) -> tuple[str, str, str, str]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
-    QScrollArea,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -20,7 +17,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.curve_plot import CurvePlot
-from napari_diffmap.widgets.parts import Links, one_line_label
+from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, scrolling
 from napari_diffmap.widgets.train_form import TrainForm
 from napari_diffmap.widgets.train_run import TrainRun, folder_state
 
@@ -84,13 +81,8 @@ class TrainView(QWidget):
         )
         row.addWidget(self.loss)
         row.addWidget(self.shares)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(self.form.conditions)
         self.middle.addWidget(plots)
-        self.middle.addWidget(area)
+        self.middle.addWidget(scrolling(self.form.conditions))
         return self.middle
 
     def _make_buttons(self) -> QHBoxLayout:
@@ -106,9 +98,7 @@ class TrainView(QWidget):
         self.stop = QPushButton("Stop")
         self.stop.setToolTip("End after the next step; the training can be resumed")
         self.stop.clicked.connect(lambda: self.run.stop())
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.progress.setToolTip("Share of the steps that are done")
+        self.progress = ShareBar("Share of the steps that are done")
         for button in (self.train, self.stop, self.resume):
             row.addWidget(button)
         row.addWidget(self.progress, 1)
@@ -144,18 +134,14 @@ class TrainView(QWidget):
         curves = self.run.curves
         self.loss.show_lines(() if curves.empty else curves.losses())
         self.shares.show_lines(curves.shares())
-        self._show_share()
-
-    def _show_share(self) -> None:
-        self.progress.setValue(round(1000 * self.run.share))
-        self.progress.setFormat(f"{100 * self.run.share:.0f} %")
+        self.progress.show_share(self.run.share)
 
     def refresh(self, *_: object) -> None:
         """Enable what can be done and say what cannot."""
         run, target = self.run, self.form.target()
         self.stop.setEnabled(run.state == "running")
         self.form.lock(run.running)
-        self._show_share()
+        self.progress.show_share(run.share)
         if run.running:
             self.train.setEnabled(False)
             self.resume.setEnabled(False)
