@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from qtpy.QtCore import Qt
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QMenu,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_diffmap.maps.ambiguity import NO_DATA, NO_DOUBT
 from napari_diffmap.maps.defect_doubt import DEFECT_TABLE
 from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.maps.edits.edited import EDITED_NAMES
 from napari_diffmap.viewer.defects import REACHES, Defects
 from napari_diffmap.widgets.defects_looks import class_icon
-from napari_diffmap.widgets.history import HistoryModel
+from napari_diffmap.widgets.doubt_parts import answer_buttons, fill_causes, scope_box, tell_answer
+from napari_diffmap.widgets.history import HistoryModel, HistoryTable, undo_buttons
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 
 #: What edits of finds are called.
@@ -85,12 +83,7 @@ class DoubtPage(QWidget):
         self.next = tool_button("Next", "The next finds in doubt, by weight (N)")
         self.next.clicked.connect(lambda: self.queue.next())
         self.cause = QComboBox()
-        self.cause.addItem("any cause", None)
-        for cause in DEFECT_TABLE:
-            if cause.code not in (NO_DOUBT, NO_DATA):
-                self.cause.addItem(cause.name, int(cause.code))
-                tip = Qt.ItemDataRole.ToolTipRole
-                self.cause.setItemData(self.cause.count() - 1, cause.description, tip)
+        fill_causes(self.cause, DEFECT_TABLE)
         self.cause.setToolTip("Visit only finds that are in doubt for this cause")
         self.cause.activated.connect(lambda _i: self.queue.filter(self.cause.currentData()))
         self.line = one_line_label("Finds in doubt that are left; a track counts as one")
@@ -102,23 +95,12 @@ class DoubtPage(QWidget):
     def _make_answers(self) -> QHBoxLayout:
         d, row = self.defects, QHBoxLayout()
         row.addWidget(QLabel("for"))
-        self.reach = QComboBox()
-        for i, name in enumerate(REACHES):
-            self.reach.addItem(name)
-            self.reach.setItemData(i, _REACH_TIPS[name], Qt.ItemDataRole.ToolTipRole)
-        self.reach.setToolTip(
-            "What the next correction is for:\n"
-            + "\n".join(f"{name}: {tip}" for name, tip in _REACH_TIPS.items())
-        )
+        self.reach = scope_box(REACHES, _REACH_TIPS)
         self.reach.currentTextChanged.connect(self._on_reach)
         row.addWidget(self.reach)
         row.addWidget(QLabel("accept"))
-        self.answers = []
-        for rank in range(_BUTTONS):
-            button = tool_button(str(rank + 1), f"Accept answer {rank + 1} (key {rank + 1})")
-            button.setMinimumWidth(28)
-            button.clicked.connect(self._act(partial(d.accept, rank)))
-            self.answers.append(button)
+        self.answers = answer_buttons(_BUTTONS, 28, lambda rank: self._act(partial(d.accept, rank)))
+        for button in self.answers:
             row.addWidget(button)
         self.by_class = tool_button(
             "Class", "Give a class (C: the next one; Alt + 1 … 9: that of the gallery)"
@@ -139,35 +121,14 @@ class DoubtPage(QWidget):
         row.addStretch(1)
         return row
 
-    def _make_history(self) -> QTableView:
+    def _make_history(self) -> HistoryTable:
         self.model = HistoryModel(self.defects, "finds", _NAMES)
-        self.history = QTableView()
-        self.history.setModel(self.model)
-        self.history.setToolTip(
-            "What was corrected, newest first; without its tick a correction does not count."
-            " Double-click: go there"
-        )
-        self.history.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.history.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.history.setWordWrap(False)
-        self.history.doubleClicked.connect(lambda index: self._go_to(index.row()))
-        rows, columns = self.history.verticalHeader(), self.history.horizontalHeader()
-        assert rows is not None
-        assert columns is not None
-        rows.hide()
-        rows.setDefaultSectionSize(22)
-        columns.setStretchLastSection(False)
-        for i, width in enumerate((28, 120, 48, 0, 100)):
-            self.history.setColumnWidth(i, width)
-        columns.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)
+        self.history = HistoryTable(self.model, (120, 48, 100), self._go_to)
         return self.history
 
     def _make_undo(self) -> QHBoxLayout:
         row = QHBoxLayout()
-        self.undo = tool_button("Undo", "Take the last correction back (Ctrl + Z)")
-        self.undo.clicked.connect(lambda: self.defects.undo())
-        self.redo = tool_button("Redo", "Make it again (Ctrl + Shift + Z)")
-        self.redo.clicked.connect(lambda: self.defects.redo())
+        self.undo, self.redo = undo_buttons(self.defects)
         self.stale = one_line_label(
             "Tracks, diffusion and transitions are those before the last corrections"
         )
@@ -202,8 +163,8 @@ class DoubtPage(QWidget):
             assert action is not None
             action.triggered.connect(self._act(partial(self.defects.set_class, class_id)))
 
-    def _go_to(self, row: int) -> None:
-        self.defects.select(self.model.edit_at(row).pixels, go=True)
+    def _go_to(self, slots: NDArray[np.int64]) -> None:
+        self.defects.select(slots, go=True)
 
     def refresh(self, *_: object) -> None:
         """Show what is left and what can be done."""
@@ -226,8 +187,6 @@ class DoubtPage(QWidget):
                 class_id = int(found.phase_ids[0, self.defects.selection[0], rank])
             button.setEnabled(class_id >= 0)
             if found is not None and class_id >= 0:
-                what = "Confirm the first answer" if rank == 0 else f"Accept answer {rank + 1}"
-                name = found.phases[class_id].name
-                button.setToolTip(f"{what} (key {rank + 1}): {name}")
+                tell_answer(button, rank, found.phases[class_id].name)
         old = "⚠ tracks and numbers are older: Follow again" if self.defects.stale else ""
         self.stale.setText(old)

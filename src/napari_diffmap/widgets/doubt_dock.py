@@ -6,27 +6,26 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import Qt
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QMenu,
     QSpinBox,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, NO_DATA, NO_DOUBT, AmbiguityCause
+from napari_diffmap.maps.ambiguity import AMBIGUITY_TABLE, AmbiguityCause
 from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.viewer.correcting import SCOPES
 from napari_diffmap.widgets.doubt_bars import OfferBar, SavingButtons, UnsavedBar
-from napari_diffmap.widgets.history import HistoryModel
+from napari_diffmap.widgets.doubt_parts import answer_buttons, fill_causes, scope_box, tell_answer
+from napari_diffmap.widgets.history import HistoryModel, HistoryTable, undo_buttons
 from napari_diffmap.widgets.parts import Links, one_line_label, spin_width, swatch, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
@@ -112,27 +111,12 @@ class DoubtDock(QWidget):
         if causes is self._causes:
             return
         self._causes = causes
-        self.cause.blockSignals(True)
-        self.cause.clear()
-        self.cause.addItem("any cause", None)
-        for cause in causes:
-            if cause.code not in (NO_DOUBT, NO_DATA):
-                self.cause.addItem(cause.name, cause.code)
-                tip = Qt.ItemDataRole.ToolTipRole
-                self.cause.setItemData(self.cause.count() - 1, cause.description, tip)
-        self.cause.blockSignals(False)
+        fill_causes(self.cause, causes)
 
     def _make_scope(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.addWidget(QLabel("for"))
-        self.scope = QComboBox()
-        for i, name in enumerate(SCOPES):
-            self.scope.addItem(name)
-            self.scope.setItemData(i, _SCOPE_TIPS[name], Qt.ItemDataRole.ToolTipRole)
-        self.scope.setToolTip(
-            "What the next correction is for:\n"
-            + "\n".join(f"{name}: {tip}" for name, tip in _SCOPE_TIPS.items())
-        )
+        self.scope = scope_box(SCOPES, _SCOPE_TIPS)
         self.scope.currentTextChanged.connect(self._on_scope)
         self.radius = QDoubleSpinBox()
         self.radius.setRange(0.5, 500)
@@ -168,14 +152,10 @@ class DoubtDock(QWidget):
         return row
 
     def _make_answers(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+        c, row = self.correcting, QHBoxLayout()
         row.addWidget(QLabel("accept"))
-        self.answers = []
-        for rank in range(_BUTTONS):
-            button = tool_button(str(rank + 1), f"Accept answer {rank + 1} (key {rank + 1})")
-            button.setMinimumWidth(30)
-            button.clicked.connect(self._act(partial(self.correcting.accept, rank)))
-            self.answers.append(button)
+        self.answers = answer_buttons(_BUTTONS, 30, lambda rank: self._act(partial(c.accept, rank)))
+        for button in self.answers:
             row.addWidget(button)
         self.by_phase = tool_button(
             "Phase", "Take each pixel's best answer of a phase; match it anew where none was kept"
@@ -192,7 +172,6 @@ class DoubtDock(QWidget):
         self.again = tool_button("Refine", "Refine the first answer on the pattern again (R)")
         self.invalid = tool_button("Invalid", "The answer is wrong: take it away (X)")
         self.unknown = tool_button("Unknown", "Nobody can tell: take the answer away (U)")
-        c = self.correcting
         for button, act in (
             (self.again, c.refine),
             (self.invalid, partial(c.empty, EditKind.INVALID)),
@@ -204,35 +183,14 @@ class DoubtDock(QWidget):
         row.addStretch()
         return row
 
-    def _make_history(self) -> QTableView:
+    def _make_history(self) -> HistoryTable:
         self.model = HistoryModel(self.correcting)
-        self.history = QTableView()
-        self.history.setModel(self.model)
-        self.history.setToolTip(
-            "What was corrected, newest first; without its tick a correction does not count."
-            " Double-click: go there"
-        )
-        self.history.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.history.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.history.setWordWrap(False)
-        self.history.doubleClicked.connect(lambda index: self._go_to(index.row()))
-        rows, columns = self.history.verticalHeader(), self.history.horizontalHeader()
-        assert rows is not None
-        assert columns is not None
-        rows.hide()
-        rows.setDefaultSectionSize(22)
-        columns.setStretchLastSection(False)
-        for i, width in enumerate((28, 150, 60, 0, 110)):
-            self.history.setColumnWidth(i, width)
-        columns.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)
+        self.history = HistoryTable(self.model, (150, 60, 110), self._go_to)
         return self.history
 
     def _make_undo(self) -> QHBoxLayout:
         row = QHBoxLayout()
-        self.undo = tool_button("Undo", "Take the last correction back (Ctrl + Z)")
-        self.undo.clicked.connect(lambda: self.correcting.undo())
-        self.redo = tool_button("Redo", "Make it again (Ctrl + Shift + Z)")
-        self.redo.clicked.connect(lambda: self.correcting.redo())
+        self.undo, self.redo = undo_buttons(self.correcting)
         self.corrected = QCheckBox("with corrections")
         self.corrected.setChecked(True)
         self.corrected.setToolTip("Without the tick the map is shown as the matcher found it")
@@ -345,12 +303,10 @@ class DoubtDock(QWidget):
                 phase = int(found.phase_ids[y, x, rank])
             button.setEnabled(phase >= 0)
             if found is not None and phase >= 0:
-                what = "Confirm the first answer" if rank == 0 else f"Accept answer {rank + 1}"
                 score = float(found.scores[y, x, rank])
-                button.setToolTip(
-                    f"{what} (key {rank + 1}): {found.phases[phase].name}, score {score:.3f}."
-                    " The Pattern dock lists them; click a number there to see its spots"
-                )
+                answer = f"{found.phases[phase].name}, score {score:.3f}"
+                more = "The Pattern dock lists them; click a number there to see its spots"
+                tell_answer(button, rank, f"{answer}. {more}")
 
     def _on_working(self, line: str) -> None:
         self.state.setText(line)
@@ -403,10 +359,9 @@ class DoubtDock(QWidget):
             assert action is not None
             action.triggered.connect(self._act(partial(self.correcting.twin, law)))
 
-    def _go_to(self, row: int) -> None:
-        found = self.session.map
-        if found is not None:
-            self.doubting.go_to(self.model.edit_at(row).pixels)
+    def _go_to(self, pixels: NDArray[np.int64]) -> None:
+        if self.session.map is not None:
+            self.doubting.go_to(pixels)
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableView
 
 from napari_diffmap.maps.edits.edited import EDITED_NAMES
+from napari_diffmap.widgets.parts import tool_button
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.maps.edits.edit import Edit
 
 Index = QModelIndex | QPersistentModelIndex
 
+#: Width of the column of ticks, pixels.
+_TICK = 28
 HEADS = ("", "correction", "pixels", "before → after", "who, when")
 
 
@@ -28,6 +35,14 @@ class Corrected(Protocol):
 
     def switch(self, number: int, on: bool) -> None:
         """Let one edit count or not."""
+        ...
+
+    def undo(self) -> None:
+        """Take the last edit back."""
+        ...
+
+    def redo(self) -> None:
+        """Make it again."""
         ...
 
 
@@ -129,6 +144,56 @@ class HistoryModel(QAbstractTableModel):
             f"{edit.number}: {self.names[edit.kind] or 'edited'}, {len(edit.pixels)} {self.what}"
             f" ({edit.note})\n{edit.before} → {edit.after}\n{edit.who}, {edit.when}{state}"
         )
+
+
+class HistoryTable(QTableView):
+    """The corrections of a map: a double-click goes to the place of one.
+
+    Parameters
+    ----------
+    model
+        The corrections.
+    widths
+        Of the columns of what was done, of how much, and of who and when, pixels.
+    go
+        Called with the places of the edit to go to.
+    """
+
+    def __init__(
+        self,
+        model: HistoryModel,
+        widths: tuple[int, int, int],
+        go: Callable[[NDArray[np.int64]], None],
+    ) -> None:
+        super().__init__()
+        self.setModel(model)
+        self.setToolTip(
+            "What was corrected, newest first; without its tick a correction does not count."
+            " Double-click: go there"
+        )
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setWordWrap(False)
+        self.doubleClicked.connect(lambda index: go(model.edit_at(index.row()).pixels))
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        assert rows is not None
+        assert columns is not None
+        rows.hide()
+        rows.setDefaultSectionSize(22)
+        columns.setStretchLastSection(False)
+        what, many, who = widths
+        for i, width in ((0, _TICK), (1, what), (2, many), (4, who)):
+            self.setColumnWidth(i, width)
+        columns.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)
+
+
+def undo_buttons(correcting: Corrected) -> tuple[QPushButton, QPushButton]:
+    """*Undo* and *Redo*."""
+    undo = tool_button("Undo", "Take the last correction back (Ctrl + Z)")
+    undo.clicked.connect(lambda: correcting.undo())
+    redo = tool_button("Redo", "Make it again (Ctrl + Shift + Z)")
+    redo.clicked.connect(lambda: correcting.redo())
+    return undo, redo
 
 
 def changed(before: str, after: str) -> str:
