@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.jobs.control import Progress
 from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.convert_run import ConvertRun, outcome
+from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.opening import Opening
 from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, tool_button
 
@@ -48,12 +49,10 @@ class ConvertBar(QWidget):
 
     def ask(self) -> None:
         """Choose the file to write."""
-        dialog = QFileDialog(self, "Convert for speed", str(self._suggested()), "Zarr (*.zspy)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("zspy")
-        dialog.fileSelected.connect(self.start)
-        self.file_dialog = dialog
-        dialog.open()
+        name = str(self._suggested())
+        self.file_dialog = save_dialog(
+            self, "Convert for speed", self.start, "Zarr (*.zspy)", suffix="zspy", name=name
+        )
 
     def _suggested(self) -> Path:
         last = self.opening.last

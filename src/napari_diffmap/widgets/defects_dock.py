@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QHBoxLayout,
     QPushButton,
     QSizePolicy,
@@ -21,6 +20,7 @@ from napari_diffmap.widgets.bridge import report_error
 from napari_diffmap.widgets.defects_doubt import DoubtPage
 from napari_diffmap.widgets.defects_find import FindPage
 from napari_diffmap.widgets.defects_stages import FollowPage, SortPage
+from napari_diffmap.widgets.dialogs import folder_dialog
 from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
@@ -184,18 +184,11 @@ class DefectsDock(QWidget):
     # -------------------------------------------------------------- saving
     def ask_folder(self) -> None:
         """Choose a folder to save to."""
-        self._ask("Save the defects to a folder", self.save)
+        self.folder_dialog = folder_dialog(self, "Save the defects to a folder", self.save)
 
     def ask_results(self) -> None:
         """Choose a folder of results."""
-        self._ask("Open a folder of results", self.open)
-
-    def _ask(self, title: str, then: Any) -> None:
-        dialog = QFileDialog(self, title)
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.fileSelected.connect(then)
-        self.folder_dialog = dialog
-        dialog.open()
+        self.folder_dialog = folder_dialog(self, "Open a folder of results", self.open)
 
     def save(self, folder: str | Path) -> None:
         """Save to a folder."""

@@ -1,4 +1,4 @@
-"""Questions to the user while a file is opened."""
+"""Questions to the user: where files are, and how they are to be read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
     QDialogButtonBox,
+    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -26,6 +27,52 @@ if TYPE_CHECKING:
 
 #: What detectors write, most frequent first.
 RAW_TYPES = ("uint8", "uint16", "uint32", "float32", "int16", "int32", "float64", ">u2", ">u4")
+
+
+#: Gets the path that is chosen, or a list of them where several may be.
+Then = Callable[..., object]
+
+
+def folder_dialog(parent: QWidget, title: str, then: Then, folder: str = "") -> QFileDialog:
+    """Ask for a folder; the window is alive meanwhile."""
+    dialog = QFileDialog(parent, title, folder)
+    dialog.setFileMode(QFileDialog.FileMode.Directory)
+    return _asked(dialog, dialog.fileSelected, then)
+
+
+def file_dialog(
+    parent: QWidget,
+    title: str,
+    then: Then,
+    kinds: str = "",
+    folder: str = "",
+    *,
+    several: bool = False,
+) -> QFileDialog:
+    """Ask for a file of some kinds, or for several at once."""
+    dialog = QFileDialog(parent, title, folder, kinds)
+    modes = QFileDialog.FileMode
+    dialog.setFileMode(modes.ExistingFiles if several else modes.ExistingFile)
+    return _asked(dialog, dialog.filesSelected if several else dialog.fileSelected, then)
+
+
+def save_dialog(
+    parent: QWidget, title: str, then: Then, kinds: str, *, suffix: str = "", name: str = ""
+) -> QFileDialog:
+    """Ask what to save to: `name` is proposed, and a name without a suffix gets `suffix`."""
+    dialog = QFileDialog(parent, title, "", kinds)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(suffix)
+    if name:
+        dialog.selectFile(name)
+    return _asked(dialog, dialog.fileSelected, then)
+
+
+def _asked(dialog: QFileDialog, chosen: Any, then: Then) -> QFileDialog:
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    chosen.connect(then)
+    dialog.open()
+    return dialog
 
 
 class ChooseDatasetDialog(QDialog):

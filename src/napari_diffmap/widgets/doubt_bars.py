@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QWidget
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.correcting import Offer
 from napari_diffmap.viewer.doubting import Doubting
 from napari_diffmap.widgets.bridge import report, report_error
+from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 
 if TYPE_CHECKING:
@@ -122,13 +122,8 @@ class SavingButtons(QWidget):
 
     def ask_folder(self, *_: object) -> None:
         """Choose where to save the session."""
-        dialog = QFileDialog(self, "Save the session", "", "Sessions (*.diffmap)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setFileMode(QFileDialog.FileMode.AnyFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save)
-        self.dialog = dialog
-        dialog.open()
+        kinds = "Sessions (*.diffmap)"
+        self.dialog = save_dialog(self, "Save the session", self.save, kinds)
 
     def save(self, folder: str | Path) -> None:
         """Save the session to a folder."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.methods.spectra.incident import Incident
 from napari_diffmap.viewer.desk import Desk
 from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.dialogs import file_dialog
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 
 HISTOGRAM, REGION, FILE, DENSITY = range(4)
@@ -106,13 +107,9 @@ class IncidentRow(QWidget):
         """Choose a file of I0."""
         scan = self.desk.session.scan
         folder = str(scan.source.parent) if scan is not None and scan.source is not None else ""
-        dialog = QFileDialog(self, "I0 from a file", folder, TEXT_FILES)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.take_file)
+        dialog = file_dialog(self, "I0 from a file", self.take_file, TEXT_FILES, folder)
         dialog.rejected.connect(self.refresh)
         self.file_dialog = dialog
-        dialog.open()
 
     def take_file(self, path: str) -> None:
         """Take I0 from a file."""

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QColorDialog,
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QHBoxLayout,
     QPushButton,
     QSizePolicy,
@@ -25,6 +24,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.maps.labels.label_maps import color_of
 from napari_diffmap.viewer.label_changes import SCOPES, Operation, Proposal
 from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.labels_add import AddLabels
 from napari_diffmap.widgets.labels_table import LabelModel, LabelView
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
@@ -215,13 +215,8 @@ class LabelsDock(QWidget):
 
     def ask_file(self) -> None:
         """Ask where to save the label map."""
-        dialog = QFileDialog(self, "Save the label map", "", _FILES)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.selectFile(f"{self.labelling.name}.ome.tif")
-        dialog.fileSelected.connect(self.save)
-        self.file_dialog = dialog
-        dialog.open()
+        name = f"{self.labelling.name}.ome.tif"
+        self.file_dialog = save_dialog(self, "Save the label map", self.save, _FILES, name=name)
 
     def save(self, path: str | Path) -> None:
         """Save the label map; OME-TIFF where the name does not say."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -26,6 +25,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMAT_WORDS
 from napari_diffmap.viewer.engines import TEMPLATES
 from napari_diffmap.widgets.bridge import report, report_error
+from napari_diffmap.widgets.dialogs import file_dialog, folder_dialog
 from napari_diffmap.widgets.engine_box import ENGINE_TIP, EngineBox
 from napari_diffmap.widgets.map_run import judged_line
 from napari_diffmap.widgets.map_show import MapShow
@@ -235,12 +235,8 @@ class MapDock(QWidget):
 
     def ask_cif(self) -> None:
         """Choose CIF files."""
-        dialog = QFileDialog(self, "Add phases", "", "Crystal structures (*.cif)")
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.filesSelected.connect(self.add_phases)
-        self.cif_dialog = dialog
-        dialog.open()
+        kinds = "Crystal structures (*.cif)"
+        self.cif_dialog = file_dialog(self, "Add phases", self.add_phases, kinds, several=True)
 
     def add_phases(self, sources: list[str]) -> None:
         """Add phases by CIF path or bundled name, read beside the window."""
@@ -331,12 +327,7 @@ class MapDock(QWidget):
     # -------------------------------------------------------------- saving
     def ask_folder(self) -> None:
         """Choose a folder to save to."""
-        dialog = QFileDialog(self, "Save the map to a folder")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save)
-        self.folder_dialog = dialog
-        dialog.open()
+        self.folder_dialog = folder_dialog(self, "Save the map to a folder", self.save)
 
     def save(self, folder: str | Path) -> None:
         """Save the map to a folder, in the formats that are ticked."""

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_diffmap.viewer.engines import Engines
+from napari_diffmap.widgets.dialogs import file_dialog
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 
 if TYPE_CHECKING:
@@ -217,12 +218,10 @@ class ModelList(QWidget):
 
     def ask_files(self) -> None:
         """Choose model files."""
-        dialog = QFileDialog(self, "Add models", "", "Models (*.safetensors);;All files (*)")
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.filesSelected.connect(self.engines.add)
-        self.dialog: QFileDialog | QMessageBox = dialog
-        dialog.open()
+        kinds = "Models (*.safetensors);;All files (*)"
+        self.dialog: QFileDialog | QMessageBox = file_dialog(
+            self, "Add models", self.engines.add, kinds, several=True
+        )
 
     def ask_remove(self) -> None:
         """Ask whether the chosen model shall be deleted."""

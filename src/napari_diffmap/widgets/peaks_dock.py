@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -22,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.peak_layers import MAPS
 from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.parameter_form import ParameterForm
 from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, scrolling, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
@@ -170,15 +169,10 @@ class PeaksDock(QWidget):
 
     def ask_file(self) -> None:
         """Choose a file to save to."""
-        dialog = QFileDialog(
-            self, "Save the peak table", "", "Peak table (*.parquet);;Zarr folder (*.zarr)"
+        kinds = "Peak table (*.parquet);;Zarr folder (*.zarr)"
+        self.file_dialog = save_dialog(
+            self, "Save the peak table", self.save, kinds, suffix="parquet"
         )
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("parquet")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save)
-        self.file_dialog = dialog
-        dialog.open()
 
     def save(self, path: str | Path) -> None:
         """Save the table."""

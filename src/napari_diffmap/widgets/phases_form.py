@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QFileDialog,
     QHBoxLayout,
     QHeaderView,
     QPushButton,
@@ -25,6 +24,7 @@ from napari_diffmap.errors import DiffmapError
 from napari_diffmap.methods.spectra.parameters import SpectralParameters
 from napari_diffmap.viewer.spectral import Spectral
 from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.dialogs import folder_dialog
 from napari_diffmap.widgets.incident_row import IncidentRow
 from napari_diffmap.widgets.parameter_form import ParameterForm
 from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, scrolling
@@ -205,12 +205,7 @@ class PhasesForm(QWidget):
     # -------------------------------------------------------------- saving
     def ask_folder(self) -> None:
         """Choose a folder to save to."""
-        dialog = QFileDialog(self, "Save the map to a folder")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save)
-        self.folder_dialog = dialog
-        dialog.open()
+        self.folder_dialog = folder_dialog(self, "Save the map to a folder", self.save)
 
     def save(self, folder: str | Path) -> None:
         """Save the map to a folder."""

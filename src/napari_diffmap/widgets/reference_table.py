@@ -10,7 +10,6 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
-    QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_diffmap.errors import BadInputError, DiffmapError
 from napari_diffmap.viewer.spectral import Spectral
 from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.dialogs import file_dialog
 from napari_diffmap.widgets.incident_row import TEXT_FILES
 from napari_diffmap.widgets.parts import Links, swatch, tool_button
 
@@ -99,12 +99,9 @@ class ReferenceTable(QWidget):
         """Choose files of references, several at once."""
         scan = self.spectral.session.scan
         folder = str(scan.source.parent) if scan is not None and scan.source is not None else ""
-        dialog = QFileDialog(self, "Add references", folder, TEXT_FILES)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.filesSelected.connect(self.read)
-        self.file_dialog = dialog
-        dialog.open()
+        self.file_dialog = file_dialog(
+            self, "Add references", self.read, TEXT_FILES, folder, several=True
+        )
 
     def read(self, paths: list[str]) -> None:
         """Add the references of some files."""

@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
@@ -25,7 +24,7 @@ from napari_diffmap.viewer.keys import help_text
 from napari_diffmap.viewer.readout import calibration_line, number
 from napari_diffmap.widgets.convert_bar import ConvertBar
 from napari_diffmap.widgets.detector_list import DetectorList
-from napari_diffmap.widgets.dialogs import DialogAsker, ShapeDialog
+from napari_diffmap.widgets.dialogs import DialogAsker, ShapeDialog, file_dialog, folder_dialog
 from napari_diffmap.widgets.parts import Links, one_line_label, plain_label, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
 
@@ -171,20 +170,17 @@ class ScanDock(QWidget):
     # -------------------------------------------------------------- asking
     def ask_file(self) -> None:
         """Choose a file and open it."""
-        self._choose(QFileDialog.FileMode.ExistingFile, "Open a scan")
+        self.file_dialog = file_dialog(self, "Open a scan", self.open, folder=self._beside())
 
     def ask_folder(self) -> None:
         """Choose a folder and open it."""
-        self._choose(QFileDialog.FileMode.Directory, "Open a folder as a scan")
+        title = "Open a folder as a scan"
+        self.file_dialog = folder_dialog(self, title, self.open, self._beside())
 
-    def _choose(self, mode: QFileDialog.FileMode, title: str) -> None:
+    def _beside(self) -> str:
+        """Where the last scan lies."""
         last = self.bench.opening.last
-        dialog = QFileDialog(self, title, str(last.path.parent) if last else "")
-        dialog.setFileMode(mode)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.open)
-        self.file_dialog = dialog
-        dialog.open()
+        return str(last.path.parent) if last else ""
 
     def open(self, path: str | Path) -> None:
         """Open a file or folder as a scan."""

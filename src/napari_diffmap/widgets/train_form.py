@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -33,6 +32,7 @@ from napari_diffmap.viewer.train_draft import (
     outer_limit,
     suggested_name,
 )
+from napari_diffmap.widgets.dialogs import folder_dialog
 from napari_diffmap.widgets.parts import Links, swatch, tool_button
 from napari_diffmap.widgets.train_conditions import TrainConditions
 from napari_diffmap.widgets.train_run import Recipes, TrainRun
@@ -319,12 +319,7 @@ class TrainForm(QWidget):
 
     def ask_folder(self) -> None:
         """Choose the folder of a training."""
-        dialog = QFileDialog(self, "Folder of the training")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.choose_folder)
-        self.folder_dialog = dialog
-        dialog.open()
+        self.folder_dialog = folder_dialog(self, "Folder of the training", self.choose_folder)
 
     def choose_folder(self, folder: str) -> None:
         """Train, or resume, in a folder."""
