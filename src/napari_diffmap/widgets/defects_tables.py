@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -90,21 +91,45 @@ def _tell_heads(table: QTableWidget, tips: tuple[str, ...], unit: tuple[str, str
             head.setToolTip(tip.format(*unit))
 
 
-class TrackTable(QStackedWidget):
-    """Tracks; a click selects one, and the track of the selected find is marked.
+class _FollowedView(QStackedWidget):
+    """Something told of tracks; words while there are none.
 
     Parameters
     ----------
     defects
         Whose tracks.
+    words
+        What is said instead.
     """
 
-    def __init__(self, defects: Defects) -> None:
+    def __init__(self, defects: Defects, words: str) -> None:
         super().__init__()
         self.defects = defects
-        self.empty = plain_label("")
+        self.empty = plain_label(words)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.addWidget(self.empty)
+
+    def _show_on(self, page: QWidget, *more: tuple[Any, Callable[..., None]]) -> None:
+        """Have what is told on a page, and follow the tracks from now on."""
+        self.addWidget(page)
+        runs, followed = self.defects.run_changed, self.defects.followed
+        self._links = Links(self, [(runs, self.refresh), (followed, self.refresh), *more])
+        self.refresh()
+
+    def end(self) -> None:
+        """Stop listening."""
+        self._links.end()
+
+    def refresh(self, *_: object) -> None:
+        """Tell it of the tracks as they are."""
+        raise NotImplementedError
+
+
+class TrackTable(_FollowedView):
+    """Tracks; a click selects one, and the track of the selected find is marked."""
+
+    def __init__(self, defects: Defects) -> None:
+        super().__init__(defects, "")
         self.table = _table(TRACK_HEADS, "Tracks; click one to select it and go there")
         self.table.setSortingEnabled(True)
         header = self.table.horizontalHeader()
@@ -114,20 +139,7 @@ class TrackTable(QStackedWidget):
             self.table.setColumnWidth(i, width)
         self.table.setMinimumWidth(200)
         self.table.itemSelectionChanged.connect(self._on_chosen)
-        self.addWidget(self.table)
-        self._links = Links(
-            self,
-            [
-                (defects.run_changed, self.refresh),
-                (defects.followed, self.refresh),
-                (defects.selected, self._on_selected),
-            ],
-        )
-        self.refresh()
-
-    def end(self) -> None:
-        """Stop listening."""
-        self._links.end()
+        self._show_on(self.table, (defects.selected, self._on_selected))
 
     def refresh(self, *_: object) -> None:
         """Show the tracks as they were followed last."""
@@ -180,21 +192,11 @@ class TrackTable(QStackedWidget):
         self.table.blockSignals(False)
 
 
-class DiffusionTable(QStackedWidget):
-    """Diffusion of each class.
-
-    Parameters
-    ----------
-    defects
-        Whose tracks.
-    """
+class DiffusionTable(_FollowedView):
+    """Diffusion of each class."""
 
     def __init__(self, defects: Defects) -> None:
-        super().__init__()
-        self.defects = defects
-        empty = plain_label("Diffusion of each class is listed here once a movie has tracks.")
-        empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.addWidget(empty)
+        super().__init__(defects, "Diffusion of each class is listed here once a movie has tracks.")
         page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
@@ -202,15 +204,7 @@ class DiffusionTable(QStackedWidget):
         self.line = one_line_label("Units, and what to know of these numbers")
         column.addWidget(self.table, 1)
         column.addWidget(self.line)
-        self.addWidget(page)
-        self._links = Links(
-            self, [(defects.run_changed, self.refresh), (defects.followed, self.refresh)]
-        )
-        self.refresh()
-
-    def end(self) -> None:
-        """Stop listening."""
-        self._links.end()
+        self._show_on(page)
 
     def refresh(self, *_: object) -> None:
         """Show the numbers as they are."""
@@ -227,23 +221,12 @@ class DiffusionTable(QStackedWidget):
         self.line.setText(diffusion_line(self.defects))
 
 
-class TransitionView(QStackedWidget):
-    """Transitions between classes from frame to frame.
-
-    Parameters
-    ----------
-    defects
-        Whose tracks.
-    """
+class TransitionView(_FollowedView):
+    """Transitions between classes from frame to frame."""
 
     def __init__(self, defects: Defects) -> None:
-        super().__init__()
-        self.defects = defects
-        empty = plain_label(
-            "How classes change from frame to frame is shown here once a movie has tracks."
-        )
-        empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.addWidget(empty)
+        words = "How classes change from frame to frame is shown here once a movie has tracks."
+        super().__init__(defects, words)
         page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
@@ -265,15 +248,7 @@ class TransitionView(QStackedWidget):
         column.addWidget(self.which, alignment=Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.table, 1)
         column.addWidget(self.line)
-        self.addWidget(page)
-        self._links = Links(
-            self, [(defects.run_changed, self.refresh), (defects.followed, self.refresh)]
-        )
-        self.refresh()
-
-    def end(self) -> None:
-        """Stop listening."""
-        self._links.end()
+        self._show_on(page)
 
     def refresh(self, *_: object) -> None:
         """Show the matrix as it is."""
