@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
@@ -19,26 +19,21 @@ from napari_diffmap.viewer.defects_work import (
     on_pixels,
 )
 from napari_diffmap.viewer.training_curves import TrainingCurves
-from napari_diffmap.widgets.bridge import (
-    JobWorker,
-    report,
-    report_error,
-    spare_the_collector,
-    start_job,
-)
+from napari_diffmap.widgets.bridge import JobWorker, report, report_error, spare_the_collector
+from napari_diffmap.widgets.job_run import JobRun, on_device, write_files
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.defects import DefectsRun, Found
     from napari_diffmap.maps.edits.corrections import Corrections
     from napari_diffmap.maps.edits.log import EditLog
+    from napari_diffmap.methods.defects.find import Finder
     from napari_diffmap.methods.defects.finds import Finds
     from napari_diffmap.methods.defects.parameters import DefectParameters
+    from napari_diffmap.scan.scan import Scan
     from napari_diffmap.viewer.runner import Runner
 
-State = Literal["idle", "running", "stopping"]
 
-
-class DefectsRunner:
+class DefectsRunner(JobRun):
     """Runs the stages on the device queue; what there was before is kept until one is done.
 
     Parameters
@@ -52,10 +47,6 @@ class DefectsRunner:
 
     Signals
     -------
-    state_changed(state)
-        ``idle``, ``running`` or ``stopping``.
-    progressed(progress)
-        A `jobs.control.Progress`.
     saved(files)
         The files of a save are written.
     probability(image)
@@ -68,8 +59,6 @@ class DefectsRunner:
         The user asked to train on the image first: on which labels; or to adapt: ``adapt``.
     """
 
-    state_changed = Signal(str)
-    progressed = Signal(object)
     saved = Signal(object)
     probability = Signal(object)
     learnt = Signal()
@@ -82,10 +71,10 @@ class DefectsRunner:
         runner: Runner,
         options: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
+        super().__init__()
         self.defects, self.runner = defects, runner
         self.session = defects.session
         self.options = options
-        self.state: State = "idle"
         #: What was found last, to be sorted again.
         self.found: Found | None = None
         #: Loss of the network that is trained.
@@ -95,7 +84,6 @@ class DefectsRunner:
         #: Where corrections are recorded once the run was saved.
         self.log: EditLog | None = None
         self._chance = False
-        self._control: JobControl | None = None
         self._scan: object = None
         self.session.scan_changed.connect(self._on_scan)
         self.session.plane_changed.connect(self._draw_probability)
@@ -116,7 +104,6 @@ class DefectsRunner:
         assert scan is not None
 
         def work(worker: JobWorker, control: JobControl, device: str) -> Any:
-            from napari_diffmap.jobs.defects import find_defects, sort_and_follow
             from napari_diffmap.jobs.defects_find import trained_first
             from napari_diffmap.jobs.defects_frames import Movie
             from napari_diffmap.methods.defects.find import Finder
@@ -127,14 +114,7 @@ class DefectsRunner:
                 network = trained_first(Movie(scan), parameters.find, device, steps, steps.stopped)
                 control.check()
             finder = Finder(parameters.find, device, network)
-            found = find_defects(
-                scan, parameters, device=device, control=control, finder=finder,
-                on_progress=worker.progressed.emit, on_frame=FindsMail(worker.tile.emit),
-            )  # fmt: skip
-            run = sort_and_follow(
-                found, parameters, control=control, on_progress=worker.progressed.emit
-            )
-            return finder, (run, *carried_on(run, before))
+            return _searched(scan, parameters, finder, before, worker, control)
 
         self._start(work, self._on_search)
 
@@ -197,12 +177,6 @@ class DefectsRunner:
         """The user wants the chosen network to learn from the image."""
         self.asked.emit("adapt")
 
-    def stop(self) -> None:
-        """End what runs; what there was before is kept."""
-        if self._control is not None and self.state == "running":
-            self._control.stop()
-            self._set("stopping")
-
     def _start(
         self,
         work: Callable[[JobWorker, JobControl, str], Any],
@@ -210,36 +184,18 @@ class DefectsRunner:
     ) -> None:
         if self.state != "idle":
             raise BadInputError("defects are searched already: stop that first")
-        control = JobControl()
-        self._control, self._scan = control, self.session.scan
-        scan = self.session.scan
+        control, scan = JobControl(), self.session.scan
+        self._scan = scan
 
         def job(worker: JobWorker) -> Any:
-            from napari_diffmap.jobs.queue import submit
-            from napari_diffmap.models.device import resolve_device
-
-            device = resolve_device("auto")
-            return submit(device, lambda: work(worker, control, device)).result()
+            return on_device(lambda device: work(worker, control, device))
 
         def done(result: Any) -> None:
             if self.session.scan is scan:
                 spare_the_collector()
                 returned(result)
 
-        self._set("running")
-        start_job(
-            job,
-            stop=control.stop,
-            returned=done,
-            errored=self._on_errored,
-            finished=self._on_finished,
-            progressed=self._on_progress,
-            tile=self._on_finds,
-        )
-
-    def _set(self, state: State) -> None:
-        self.state = state
-        self.state_changed.emit(state)
+        self._begin(job, control, returned=done, errored=self._on_errored, tile=self._on_finds)
 
     def _on_scan(self, *_: object) -> None:
         self.end_log()
@@ -253,7 +209,7 @@ class DefectsRunner:
             self.curves.add(progress)
             self.learnt.emit()
             progress = Progress(progress.step, progress.steps, progress.seconds, "training, step")
-        self.progressed.emit(progress)
+        super()._on_progress(progress)
 
     def _on_finds(self, finds: Finds) -> None:
         if self.session.scan is self._scan and self.state == "running":
@@ -283,10 +239,6 @@ class DefectsRunner:
             report(f"stopped before the defects were found{kept}")
             return
         report_error(error)
-
-    def _on_finished(self) -> None:
-        self._control = None
-        self._set("idle")
 
     # ---------------------------------------------------------- probability
     def show_probability(self, on: bool) -> None:
@@ -334,7 +286,7 @@ class DefectsRunner:
             raise BadInputError("find defects first: there is nothing to save")
         target, options = Path(folder), dict(self.options())
 
-        def work(_worker: JobWorker) -> list[Path]:
+        def write() -> list[Path]:
             from napari_diffmap.jobs.defects_recipe import recipe_of_defects
             from napari_diffmap.jobs.defects_results import keep_edits, save_run
             from napari_diffmap.jobs.orient import output_folder
@@ -350,18 +302,12 @@ class DefectsRunner:
                 keep_edits(corrections, folder)
             return files
 
-        def done(files: list[Path]) -> None:
-            report(f"saved {len(files)} files in {target}")
+        def written(files: list[Path]) -> None:
             if corrections is self.defects.corrections:
                 self._keep_log(target, corrections)
             self.saved.emit(files)
 
-        def failed(error: Exception) -> None:
-            if not isinstance(error, DiffmapError | OSError | MemoryError):
-                raise error
-            report_error(error)
-
-        start_job(work, returned=done, errored=failed, description="saving the defects")
+        write_files(write, target, written, "saving the defects")
 
     def _keep_log(self, folder: Path, corrections: Corrections) -> None:
         """Record every further correction in the folder, as it is made."""
@@ -421,24 +367,35 @@ class DefectsRunner:
         base = parameters.find.model
 
         def work(worker: JobWorker, control: JobControl, device: str) -> Any:
-            from napari_diffmap.jobs.defects import find_defects, sort_and_follow
             from napari_diffmap.methods.defects.find import Finder
 
             name = adapted_model(base, run, before, device, Steps(worker.progressed.emit, control))
             find = parameters.find.model_copy(update={"model": name})
             mine = parameters.model_copy(update={"find": find})
-            finder = Finder(find, device)
-            found = find_defects(
-                scan, mine, device=device, control=control, finder=finder,
-                on_progress=worker.progressed.emit, on_frame=FindsMail(worker.tile.emit),
-            )  # fmt: skip
-            again = sort_and_follow(
-                found, mine, control=control, on_progress=worker.progressed.emit
-            )
-            return finder, (again, *carried_on(again, before))
+            return _searched(scan, mine, Finder(find, device), before, worker, control)
 
         def done(result: tuple[Any, Any]) -> None:
             self.added.emit(result[0].parameters.model)
             self._on_search(result)
 
         self._start(work, done)
+
+
+def _searched(
+    scan: Scan,
+    parameters: DefectParameters,
+    finder: Finder,
+    before: Corrections | None,
+    worker: JobWorker,
+    control: JobControl,
+) -> tuple[Finder, tuple[DefectsRun, Corrections | None, tuple[str, ...]]]:
+    """The finder, and what it found, sorted and followed, with the corrections of before."""
+    from napari_diffmap.jobs.defects import find_defects, sort_and_follow
+
+    told = worker.progressed.emit
+    found = find_defects(
+        scan, parameters, device=finder.device, control=control, finder=finder,
+        on_progress=told, on_frame=FindsMail(worker.tile.emit),
+    )  # fmt: skip
+    run = sort_and_follow(found, parameters, control=control, on_progress=told)
+    return finder, (run, *carried_on(run, before))

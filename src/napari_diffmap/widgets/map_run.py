@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
@@ -22,6 +22,7 @@ from napari_diffmap.widgets.bridge import (
     spare_the_collector,
     start_job,
 )
+from napari_diffmap.widgets.job_run import JobRun, on_device
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.orient import OrientationRun
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.orientation import OrientationParameters
     from napari_diffmap.scan.open.follow import Follower
 
-State = Literal["idle", "running", "paused", "stopping"]
 #: Tiles are handed to the window at most this often.
 _TILE_SECONDS = 0.15
 #: Where the templates' answer is the likelier in more than this share of a sample, a network
@@ -38,31 +38,23 @@ _TILE_SECONDS = 0.15
 MOST_LIKELIER = 0.1
 
 
-class MapRun:
+class MapRun(JobRun):
     """Runs the matcher on the device queue and fills the map while it runs.
 
     Signals
     -------
-    state_changed(state)
-        ``idle``, ``running``, ``paused`` or ``stopping``.
-    progressed(progress)
-        A `jobs.control.Progress`.
     finished(run)
         The `OrientationRun`, complete or not; None when nothing was left.
     """
 
-    state_changed = Signal(str)
-    progressed = Signal(object)
     finished = Signal(object)
 
     def __init__(self, session: Session, layers: MapLayers) -> None:
+        super().__init__()
         self.session = session
         self.layers = layers
-        self.state: State = "idle"
         self.last: OrientationRun | None = None
         self.method: Any = None
-        self._control: JobControl | None = None
-        self._worker: JobWorker | None = None
         self._scan: object = None
         self._coming: Any = None
         self._used: tuple[Any, ...] = ()
@@ -129,32 +121,28 @@ class MapRun:
         using = (parameters, tuple(phases), scan.calibration)
         before = self._resumed(using) if resume else None
         self._used = using
-        self._control, self._scan = control, session.scan
+        self._scan = session.scan
 
         def work(worker: JobWorker) -> OrientationRun:
             from napari_diffmap.jobs.cluster import on_cluster
             from napari_diffmap.jobs.orient import calibrated, map_orientations
-            from napari_diffmap.jobs.queue import submit
             from napari_diffmap.maps.edits.corrections import Corrections
             from napari_diffmap.methods.networks.method import orientation_method
             from napari_diffmap.methods.orientation import OrientationParameters
-            from napari_diffmap.models.device import resolve_device
 
             chosen = (parameters or OrientationParameters()).model_copy(
                 update={"phases": tuple(str(p.source or p.name) for p in phases)}
             )
             method = orientation_method(chosen, list(phases))
             self._coming = method
-            device = resolve_device("auto")
             tiles = _TileMail(worker, method)
             ready = calibrated(scan)
             follower = None if follow is None else follow()
             if follower is not None:
                 follower.scan = follower.scan.with_calibration(ready.calibration)
             with on_cluster(scheduler) as executor:
-                run: OrientationRun = submit(
-                    device,
-                    lambda: map_orientations(
+                run = on_device(
+                    lambda device: map_orientations(
                         ready,
                         method,
                         device=device,
@@ -165,21 +153,18 @@ class MapRun:
                         before=before,
                         executor=executor,
                         follower=follower,
-                    ),
-                ).result()
+                    )
+                )
             # The copy that is corrected is made here: a large map takes a moment.
             self._ready = Corrections(run.map)
             return run
 
         self.layers.begin()
-        self._set("running")
-        self._worker = start_job(
+        self._begin(
             work,
-            stop=control.stop,
+            control,
             returned=self._on_returned,
             errored=self._on_errored,
-            finished=self._on_finished,
-            progressed=self._on_progress,
             tile=self._on_tile,
         )
 
@@ -205,16 +190,6 @@ class MapRun:
             self._control.resume()
             self._set("running")
 
-    def stop(self) -> None:
-        """End the run; what is mapped stays."""
-        if self._control is not None and self.state in ("running", "paused"):
-            self._control.stop()
-            self._set("stopping")
-
-    def _set(self, state: State) -> None:
-        self.state = state
-        self.state_changed.emit(state)
-
     # ---------------------------------------------------------------- slots
     def _current(self) -> bool:
         """Whether the scan that is mapped is still the one on the desk."""
@@ -231,7 +206,7 @@ class MapRun:
             # The matcher's libraries are imported by now.
             spare_the_collector()
         self._mapping = progress.message == "mapping"
-        self.progressed.emit(progress)
+        super()._on_progress(progress)
 
     def _on_tile(self, pictures: list[TilePicture]) -> None:
         if self._current():
@@ -270,8 +245,8 @@ class MapRun:
             self._keep_earlier()
 
     def _on_finished(self) -> None:
-        self._control = self._worker = self._coming = self._ready = None
-        self._set("idle")
+        self._coming = self._ready = None
+        super()._on_finished()
         self.finished.emit(self.last)
 
     # --------------------------------------------------------------- saving

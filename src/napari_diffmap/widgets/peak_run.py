@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_diffmap.errors import BadInputError, CancelledError
-from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.viewer.peak_layers import DARK_FIELD, MAPS, PeakLayers, dark_field, peak_map
 from napari_diffmap.viewer.session import Session
 from napari_diffmap.widgets.bridge import JobWorker, report, report_error, start_job
+from napari_diffmap.widgets.job_run import JobRun, on_device
 from napari_diffmap.widgets.spots import SpotOverlay
 
 if TYPE_CHECKING:
@@ -23,41 +24,33 @@ if TYPE_CHECKING:
     from napari_diffmap.methods.registration import RegistrationMethod, RegistrationParameters
     from napari_diffmap.scan.peaks import PeakTable
 
-State = Literal["idle", "running", "stopping"]
 #: Parameters that the geometry of a scan depends on; the others are cheap to change.
 _GEOMETRY = ("inner", "outer", "spot_radius", "background", "hot_pixels")
 
 
-class PeakRun:
+class PeakRun(JobRun):
     """Controller behind the Peaks dock; knows no widget.
 
     Signals
     -------
-    state_changed(state)
-        ``idle``, ``running`` or ``stopping``.
-    progressed(progress)
-        A `jobs.control.Progress`.
     table_changed()
         There is another table, or none.
     saved(path, line)
         A table was written; the line says how much smaller it is than the patterns.
     """
 
-    state_changed = Signal(str)
-    progressed = Signal(object)
     table_changed = Signal()
     saved = Signal(object, str)
 
     def __init__(self, session: Session, layers: PeakLayers, spots: SpotOverlay) -> None:
+        super().__init__()
         self.session = session
         self.layers = layers
         self.spots = spots
-        self.state: State = "idle"
         self.table: PeakTable | None = None
         self.last: RegistrationRun | None = None
         self.outcome = ""
         self.stored = ""
-        self._control: JobControl | None = None
         self._scan: Scan | None = None
         self._lock = threading.Lock()
         self._prepared: tuple[Scan, tuple[Any, ...], Any] | None = None
@@ -120,49 +113,24 @@ class PeakRun:
             raise BadInputError(lacking)
         scan, reader, control = self.session.patterns, self.session.reader, JobControl()
         assert scan is not None
-        self._control, self._scan = control, self.session.scan
+        self._scan = self.session.scan
 
         def work(worker: JobWorker) -> tuple[RegistrationRun, str]:
-            from napari_diffmap.jobs.queue import submit
             from napari_diffmap.jobs.register import register
-            from napari_diffmap.models.device import resolve_device
 
-            device = resolve_device("auto")
-            run = submit(
-                device,
-                lambda: register(
+            run = on_device(
+                lambda device: register(
                     scan,
                     parameters,
                     device=device,
                     control=control,
                     on_progress=worker.progressed.emit,
                     reader=reader,
-                ),
-            ).result()
+                )
+            )
             return run, _on_disk(run.table)
 
-        self._set("running")
-        start_job(
-            work,
-            stop=control.stop,
-            returned=self._on_returned,
-            errored=report_error,
-            finished=self._on_finished,
-            progressed=self._on_progress,
-        )
-
-    def stop(self) -> None:
-        """End the run; what is registered stays."""
-        if self._control is not None and self.state == "running":
-            self._control.stop()
-            self._set("stopping")
-
-    def _set(self, state: State) -> None:
-        self.state = state
-        self.state_changed.emit(state)
-
-    def _on_progress(self, progress: Progress) -> None:
-        self.progressed.emit(progress)
+        self._begin(work, control, returned=self._on_returned)
 
     def _on_returned(self, result: tuple[RegistrationRun, str]) -> None:
         run, stored = result
@@ -176,10 +144,6 @@ class PeakRun:
         if run.done.any():
             self.last = run
             self._take(run.table, _outcome(run), stored)
-
-    def _on_finished(self) -> None:
-        self._control = None
-        self._set("idle")
 
     def _on_scan(self, scan: Scan | None) -> None:
         self._scan = self.last = self._prepared = None

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_diffmap.errors import BadInputError, CancelledError, DiffmapError
-from napari_diffmap.jobs.control import JobControl, Progress
+from napari_diffmap.errors import BadInputError, CancelledError
+from napari_diffmap.jobs.control import JobControl
 from napari_diffmap.viewer.spectral import Spectral
-from napari_diffmap.widgets.bridge import (
-    JobWorker,
-    report,
-    report_error,
-    spare_the_collector,
-    start_job,
-)
+from napari_diffmap.widgets.bridge import JobWorker, report, report_error, spare_the_collector
+from napari_diffmap.widgets.job_run import JobRun, on_device, write_files
 
 if TYPE_CHECKING:
     from napari_diffmap.jobs.phases import PhasesRun
@@ -29,38 +24,29 @@ if TYPE_CHECKING:
 _SPACING = 0.25
 #: Scan, references, parameters and I0 of a run.
 Asked = tuple[Any, Any, Any, Any]
-State = Literal["idle", "running", "stopping"]
 
 
-class SpectralRun:
+class SpectralRun(JobRun):
     """Maps the phases of the stack on the desk, beside the window.
 
     Signals
     -------
-    state_changed(state)
-        ``idle``, ``running`` or ``stopping``.
-    progressed(progress)
-        A `jobs.control.Progress`.
     planned(plan)
         Energies were planned.
     saved(files)
         The files of a save are written.
     """
 
-    state_changed = Signal(str)
-    progressed = Signal(object)
     planned = Signal(object)
     saved = Signal(object)
 
     def __init__(self, spectral: Spectral, options: Callable[[], Mapping[str, Any]] = dict) -> None:
+        super().__init__()
         self.spectral = spectral
         #: Says how the scan on the desk was opened.
         self.options = options
         self.session = spectral.session
-        self.state: State = "idle"
         self.plan: Any = None
-        self._control: JobControl | None = None
-        self._worker: JobWorker | None = None
         self._scan: object = None
         self._ready: Corrections | None = None
         #: What the run was asked for, and what the map that there is was made of.
@@ -107,19 +93,15 @@ class SpectralRun:
         references = self.spectral.references.items
         incident = self.spectral.incidence.incident
         self.spectral.parameters = parameters
-        self._control, self._scan = control, scan
+        self._scan = scan
         self._asked = (scan, references, parameters, incident)
 
         def work(worker: JobWorker) -> PhasesRun:
             from napari_diffmap.jobs.phases import map_phases
-            from napari_diffmap.jobs.queue import submit
             from napari_diffmap.maps.edits.corrections import Corrections
-            from napari_diffmap.models.device import resolve_device
 
-            device = resolve_device("auto")
-            run: PhasesRun = submit(
-                device,
-                lambda: map_phases(
+            run = on_device(
+                lambda device: map_phases(
                     scan,
                     references,
                     parameters,
@@ -127,39 +109,18 @@ class SpectralRun:
                     device=device,
                     control=control,
                     on_progress=worker.progressed.emit,
-                ),
-            ).result()
+                )
+            )
             # The copy that is corrected is made here: a large map takes a moment.
             self._ready = Corrections(run.map)
             return run
 
-        self._set("running")
-        self._worker = start_job(
-            work,
-            stop=control.stop,
-            returned=self._on_returned,
-            errored=self._on_errored,
-            finished=self._on_finished,
-            progressed=self._on_progress,
-        )
-
-    def stop(self) -> None:
-        """End the run; the map that was there before is kept."""
-        if self._control is not None and self.state == "running":
-            self._control.stop()
-            self._set("stopping")
-
-    def _set(self, state: State) -> None:
-        self.state = state
-        self.state_changed.emit(state)
+        self._begin(work, control, returned=self._on_returned, errored=self._on_errored)
 
     def _on_scan(self, *_: object) -> None:
         self._scan = self._made = None
         self.plan = None
         self.stop()
-
-    def _on_progress(self, progress: Progress) -> None:
-        self.progressed.emit(progress)
 
     def _on_returned(self, run: PhasesRun) -> None:
         if self._scan is None:  # another scan is on the desk
@@ -178,8 +139,8 @@ class SpectralRun:
         report_error(error)
 
     def _on_finished(self) -> None:
-        self._control = self._worker = self._ready = None
-        self._set("idle")
+        self._ready = None
+        super()._on_finished()
 
     # ------------------------------------------------------------- planning
     def plan_energies(self, n: int, counts: float, scanned: bool) -> None:
@@ -225,19 +186,10 @@ class SpectralRun:
         target = Path(folder)
         options = self.options()
 
-        def work(_worker: JobWorker) -> list[Path]:
+        def write() -> list[Path]:
             from napari_diffmap.jobs.orient import output_folder
             from napari_diffmap.jobs.phases_results import save_run
 
             return save_run(run, corrections, output_folder(target), self.recipe(options))
 
-        def done(files: list[Path]) -> None:
-            report(f"saved {len(files)} files in {target}")
-            self.saved.emit(files)
-
-        def failed(error: Exception) -> None:
-            if not isinstance(error, DiffmapError | OSError | MemoryError):
-                raise error
-            report_error(error)
-
-        start_job(work, returned=done, errored=failed, description="saving the map")
+        write_files(write, target, self.saved.emit, "saving the map")
