@@ -98,6 +98,20 @@ def _settle(qtbot: Any) -> Callable[[Workbench], None]:
 
 
 @pytest.fixture
+def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
+    """A shown viewer; docks with canvases are shut before napari counts canvases."""
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1400, 900)
+    yield viewer
+    bench = workbench_of(viewer)
+    pattern = bench.docks.get("Pattern")
+    if pattern is not None:
+        pattern.shut()
+    bench.close()
+    qtbot.wait(50)
+
+
+@pytest.fixture
 def notes() -> Generator[list[tuple[str, str]], None, None]:
     """Notifications the user would see: (severity, message)."""
     from napari.utils.notifications import notification_manager

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,18 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from driver import CONTROL, LEFT, PLAIN, WAIT, Window, no_window
 from napari_diffmap.maps.edits.edit import EDITED, EditKind
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
-from napari_diffmap.widgets.workbench import workbench_of
-from napari_diffmap.widgets.workspace import arrange, docks_of, show_dock
+from napari_diffmap.widgets.workspace import show_dock
 
 pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
 
 PIXEL, CENTER, SHAPE, GRID = 0.0225, (47.5, 47.5), (96, 96), (8, 10)
 STEP = 2.0
-LEFT, PLAIN = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-CONTROL = Qt.KeyboardModifier.ControlModifier
 FIELDS = ("rotations", "scores", "phase_ids", "reliability", "ambiguity")
-WAIT = 120.0
 
 
 def save_gold(path: Path) -> None:
@@ -69,59 +65,15 @@ def save_gold(path: Path) -> None:
     save_scan(scan, path)
 
 
-class Window:
-    """The window under mouse and keys."""
+def done(window: Window) -> list[Any]:
+    assert window.session.corrections is not None
+    return window.session.corrections.done
 
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = getattr(viewer, "__wrapped__", viewer)
-        self.bench = arrange(viewer)
-        self.session = self.bench.session
-        docks = docks_of(viewer)
-        self.scan, self.map, self.doubt = (
-            docks[name].widget() for name in ("Scan", "Map", "Doubt")
-        )
-        self.native = self.viewer.window._qt_viewer.canvas.native
 
-    def wait(self, until: Callable[[], bool]) -> None:
-        """Let the window work until something is so and nothing runs."""
-        end = time.monotonic() + WAIT
-        while not (until() and not self.bench.runner.busy):
-            QApplication.processEvents()
-            time.sleep(0.002)
-            assert time.monotonic() < end, "it did not come to that"
-
-    def key(self, key: Any, modifier: Any = PLAIN) -> None:
-        self.native.setFocus()
-        QTest.keyClick(self.native, key, modifier)
-        self.wait(lambda: not self.bench.doubting.correcting.busy)
-
-    def point(self, y: float, x: float) -> QPoint:
-        camera = self.viewer.scene.camera
-        cy, cx = camera.center[-2:]
-        width, height = self.native.width(), self.native.height()
-        return QPoint(
-            round(width / 2 + (x * STEP - cx) * camera.zoom),
-            round(height / 2 + (y * STEP - cy) * camera.zoom),
-        )
-
-    def drag(self, *places: tuple[float, float]) -> None:
-        points = [self.point(*place) for place in places]
-        QTest.mouseMove(self.native, points[0])
-        QTest.mousePress(self.native, LEFT, PLAIN, points[0])
-        for point in points[1:]:
-            QTest.mouseMove(self.native, point)
-            QApplication.processEvents()
-        QTest.mouseRelease(self.native, LEFT, PLAIN, points[-1])
-        self.wait(lambda: not self.bench.doubting.correcting.busy)
-
-    def done(self) -> list[Any]:
-        assert self.session.corrections is not None
-        return self.session.corrections.done
-
-    def state(self) -> dict[str, Any]:
-        found = self.session.map
-        assert found is not None
-        return {**{name: getattr(found, name) for name in FIELDS}, EDITED: found.extra[EDITED]}
+def state_of(window: Window) -> dict[str, Any]:
+    found = window.session.map
+    assert found is not None
+    return {**{name: getattr(found, name) for name in FIELDS}, EDITED: found.extra[EDITED]}
 
 
 def correct(folder: Path) -> None:
@@ -132,7 +84,7 @@ def correct(folder: Path) -> None:
     viewer.window.resize(1400, 900)
     window = Window(viewer)
     session, doubt = window.session, window.doubt
-    window.wait(lambda: True)
+    window.wait()
 
     # ----------------------------------------------------------- open and map
     window.scan.open(folder / "gold.hspy")
@@ -154,7 +106,7 @@ def correct(folder: Path) -> None:
         y, x = session.position
         second = session.map.rotations[y, x, 1].copy()
         window.key(Qt.Key.Key_2)
-        assert len(window.done()) == number + 1
+        assert len(done(window)) == number + 1
         np.testing.assert_array_equal(session.map.rotations[y, x, 0], second)
         window.wait(lambda before=before: window.bench.doubting.queue.left < before)
     assert "no zone left" in doubt.line.full_text() or window.bench.doubting.queue.left < 60
@@ -166,15 +118,15 @@ def correct(folder: Path) -> None:
     doubt.brush.setCurrentIndex(0)  # erase
     viewer.layers["phases"].brush_size = 1
     window.drag((1, 1), (1, 4))
-    painted = window.done()[-1]
+    painted = done(window)[-1]
     assert painted.kind == EditKind.INVALID
     assert {11, 12, 13, 14} <= set(painted.pixels.tolist())
     assert not session.map.indexed[1, 2]
-    count = len(window.done())
+    count = len(done(window))
 
     # ------------------------------------------------------------------- undo
     window.key(Qt.Key.Key_Z, CONTROL)
-    assert len(window.done()) == count - 1
+    assert len(done(window)) == count - 1
     assert session.map.indexed[1, 2]
     assert viewer.layers["phases"].data[1, 2] == 1
     window.drag((6, 6), (6, 7))
@@ -186,29 +138,16 @@ def correct(folder: Path) -> None:
     window.bench.keeper.saved.connect(saved.append)
     doubt.saving.save(folder / "gold.diffmap")
     window.wait(lambda: bool(saved))
-    np.savez(folder / "saved.npz", **window.state())
+    np.savez(folder / "saved.npz", **state_of(window))
     session.set_position(0, 9)
     doubt.scope.setCurrentText("pixel")
     window.key(Qt.Key.Key_U)
     window.wait(lambda: not window.bench.keeper.autosave.waits_for_answer)
-    np.savez(folder / "last.npz", **window.state())
-    (folder / "ready").write_text(json.dumps({"edits": len(window.done())}))
+    np.savez(folder / "last.npz", **state_of(window))
+    (folder / "ready").write_text(json.dumps({"edits": len(done(window))}))
     while True:
         QApplication.processEvents()
         time.sleep(0.01)
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1400, 900)
-    yield viewer
-    bench = workbench_of(viewer)
-    pattern = bench.docks.get("Pattern")
-    if pattern is not None:
-        pattern.shut()
-    bench.close()
-    qtbot.wait(50)
 
 
 def test_a_session_is_corrected_killed_opened_exported_and_repeated(
@@ -232,24 +171,24 @@ def test_a_session_is_corrected_killed_opened_exported_and_repeated(
 
     # ------------------------------------------------------------- open again
     window = Window(viewer)
-    window.wait(lambda: True)
+    window.wait()
     window.scan.open(tmp_path / "gold.diffmap")
     window.wait(
         lambda: window.session.map is not None and window.doubt.unsaved.isVisibleTo(window.doubt)
     )
     show_dock(viewer, "Doubt")
     with np.load(tmp_path / "saved.npz") as saved:
-        for name, values in window.state().items():
+        for name, values in state_of(window).items():
             np.testing.assert_array_equal(values, saved[name], err_msg=name)
     count = json.loads((tmp_path / "ready").read_text())["edits"]
-    assert len(window.done()) == count - 1
+    assert len(done(window)) == count - 1
     assert window.doubt.scope.currentText() == "pixel"
 
     # ------------------------------------------------- what had not been saved
     QTest.mouseClick(window.doubt.unsaved.restore, LEFT)
-    window.wait(lambda: len(window.done()) == count)
+    window.wait(lambda: len(done(window)) == count)
     with np.load(tmp_path / "last.npz") as last:
-        for name, values in window.state().items():
+        for name, values in state_of(window).items():
             np.testing.assert_array_equal(values, last[name], err_msg=name)
     assert window.bench.keeper.dirty
     window.key(Qt.Key.Key_Z, CONTROL)
@@ -266,9 +205,6 @@ def test_a_session_is_corrected_killed_opened_exported_and_repeated(
     # --------------------------------------------------- the same, no window
     from napari_diffmap.cli import run
     from napari_diffmap.maps.files.export import load_orientation_h5
-
-    def no_window(*_files: object, **_options: object) -> None:
-        raise AssertionError("no window is asked for")
 
     recipe = tmp_path / "gold.diffmap" / "recipe.yaml"
     assert run(["run", str(recipe), "--out", str(tmp_path / "again")], no_window) == 0

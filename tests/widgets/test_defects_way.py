@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import csv
-import time
-from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 
+from driver import ALT, CONTROL, LEFT, Window
 from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.methods.defects.simulated_movie import SimulatedMovie, movie
 from napari_diffmap.scan.open import save_scan
 from napari_diffmap.widgets.samples import movie_scan
-from napari_diffmap.widgets.workbench import workbench_of
-from napari_diffmap.widgets.workspace import arrange, docks_of, show_dock
+from napari_diffmap.widgets.workspace import show_dock
 
 pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
-
-LEFT, PLAIN = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-CONTROL, ALT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
-WAIT = 120.0
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1400, 900)
-    yield viewer
-    bench = workbench_of(viewer)
-    pattern = bench.docks.get("Pattern")
-    if pattern is not None:
-        pattern.shut()
-    bench.close()
-    qtbot.wait(50)
 
 
 @pytest.fixture(scope="module")
@@ -46,61 +26,17 @@ def made() -> SimulatedMovie:
     return movie(2, frames=4, size=256, vacancies=6, molybdenum=4, complexes=2, drift=0.1)
 
 
-class Window:
-    """The window under mouse and keys."""
+def kinds(window: Window) -> list[EditKind]:
+    corrections = window.bench.defects.corrections
+    assert corrections is not None
+    return [edit.kind for edit in corrections.done]
 
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = getattr(viewer, "__wrapped__", viewer)
-        self.bench = arrange(viewer)
-        self.session, self.defects = self.bench.session, self.bench.defects
-        docks = docks_of(viewer)
-        self.scan, self.dock, self.pattern = (
-            docks[name].widget() for name in ("Scan", "Defects", "Pattern")
-        )
-        self.native = self.viewer.window._qt_viewer.canvas.native
 
-    def wait(self, until: Callable[[], bool] = lambda: True) -> None:
-        end = time.monotonic() + WAIT
-        while not (until() and not self.bench.runner.busy):
-            QApplication.processEvents()
-            time.sleep(0.002)
-            assert time.monotonic() < end, "it did not come to that"
-
-    def run(self, button: Any) -> None:
-        before = self.defects.run
-        QTest.mouseClick(button, LEFT)
-        self.wait(lambda: self.bench.defects_run.state == "idle" and self.defects.run is not before)
-
-    def key(self, key: Any, modifier: Any = PLAIN) -> None:
-        self.native.setFocus()
-        QTest.keyClick(self.native, key, modifier)
-        self.wait()
-
-    def point(self, y: float, x: float) -> QPoint:
-        camera = self.viewer.scene.camera
-        cy, cx = camera.center[-2:]
-        step = self.viewer.layers[0].scale[-1]
-        width, height = self.native.width(), self.native.height()
-        return QPoint(
-            round(width / 2 + (x * step - cx) * camera.zoom),
-            round(height / 2 + (y * step - cy) * camera.zoom),
-        )
-
-    def drag(self, *places: tuple[float, float]) -> None:
-        points = [self.point(*place) for place in places]
-        QTest.mouseMove(self.native, points[0])
-        QTest.mousePress(self.native, LEFT, PLAIN, points[0])
-        for point in points[1:]:
-            QTest.mouseMove(self.native, point)
-            QApplication.processEvents()
-        QTest.mouseRelease(self.native, LEFT, PLAIN, points[-1])
-        self.wait()
-
-    @property
-    def kinds(self) -> list[EditKind]:
-        corrections = self.defects.corrections
-        assert corrections is not None
-        return [edit.kind for edit in corrections.done]
+def run(window: Window, button: Any) -> None:
+    """Press a button and wait for what it finds."""
+    bench, before = window.bench, window.bench.defects.run
+    QTest.mouseClick(button, LEFT)
+    window.wait(lambda: bench.defects_run.state == "idle" and bench.defects.run is not before)
 
 
 def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
@@ -108,7 +44,7 @@ def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
 ) -> None:
     save_scan(movie_scan(made), tmp_path / "movie.hspy")
     window = Window(viewer)
-    session, defects, dock = window.session, window.defects, window.dock
+    session, defects, dock = window.session, window.bench.defects, window.defects
     window.wait()
     show_dock(viewer, "Defects")
     assert "Open an image" in dock.line.full_text()
@@ -127,7 +63,7 @@ def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
     dock.find.form.set_values({"material": "WS2"})
     seen: list[int] = []
     defects.found.connect(lambda finds: seen.append(len(finds)))
-    window.run(dock.start)
+    run(window, dock.start)
     assert seen, "finds are shown while it is searched"
     found = defects.map
     assert found is not None
@@ -166,7 +102,7 @@ def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
     begin = tuple(float(v) for v in found.best_places[0, fresh, 1:])
     # Far enough to be a drag on any screen: some ten of its pixels, of which 4 hold still.
     window.drag(begin, (begin[0] + 3, begin[1] + 2), (begin[0] + 8, begin[1] + 6))
-    assert window.kinds[-1] == EditKind.MOVED
+    assert kinds(window)[-1] == EditKind.MOVED
     assert np.hypot(*(found.best_places[0, fresh, 1:] - begin)) > 1
     if defects.queue.items:
         left = defects.queue.left
@@ -177,7 +113,7 @@ def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
     # ---------------------------------------------------------------- follow, save
     dock.tabs.setCurrentWidget(dock.follow)
     assert defects.stale
-    window.run(dock.follow.again)
+    run(window, dock.follow.again)
     assert not defects.stale
     saved: list[Any] = []
     window.bench.defects_run.saved.connect(saved.append)
@@ -196,7 +132,7 @@ def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
     dock.tabs.setCurrentWidget(dock.doubt)
     defects.select(found.in_frame(1)[:1], go=True)
     QTest.mouseClick(dock.doubt.invalid, LEFT)
-    edits = len(window.kinds)
+    edits = len(kinds(window))
     assert (out / "edits.jsonl").read_text().count('"step": "edit"') == edits
 
     # ------------------------------------------------------------------ reopen
@@ -208,7 +144,7 @@ def test_a_movie_is_searched_sorted_corrected_followed_and_saved(
     again = defects.map
     assert again is not None
     np.testing.assert_array_equal(again.best_phase_ids, before)
-    assert len(window.kinds) == edits
+    assert len(kinds(window)) == edits
 
 
 def inside(found: Any, session: Any) -> int:

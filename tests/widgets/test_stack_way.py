@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
-from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +11,18 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from tifffile import imread
 
+from driver import CONTROL, LEFT, PLAIN, Window, no_window
 from napari_diffmap.maps import SpectralMap
 from napari_diffmap.maps.edits.edit import EditKind
 from napari_diffmap.methods.spectra.simulated import Truth, simulated_references, simulated_scan
 from napari_diffmap.scan.open import save_scan
-from napari_diffmap.widgets.workbench import workbench_of
-from napari_diffmap.widgets.workspace import arrange, docks_of, show_dock
+from napari_diffmap.widgets.workspace import show_dock
 
 pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
 
-LEFT, PLAIN = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-CONTROL = Qt.KeyboardModifier.ControlModifier
-SIDE, STEP = 64, 30.0
-WAIT = 120.0
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1400, 900)
-    yield viewer
-    bench = workbench_of(viewer)
-    pattern = bench.docks.get("Pattern")
-    if pattern is not None:
-        pattern.shut()
-    bench.close()
-    qtbot.wait(50)
+SIDE = 64
 
 
 @pytest.fixture
@@ -56,57 +37,13 @@ def files(tmp_path: Path) -> tuple[Path, Truth]:
     return tmp_path / "stack.hspy", truth
 
 
-class Window:
-    """The window under mouse and keys."""
-
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = getattr(viewer, "__wrapped__", viewer)
-        self.bench = arrange(viewer)
-        self.session = self.bench.session
-        docks = docks_of(viewer)
-        names = ("Scan", "Map", "Doubt", "Pattern")
-        self.scan, self.map, self.doubt, self.pattern = (docks[n].widget() for n in names)
-        self.native = self.viewer.window._qt_viewer.canvas.native
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT
-        while not (until() and not self.bench.runner.busy):
-            QApplication.processEvents()
-            time.sleep(0.002)
-            assert time.monotonic() < end, "it did not come to that"
-
-    def key(self, key: Any, modifier: Any = PLAIN) -> None:
-        self.native.setFocus()
-        QTest.keyClick(self.native, key, modifier)
-        self.wait(lambda: not self.bench.doubting.correcting.busy)
-
-    def point(self, y: float, x: float) -> QPoint:
-        camera = self.viewer.scene.camera
-        cy, cx = camera.center[-2:]
-        width, height = self.native.width(), self.native.height()
-        return QPoint(
-            round(width / 2 + (x * STEP - cx) * camera.zoom),
-            round(height / 2 + (y * STEP - cy) * camera.zoom),
-        )
-
-    def drag(self, *places: tuple[float, float]) -> None:
-        points = [self.point(*place) for place in places]
-        QTest.mouseMove(self.native, points[0])
-        QTest.mousePress(self.native, LEFT, PLAIN, points[0])
-        for point in points[1:]:
-            QTest.mouseMove(self.native, point)
-            QApplication.processEvents()
-        QTest.mouseRelease(self.native, LEFT, PLAIN, points[-1])
-        self.wait(lambda: not self.bench.doubting.correcting.busy)
-
-
 def test_a_stack_is_opened_mapped_doubted_corrected_and_exported(
     viewer: Any, files: tuple[Path, Truth], tmp_path: Path
 ) -> None:
     path, truth = files
     window = Window(viewer)
     session, bench = window.session, window.bench
-    window.wait(lambda: True)
+    window.wait()
 
     # ------------------------------------------------------------------- open
     window.scan.open(path)
@@ -198,9 +135,6 @@ def test_a_stack_is_opened_mapped_doubted_corrected_and_exported(
     form.save(tmp_path / "whole")
     window.wait(lambda: len(saved) == 2)
     from napari_diffmap.cli import run
-
-    def no_window(*_files: object, **_options: object) -> None:
-        raise AssertionError("no window is asked for")
 
     recipe = tmp_path / "whole" / "recipe.yaml"
     assert run(["run", str(recipe), "--out", str(tmp_path / "again")], no_window) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ import dask.array as da
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 
+from driver import LEFT, Canvas
 from napari_diffmap.scan.axes import Axis
 from napari_diffmap.scan.calibration import Calibration
 from napari_diffmap.scan.scan import Scan
 from napari_diffmap.widgets.stalls import StallProbe
-from napari_diffmap.widgets.workbench import workbench_of
 from napari_diffmap.widgets.workspace import arrange, docks_of, show_dock
 
 pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
@@ -29,8 +27,6 @@ pytestmark = [pytest.mark.viewer, pytest.mark.timeout(900)]
 SCREENSHOTS = os.environ.get("DIFFMAP_SCREENSHOTS")
 #: Otherwise a corner of the bundled sample where a LiNiO2 and a NiO grain meet.
 ROWS, COLUMNS = (slice(64), slice(64)) if SCREENSHOTS else (slice(20, 28), slice(20, 30))
-LEFT = Qt.MouseButton.LeftButton
-PLAIN = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +59,6 @@ def scan_file(truth: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1400, 900)
-    yield viewer
-    bench = workbench_of(viewer)
-    pattern = bench.docks.get("Pattern")
-    if pattern is not None:
-        pattern.shut()
-    bench.close()
-    qtbot.wait(50)
-
-
-@pytest.fixture
 def picture(viewer: Any, tmp_path: Path) -> Callable[[str], None]:
     folder = Path(SCREENSHOTS or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,41 +69,6 @@ def picture(viewer: Any, tmp_path: Path) -> Callable[[str], None]:
         assert path.stat().st_size > 10_000
 
     return take
-
-
-class Canvas:
-    """A napari canvas under the mouse: positions are layer coordinates in world units."""
-
-    def __init__(self, qt_viewer: Any, model: Any) -> None:
-        self.native = qt_viewer.canvas.native
-        self.model = model
-
-    def at(self, world: tuple[float, float]) -> QPoint:
-        camera = self.model.scene.camera
-        y, x = camera.center[-2:]
-        width, height = self.native.width(), self.native.height()
-        return QPoint(
-            round(width / 2 + (world[1] - x) * camera.zoom),
-            round(height / 2 + (world[0] - y) * camera.zoom),
-        )
-
-    def click(self, world: tuple[float, float]) -> None:
-        QTest.mouseClick(self.native, LEFT, PLAIN, self.at(world))
-
-    def drag(self, *worlds: tuple[float, float], after: Callable[[], None] | None = None) -> None:
-        points = [self.at(world) for world in worlds]
-        QTest.mouseMove(self.native, points[0])
-        QTest.mousePress(self.native, LEFT, PLAIN, points[0])
-        for a, b in pairwise(points):
-            for f in np.linspace(0, 1, 6)[1:]:
-                step = QPoint(
-                    round(a.x() + f * (b.x() - a.x())), round(a.y() + f * (b.y() - a.y()))
-                )
-                QTest.mouseMove(self.native, step)
-                QApplication.processEvents()
-                if after is not None:
-                    after()
-        QTest.mouseRelease(self.native, LEFT, PLAIN, points[-1])
 
 
 #: What our code may take of the window's thread at a time (s of the processor).

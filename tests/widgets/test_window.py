@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,6 @@ TABS = (
 )
 DOCKS = {"Pattern", *TABS}
 Settle = Callable[[Workbench], None]
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy: Any, qtbot: Any) -> Generator[Any, None, None]:
-    """A shown viewer; docks with canvases are shut before napari counts canvases."""
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1400, 900)
-    yield viewer
-    bench = workbench_of(viewer)
-    pattern = bench.docks.get("Pattern")
-    if pattern is not None:
-        pattern.shut()
-    bench.close()
-    qtbot.wait(50)
 
 
 @pytest.fixture
