@@ -103,7 +103,7 @@ class DefectsDock(QWidget):
         self.sites.toggled.connect(self.bench.defect_layers.show_sites)
         self.chance = QCheckBox("probability")
         self.chance.setToolTip("Show the map of probability of the frame that is looked at, 0–1")
-        self.chance.toggled.connect(self.run.show_probability)
+        self.chance.toggled.connect(self.run.probability.show)
         self.open_button = tool_button("Open…", "Open a folder of results again")
         self.open_button.clicked.connect(self.ask_results)
         self.save_button = tool_button(
@@ -217,7 +217,7 @@ class DefectsDock(QWidget):
         self.sort.again.setEnabled(idle and self.run.found is not None)
         self.follow.again.setEnabled(idle and some and self.defects.frames > 1)
         self.sites.setEnabled(some)
-        self.chance.setEnabled(some and self.run.tells_probability)
+        self.chance.setEnabled(some and self.run.probability.known)
         self.save_button.setEnabled(some and idle)
         self.open_button.setEnabled(idle)
 

@@ -16,10 +16,10 @@ from napari_diffmap.viewer.defects_work import (
     Steps,
     adapted_model,
     carried_on,
-    on_pixels,
 )
 from napari_diffmap.viewer.training_curves import TrainingCurves
 from napari_diffmap.widgets.bridge import JobWorker, report, report_error, spare_the_collector
+from napari_diffmap.widgets.defects_probability import Probability
 from napari_diffmap.widgets.job_run import JobRun, on_device, write_files
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ class DefectsRunner(JobRun):
     -------
     saved(files)
         The files of a save are written.
-    probability(image)
-        Probability ``(Y, X)`` of the frame that is looked at; None: not to be shown.
     learnt()
         There is more of the loss to draw.
     added(name)
@@ -60,7 +58,6 @@ class DefectsRunner(JobRun):
     """
 
     saved = Signal(object)
-    probability = Signal(object)
     learnt = Signal()
     added = Signal(str)
     asked = Signal(str)
@@ -83,10 +80,10 @@ class DefectsRunner(JobRun):
         self.finder: Any = None
         #: Where corrections are recorded once the run was saved.
         self.log: EditLog | None = None
-        self._chance = False
         self._scan: object = None
         self.session.scan_changed.connect(self._on_scan)
-        self.session.plane_changed.connect(self._draw_probability)
+        #: Probability of the frame that is looked at.
+        self.probability = Probability(self)
 
     # -------------------------------------------------------------- running
     def find(self, parameters: DefectParameters) -> None:
@@ -218,7 +215,7 @@ class DefectsRunner(JobRun):
     def _on_search(self, result: tuple[Any, Any]) -> None:
         self.finder = result[0]
         self._on_run(result[1])
-        self._draw_probability()
+        self.probability.draw()
 
     def _on_run(self, result: tuple[DefectsRun, Corrections | None, tuple[str, ...]]) -> None:
         run, corrections, told = result
@@ -239,38 +236,6 @@ class DefectsRunner(JobRun):
             report(f"stopped before the defects were found{kept}")
             return
         report_error(error)
-
-    # ---------------------------------------------------------- probability
-    def show_probability(self, on: bool) -> None:
-        """Show the probability of the frame that is looked at, or hide it."""
-        self._chance = on
-        self._draw_probability()
-
-    @property
-    def tells_probability(self) -> bool:
-        """Whether a network was asked: the site model tells sites, not pixels."""
-        return self.finder is not None and self.finder.network is not None
-
-    def _draw_probability(self, *_: object) -> None:
-        finder, found, frame = self.finder, self.found, self.defects.frame
-        if not self._chance or not self.tells_probability or found is None:
-            self.probability.emit(None)
-            return
-        scan = self.session.scan
-
-        def work(_token: object) -> Any:
-            from napari_diffmap.jobs.queue import submit
-
-            def look() -> Any:
-                return finder.frame(found.movie[frame], frame, ask=True).probability_map
-
-            return on_pixels(submit(finder.device, look).result(), found.movie.shape[1:])
-
-        def done(image: Any) -> None:
-            if self.session.scan is scan and self._chance and self.defects.frame == frame:
-                self.probability.emit(image)
-
-        self.runner.latest("probability", work, done, failed=report_error)
 
     # --------------------------------------------------------------- saving
     def save(self, folder: str | Path) -> None:

@@ -84,7 +84,7 @@ class Workbench:
         self.defect_layers = DefectLayers(self.defects, viewer)
         self.defects_gallery = Gallery(self.defects, self.runner)
         self.defects_run = DefectsRunner(self.defects, self.runner, self._opened_with)
-        self.defects_run.probability.connect(self.defect_layers.show_probability)
+        self.defects_run.probability.drawn.connect(self.defect_layers.show_probability)
         take_defects(self.defects, self.defect_layers, viewer)
         self.doubting.elsewhere = take_keys(self.defects)
         keys.bind_on_active(viewer, own_bindings(self.defects))
