@@ -5,10 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QWidget
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.aligning import PREVIEWS, Aligning
 from napari_diffmap.viewer.training_curves import PlotLine
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.curve_plot import CurvePlot
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 
@@ -71,10 +70,7 @@ class AlignBar(QWidget):
         self.refresh()
 
     def _on_apply(self) -> None:
-        try:
-            self.aligning.apply()
-        except DiffmapError as error:
-            report_error(error)
+        try_to(self.aligning.apply)
 
     def refresh(self) -> None:
         """Show the state."""

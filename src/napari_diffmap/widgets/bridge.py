@@ -60,6 +60,16 @@ def report_error(error: BaseException | str) -> None:
     show_error(error)
 
 
+def try_to(act: Callable[[], object]) -> bool:
+    """Do something, or tell the user in one line why it cannot be done; whether it was done."""
+    try:
+        act()
+    except DiffmapError as error:
+        report_error(error)
+        return False
+    return True
+
+
 def report(line: str) -> None:
     """Show one line of information as a napari notification."""
     from napari.utils.notifications import show_info

@@ -16,10 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.scan.calibration import Calibration, electron_wavelength
 from napari_diffmap.viewer.calibrating import FITTED, NEED_PHASE
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.calibration_proposal import CalibrationProposal
 from napari_diffmap.widgets.parts import Links, one_line_label, spin_width, tool_button
 from napari_diffmap.widgets.workbench import workbench_of
@@ -282,10 +281,7 @@ class CalibrateDock(QWidget):
         wanted = [str(name) for name in names if name in FITTED]
         index = self.phase.currentIndex()
         phase = self.session.phases[index] if index >= 0 and NEED_PHASE & set(wanted) else None
-        try:
-            self.fits.fit(wanted, self.proposal.parameters(), phase)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.fits.fit(wanted, self.proposal.parameters(), phase))
 
     def _remove(self, name: str, *_: object) -> None:
         self.fits.remove(name)
@@ -339,10 +335,8 @@ class CalibrateDock(QWidget):
             self._set(lambda c: c.with_center(item.detector.shape.center, "entered"))
 
     def _set(self, change: Any) -> None:
-        try:
-            self.session.set_calibration(change(self.session.calibration))
-        except DiffmapError as error:
-            report_error(error)
+        session = self.session
+        if not try_to(lambda: session.set_calibration(change(session.calibration))):
             self.refresh()
 
     def closeEvent(self, event: Any) -> None:

@@ -10,9 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.ring_layers import RingLayers
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.parameter_form import ParameterForm
 from napari_diffmap.widgets.parts import Links, plain_label, scrolling, tool_button
 
@@ -130,10 +129,7 @@ class CalibrationProposal(QWidget):
 
     def apply(self) -> None:
         """Use the proposal."""
-        try:
-            self.fits.apply()
-        except DiffmapError as error:
-            report_error(error)
+        try_to(self.fits.apply)
 
     def dismiss(self) -> None:
         """Stop a fit, or forget its result."""

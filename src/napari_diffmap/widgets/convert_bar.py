@@ -6,9 +6,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.jobs.control import Progress
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.convert_run import ConvertRun, outcome
 from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.opening import Opening
@@ -62,10 +61,7 @@ class ConvertBar(QWidget):
 
     def start(self, path: str | Path) -> None:
         """Convert the scan to a file."""
-        try:
-            self.run.start(path)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.run.start(path))
 
     def open(self) -> None:
         """Open what was written."""

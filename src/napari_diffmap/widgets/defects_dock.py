@@ -15,8 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.defects_doubt import DoubtPage
 from napari_diffmap.widgets.defects_find import FindPage
 from napari_diffmap.widgets.defects_stages import FollowPage, SortPage
@@ -149,10 +148,7 @@ class DefectsDock(QWidget):
         self._try(self.run.find)
 
     def _try(self, act: Any, **more: Any) -> None:
-        try:
-            act(self.parameters(**more))
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: act(self.parameters(**more)))
 
     def _on_asked(self, labels: str) -> None:
         if labels == "adapt":
@@ -192,17 +188,11 @@ class DefectsDock(QWidget):
 
     def save(self, folder: str | Path) -> None:
         """Save to a folder."""
-        try:
-            self.run.save(folder)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.run.save(folder))
 
     def open(self, folder: str | Path) -> None:
         """Open results again."""
-        try:
-            self.run.open(folder)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.run.open(folder))
 
     # --------------------------------------------------------------- state
     def refresh(self, *_: object) -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QWidget
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.correcting import Offer
 from napari_diffmap.viewer.doubting import Doubting
-from napari_diffmap.widgets.bridge import report, report_error
+from napari_diffmap.widgets.bridge import report, try_to
 from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.parts import Links, one_line_label, tool_button
 
@@ -113,11 +112,7 @@ class SavingButtons(QWidget):
         """Put the recipe on the clipboard, or say why there is none."""
         clipboard = QApplication.clipboard()
         assert clipboard is not None
-        try:
-            clipboard.setText(self.keeper.recipe_text())
-        except DiffmapError as error:
-            report_error(error)
-        else:
+        if try_to(lambda: clipboard.setText(self.keeper.recipe_text())):
             report("the recipe is on the clipboard")
 
     def ask_folder(self, *_: object) -> None:
@@ -127,7 +122,4 @@ class SavingButtons(QWidget):
 
     def save(self, folder: str | Path) -> None:
         """Save the session to a folder."""
-        try:
-            self.keeper.save(folder)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.keeper.save(folder))

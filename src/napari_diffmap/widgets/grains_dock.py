@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +21,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.grain_layers import BASES
 from napari_diffmap.viewer.pole_study import PoleStudy
 from napari_diffmap.viewer.zooming import look_at
-from napari_diffmap.widgets.bridge import report, report_error
+from napari_diffmap.widgets.bridge import report, try_to
 from napari_diffmap.widgets.grain_table import GrainTable
 from napari_diffmap.widgets.law_table import LawView
 from napari_diffmap.widgets.parts import Links, one_line_label, spin_width, swatch, tool_button
@@ -111,7 +109,7 @@ class GrainsDock(QWidget):
             "Find the grains of the map with its corrections, measure sizes, shapes, gradients and"
             " boundary laws",
         )
-        self.measure.clicked.connect(lambda: self._try(self.study.measure))
+        self.measure.clicked.connect(lambda: try_to(self.study.measure))
         row.addWidget(self.merge)
         row.addWidget(self.auto)
         row.addStretch()
@@ -191,7 +189,7 @@ class GrainsDock(QWidget):
         self.as_labels = tool_button(
             "As labels", "Make the grains a label map that can be painted on (Labels dock)"
         )
-        self.as_labels.clicked.connect(lambda: self._try(self._add_labels))
+        self.as_labels.clicked.connect(lambda: try_to(self._add_labels))
         row.addWidget(self.base)
         row.addWidget(self.scale)
         row.addWidget(self.dims)
@@ -214,15 +212,9 @@ class GrainsDock(QWidget):
             ],
         )
 
-    def _try(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except DiffmapError as error:
-            report_error(error)
-
     # --------------------------------------------------------------- slots
     def _on_settings(self, *_: object) -> None:
-        self._try(
+        try_to(
             lambda: self.study.change(
                 threshold=self.threshold.value(),
                 min_size=self.least.value(),
@@ -232,7 +224,7 @@ class GrainsDock(QWidget):
         )
 
     def _on_auto(self, on: bool) -> None:
-        self._try(lambda: self.study.set_auto(on))
+        try_to(lambda: self.study.set_auto(on))
 
     def _on_state(self, *_: object) -> None:
         self.measure.setEnabled(not self.study.missing() and not self.study.busy)
@@ -300,7 +292,7 @@ class GrainsDock(QWidget):
         """Ask where to save."""
         folder = QFileDialog.getExistingDirectory(self, "Save the grains to a folder")
         if folder:
-            self._try(lambda: self.study.save(Path(folder)))
+            try_to(lambda: self.study.save(Path(folder)))
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""

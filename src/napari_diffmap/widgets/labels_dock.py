@@ -20,10 +20,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.maps.labels.label_maps import color_of
 from napari_diffmap.viewer.label_changes import SCOPES, Operation, Proposal
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.labels_add import AddLabels
 from napari_diffmap.widgets.labels_table import LabelModel, LabelView
@@ -91,7 +90,7 @@ class LabelsDock(QWidget):
             row,
             "New label",
             "Paint with a number that no pixel has yet; all tools of napari work on the layer",
-            lambda: self._try(self.labelling.new_label),
+            lambda: try_to(self.labelling.new_label),
         )
         self._add_button(
             row, "Zoom", "See the chosen label in the middle of the sample (double click)",
@@ -191,16 +190,10 @@ class LabelsDock(QWidget):
         )
 
     # -------------------------------------------------------------- asking
-    def _try(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except DiffmapError as error:
-            report_error(error)
-
     def ask_map(self) -> None:
         """Ask for a label map to add."""
         dialog = AddLabels(self.labelling, self)
-        dialog.accepted.connect(lambda: self._try(dialog.make))
+        dialog.accepted.connect(lambda: try_to(dialog.make))
         self.add_dialog = dialog
         dialog.open()
 
@@ -223,7 +216,7 @@ class LabelsDock(QWidget):
         path = Path(path)
         if not path.name.endswith((".ome.tif", ".ome.tiff", ".ome.zarr")):
             path = path.with_name(path.name + ".ome.tif")
-        self._try(lambda: self.labelling.save(path))
+        try_to(lambda: self.labelling.save(path))
 
     # ------------------------------------------------------------- changing
     def propose(self, operation: Operation) -> None:
@@ -239,7 +232,7 @@ class LabelsDock(QWidget):
         if operation == "majority":
             value = int(value) | 1  # an even width that was typed
         scope = SCOPES[self.scope.currentIndex()]
-        self._try(lambda: self.labelling.propose(operation, value, scope))
+        try_to(lambda: self.labelling.propose(operation, value, scope))
 
     def zoom(self) -> None:
         """See the label that was chosen last."""
@@ -247,7 +240,7 @@ class LabelsDock(QWidget):
             self.labelling.zoom_to(self.labelling.chosen[-1])
 
     def _rename(self, number: int, name: str) -> None:
-        self._try(lambda: self.labelling.rename(number, name))
+        try_to(lambda: self.labelling.rename(number, name))
 
     def _color(self, number: int) -> str:
         labels = self.labelling.labels

@@ -21,10 +21,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.jobs.formats import DEFAULT_FORMATS, FORMAT_WORDS
 from napari_diffmap.viewer.engines import TEMPLATES
-from napari_diffmap.widgets.bridge import report, report_error
+from napari_diffmap.widgets.bridge import report, report_error, try_to
 from napari_diffmap.widgets.dialogs import file_dialog, folder_dialog
 from napari_diffmap.widgets.engine_box import ENGINE_TIP, EngineBox
 from napari_diffmap.widgets.map_run import judged_line
@@ -286,12 +285,13 @@ class MapDock(QWidget):
         """Start the map with the form's settings, here or on a cluster."""
         where = self.where.currentText().strip()
         scheduler = None if where in ("", HERE) else where
-        try:
+
+        def start() -> None:
             parameters: Any = self.form.parameters(engine=self.engines.chosen)
             follow = self.bench.following.for_job()
             self.run.start(parameters, resume=resume, scheduler=scheduler, follow=follow)
-        except DiffmapError as error:
-            report_error(error)
+
+        try_to(start)
 
     def toggle_pause(self) -> None:
         """Hold the run or let it go on, also one that was stopped."""
@@ -334,10 +334,7 @@ class MapDock(QWidget):
         menu = self.formats.menu()
         assert menu is not None
         chosen = [action.text() for action in menu.actions() if action.isChecked()]
-        try:
-            self.run.save(folder, chosen)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.run.save(folder, chosen))
 
     # --------------------------------------------------------------- state
     def refresh(self, *_: object) -> None:

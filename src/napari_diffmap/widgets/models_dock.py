@@ -6,9 +6,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.widgets.adapt import adapt
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.model_list import ModelList
 from napari_diffmap.widgets.parts import Links
 from napari_diffmap.widgets.train_view import TrainView
@@ -48,12 +47,9 @@ class ModelsDock(QWidget):
         entry = self.list.chosen
         if entry is None or entry.card is None:
             return
-        try:
-            adapt(self.bench.training, self.bench.keeper, entry.card)
-        except DiffmapError as error:
-            report_error(error)
-            return
-        self.tabs.setCurrentWidget(self.train)
+        card = entry.card
+        if try_to(lambda: adapt(self.bench.training, self.bench.keeper, card)):
+            self.tabs.setCurrentWidget(self.train)
 
     def _on_finished(self, _name: str) -> None:
         """The card of what was trained."""

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.peak_layers import MAPS
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.dialogs import save_dialog
 from napari_diffmap.widgets.parameter_form import ParameterForm
 from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, scrolling, tool_button
@@ -136,10 +136,7 @@ class PeaksDock(QWidget):
 
     # -------------------------------------------------------------- acting
     def _try(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except DiffmapError as error:
-            report_error(error)
+        try_to(act)
         self.refresh()
 
     def start(self) -> None:

@@ -20,10 +20,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.methods.spectra.parameters import SpectralParameters
 from napari_diffmap.viewer.spectral import Spectral
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.dialogs import folder_dialog
 from napari_diffmap.widgets.incident_row import IncidentRow
 from napari_diffmap.widgets.parameter_form import ParameterForm
@@ -153,11 +152,7 @@ class PhasesForm(QWidget):
     # ------------------------------------------------------------- running
     def start(self, *_: object) -> None:
         """Start the map with the form's settings."""
-        try:
-            parameters: Any = self.form.parameters()
-            self.run.start(parameters)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.run.start(self.form.parameters()))  # type: ignore[arg-type]
 
     def use_plan(self) -> None:
         """Map with the planned energies."""
@@ -209,10 +204,7 @@ class PhasesForm(QWidget):
 
     def save(self, folder: str | Path) -> None:
         """Save the map to a folder."""
-        try:
-            self.run.save(folder)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.run.save(folder))
 
     # --------------------------------------------------------------- state
     def refresh(self, *_: object) -> None:

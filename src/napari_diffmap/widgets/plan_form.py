@@ -16,8 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.parts import Links, plain_label, tool_button
 from napari_diffmap.widgets.spectral_run import SpectralRun
 
@@ -94,11 +93,9 @@ class PlanForm(QWidget):
 
     def start(self, *_: object) -> None:
         """Plan."""
-        try:
-            scanned = self.among.currentText() == _SCANNED
-            self.run.plan_energies(self.number.value(), self.counts.value(), scanned)
-        except DiffmapError as error:
-            report_error(error)
+        number, counts = self.number.value(), self.counts.value()
+        scanned = self.among.currentText() == _SCANNED
+        try_to(lambda: self.run.plan_energies(number, counts, scanned))
 
     def refresh(self, *_: object) -> None:
         """Say what is missing."""

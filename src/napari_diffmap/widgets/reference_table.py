@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_diffmap.errors import BadInputError, DiffmapError
 from napari_diffmap.viewer.spectral import Spectral
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import report_error, try_to
 from napari_diffmap.widgets.dialogs import file_dialog
 from napari_diffmap.widgets.incident_row import TEXT_FILES
 from napari_diffmap.widgets.parts import Links, swatch, tool_button
@@ -109,10 +109,7 @@ class ReferenceTable(QWidget):
 
     def take_region(self) -> None:
         """The drawn region becomes a reference."""
-        try:
-            self.references.add_region(report_error)
-        except DiffmapError as error:
-            report_error(error)
+        try_to(lambda: self.references.add_region(report_error))
 
     def ask_color(self) -> None:
         """Choose another colour."""

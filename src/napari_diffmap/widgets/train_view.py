@@ -13,9 +13,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_diffmap.errors import DiffmapError
 from napari_diffmap.viewer.session import Session
-from napari_diffmap.widgets.bridge import report_error
+from napari_diffmap.widgets.bridge import try_to
 from napari_diffmap.widgets.curve_plot import CurvePlot
 from napari_diffmap.widgets.parts import Links, ShareBar, one_line_label, scrolling
 from napari_diffmap.widgets.train_form import TrainForm
@@ -123,12 +122,8 @@ class TrainView(QWidget):
         self._try(lambda: self.run.resume(self.form.folder.text().strip()))
 
     def _try(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except DiffmapError as error:
-            report_error(error)
-            return
-        self.form.more.setChecked(False)
+        if try_to(act):
+            self.form.more.setChecked(False)
 
     def _on_stepped(self) -> None:
         curves = self.run.curves
