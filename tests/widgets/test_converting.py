@@ -35,11 +35,11 @@ def test_the_scan_is_written_and_opened(
     dock.converting.start(tmp_path / "fast.zspy")
     assert dock.converting.isVisible()
     assert not dock.convert_button.isEnabled()
-    qtbot.waitUntil(lambda: not shown.converting.running, timeout=20_000)
+    qtbot.waitUntil(lambda: not shown.converting.running, timeout=60_000)
     assert "fast.zspy" in dock.converting.line.full_text()
     assert dock.convert_button.isEnabled()
     qtbot.mouseClick(dock.converting.open_button, LEFT)
-    qtbot.waitUntil(lambda: shown.session.scan.source == tmp_path / "fast.zspy", timeout=20_000)
+    qtbot.waitUntil(lambda: shown.session.scan.source == tmp_path / "fast.zspy", timeout=60_000)
     settle(shown)
     assert np.array_equal(np.asarray(shown.session.scan.data), counts)
     assert not dock.converting.isVisible()
@@ -73,15 +73,15 @@ def test_a_stopped_conversion_goes_on(
     slow_data = lazy.map_blocks(slow, dtype=counts.dtype, meta=counts[:0])
     object.__setattr__(shown.session.scan, "data", slow_data)
     dock.converting.start(tmp_path / "fast.zspy")
-    qtbot.waitUntil(begun.is_set, timeout=20_000)
+    qtbot.waitUntil(begun.is_set, timeout=60_000)
     qtbot.mouseClick(dock.converting.stop_button, LEFT)
     assert dock.converting.line.full_text() == "Stopping …"
     gate.set()
-    qtbot.waitUntil(lambda: not shown.converting.running, timeout=20_000)
+    qtbot.waitUntil(lambda: not shown.converting.running, timeout=60_000)
     assert any("stopped" in line for _, line in notes)
     assert not (tmp_path / "fast.zspy").exists()
     dock.converting.start(tmp_path / "fast.zspy")
-    qtbot.waitUntil(lambda: not shown.converting.running, timeout=20_000)
+    qtbot.waitUntil(lambda: not shown.converting.running, timeout=60_000)
     assert shown.converting.last is not None
     assert 0 < shown.converting.last.patterns < 1200
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_written_is_one_line(
     qtbot: Any, shown: Workbench, dock: ScanDock, tmp_path: Path, notes: list[tuple[str, str]]
 ) -> None:
     dock.converting.start(tmp_path / "no" / "fast.zspy")
-    qtbot.waitUntil(lambda: not shown.converting.running, timeout=20_000)
+    qtbot.waitUntil(lambda: not shown.converting.running, timeout=60_000)
     assert notes[-1] == ("error", f"fast.zspy: there is no folder {tmp_path / 'no'}")
     assert not dock.converting.isVisible()
 

@@ -372,7 +372,7 @@ def test_shares_of_a_partial_map_are_of_what_was_mapped(
         phases=load_phases(["NiO"]),
     )
     bench.session.set_map(found)
-    qtbot.waitUntil(lambda: "NiO" in view.keys, timeout=20_000)
+    qtbot.waitUntil(lambda: "NiO" in view.keys, timeout=60_000)
     settle(bench)
     assert "NiO 100.0 %" in view.legend.text()
     assert "twin or coincidence 100.0 %" in view.legend.text()
@@ -401,7 +401,7 @@ def test_many_phases_have_their_keys_beside_the_legend(
         phases=phases,
     )
     bench.session.set_map(found)
-    qtbot.waitUntil(lambda: len(view.keys) == 4, timeout=20_000)
+    qtbot.waitUntil(lambda: len(view.keys) == 4, timeout=60_000)
     settle(bench)
     qtbot.waitUntil(lambda: view.keys["Si"].mapTo(view, QPoint(0, 0)).x() > 200)
     for name in ("NiO", "LiNiO2", "Si"):
@@ -420,7 +420,7 @@ def test_what_is_told_to_a_dock_that_is_gone_is_not_heard(
     from napari_diffmap.jobs.control import Progress
 
     dock = make(model)
-    with qtbot.waitSignal(dock.destroyed, timeout=5000):
+    with qtbot.waitSignal(dock.destroyed, timeout=60_000):
         dock.deleteLater()
     bench.run.progressed.emit(Progress(1, 2, 1.0))
     bench.run.state_changed.emit("running")

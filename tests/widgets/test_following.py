@@ -30,26 +30,26 @@ def test_the_image_grows_with_the_file(
     path = tmp_path / "scan.raw"
     record(path, 20)
     bench.opening.open(path, shape=SHAPE, dtype="uint16", growing=True)
-    qtbot.waitUntil(lambda: bench.following.on, timeout=20_000)
+    qtbot.waitUntil(lambda: bench.following.on, timeout=60_000)
     assert dock.follow_button.isChecked()
     assert dock.follow_button.isVisible()
-    qtbot.waitUntil(lambda: bool(bench.desk.virtual.images), timeout=20_000)
+    qtbot.waitUntil(lambda: bool(bench.desk.virtual.images), timeout=60_000)
     key = next(iter(bench.desk.virtual.images))
 
     def frames() -> int:
         return int(np.isfinite(bench.desk.virtual.images[key]).sum())
 
-    qtbot.waitUntil(lambda: frames() == 20, timeout=20_000)
+    qtbot.waitUntil(lambda: frames() == 20, timeout=60_000)
     assert "20 of 48 frames" in dock.name.text()
     record(path, 33)
-    qtbot.waitUntil(lambda: frames() == 33, timeout=20_000)
+    qtbot.waitUntil(lambda: frames() == 33, timeout=60_000)
     assert "33 of 48 frames" in dock.name.text()
     dock.follow_button.click()
     assert not bench.following.on
     dock.follow_button.click()
     record(path, 48)
-    qtbot.waitUntil(lambda: frames() == 48, timeout=20_000)
-    qtbot.waitUntil(lambda: not bench.following.on, timeout=20_000)
+    qtbot.waitUntil(lambda: frames() == 48, timeout=60_000)
+    qtbot.waitUntil(lambda: not bench.following.on, timeout=60_000)
     assert not dock.follow_button.isVisible()
 
 
@@ -67,7 +67,7 @@ def test_the_map_grows_with_the_file(
     qtbot.addWidget(dock)
     dock.show()
     bench.opening.open(path, shape=counts.shape, dtype=str(counts.dtype), growing=True)
-    qtbot.waitUntil(lambda: bench.following.on and not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: bench.following.on and not bench.runner.busy, timeout=60_000)
     calibration = bench.session.calibration.with_pixel_size(sample.PIXEL_SIZE, "entered")
     bench.session.set_calibration(calibration.with_voltage(sample.VOLTAGE_KV, "entered"))
     bench.session.set_phases(load_phases(["LiNiO2", "NiO"]))
@@ -81,7 +81,7 @@ def test_the_map_grows_with_the_file(
         return 0 if live is None else int((live[..., 3] > 0).sum())
 
     qtbot.waitUntil(lambda: mapped() == 6 * 12, timeout=60_000)
-    qtbot.waitUntil(lambda: "waiting for frames 72 of 96" in lines[-1], timeout=20_000)
+    qtbot.waitUntil(lambda: "waiting for frames 72 of 96" in lines[-1], timeout=60_000)
     with path.open("ab") as file:
         file.write(counts[6:].tobytes())
     qtbot.waitUntil(lambda: bench.run.state == "idle", timeout=60_000)
@@ -90,4 +90,4 @@ def test_the_map_grows_with_the_file(
     truth = sample.build_truth()
     right = bench.session.map.best_phase_ids == truth.phase_ids[20:28, 18:30]
     assert right[truth.single[20:28, 18:30]].mean() > 0.9
-    qtbot.waitUntil(lambda: not bench.following.on and not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.following.on and not bench.runner.busy, timeout=60_000)

@@ -235,7 +235,7 @@ def test_table_names_colours_order(
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     labels = dock.labelling.labels
     assert labels is not None
-    qtbot.waitUntil(lambda: labels.names == {2: "twin"}, timeout=5000)
+    qtbot.waitUntil(lambda: labels.names == {2: "twin"}, timeout=60_000)
     settle(dock.bench)
     assert dock.model.data(dock.model.index(1, NAME)) == "twin"
     double_click(qtbot, dock, 1, COLOR)

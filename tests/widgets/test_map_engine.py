@@ -208,7 +208,7 @@ def test_a_session_says_which_network_and_opens_without_it(
     qtbot.waitUntil(lambda: bench.run.state == "idle", timeout=120_000)
     settle(bench)
     folder = tmp_path / "kept.diffmap"
-    with qtbot.waitSignal(_Told(bench.keeper.saved).told, timeout=30_000):
+    with qtbot.waitSignal(_Told(bench.keeper.saved).told, timeout=60_000):
         bench.keeper.save(folder)
     assert load_recipe(folder / "recipe.yaml").parameters["engine"] == "tiny"
     # A colleague has no such model: the map is there, with its spots.

@@ -306,7 +306,7 @@ def ready(train: Any, shown: Workbench, settle: Settle) -> Any:
 
 def finish(qtbot: Any, bench: Workbench) -> None:
     qtbot.waitUntil(lambda: not bench.training.running, timeout=60_000)
-    qtbot.waitUntil(lambda: not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.runner.busy, timeout=60_000)
 
 
 def errors(notes: list[tuple[str, str]]) -> list[str]:
@@ -475,7 +475,7 @@ def test_a_window_that_closes_ends_the_training(
     click(qtbot, ready.train)
     qtbot.waitUntil(lambda: bench.training.share > 0, timeout=60_000)
     bench.close()
-    qtbot.waitUntil(lambda: not bench.training.running, timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.training.running, timeout=60_000)
     assert folder_state(models_folder / "training" / "nio-200kv-polar") == "stopped"
 
 

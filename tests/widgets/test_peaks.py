@@ -176,7 +176,7 @@ def test_saved_with_its_true_compression(
     table = registered(qtbot, halves)
     assert "times smaller than the patterns" in dock.stored.full_text(), "before it is saved"
     path = tmp_path / "peaks.parquet"
-    with qtbot.waitSignal(_once(halves.peaks.saved), timeout=30_000):
+    with qtbot.waitSignal(_once(halves.peaks.saved), timeout=60_000):
         dock.save(path)
     ratio = 5 * 6 * 64 * 64 * 2 / path.stat().st_size
     assert f"{ratio:.3g} times smaller than the patterns" in dock.stored.full_text()

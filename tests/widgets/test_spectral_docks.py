@@ -185,7 +185,7 @@ def test_a_session_is_saved_and_opened_again(
     counts = np.random.default_rng(0).poisson(50, (6, 12, 15)).astype(np.uint16)
     np.save(tmp_path / "stack.npy", counts)
     bench.opening.open(tmp_path / "stack.npy", kind="STXM")
-    qtbot.waitUntil(lambda: bench.session.scan is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: bench.session.scan is not None, timeout=60_000)
     settle(bench)
     bench.session.set_map(make_spectral())
     settle(bench)
@@ -200,9 +200,9 @@ def test_a_session_is_saved_and_opened_again(
     bench.session.set_map(None)
     settle(bench)
     bench.keeper.open(tmp_path / "mine.diffmap")
-    qtbot.waitUntil(lambda: bench.session.map is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: bench.session.map is not None, timeout=60_000)
     settle(bench)
-    qtbot.waitUntil(lambda: not bench.shown_map.layer("phases").visible, timeout=30_000)
+    qtbot.waitUntil(lambda: not bench.shown_map.layer("phases").visible, timeout=60_000)
     again = bench.session.map
     assert again is not kept
     np.testing.assert_array_equal(again.phase_ids, kept.phase_ids)

@@ -63,7 +63,7 @@ def drag(view: SpectrumView, *energies: float) -> None:
 
 def settled_map(qtbot: Any, bench: Workbench) -> None:
     qtbot.waitUntil(lambda: bench.spectral_run.state == "idle", timeout=120_000)
-    qtbot.waitUntil(lambda: not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.runner.busy, timeout=60_000)
 
 
 def test_windows_are_dragged_in_the_plot(

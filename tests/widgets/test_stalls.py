@@ -13,12 +13,14 @@ from qtpy.QtCore import QTimer
 from napari_diffmap.viewer.display import contrast_limits
 from napari_diffmap.widgets.stalls import StallProbe
 
+#: Seconds of the processor that each test keeps the window busy: some eighty looks of the probe.
+BUSY = 0.3
 VALUES = np.random.default_rng(0).random((400, 400))
 
 
 def burn(act: Callable[[], Any]) -> None:
-    """Do something for 0.1 s of the processor."""
-    end = time.thread_time() + 0.1
+    """Do something for so many seconds of the processor."""
+    end = time.thread_time() + BUSY
     while time.thread_time() < end:
         act()
 
@@ -40,22 +42,22 @@ def worst(qtbot: Any, probe: StallProbe, act: Callable[[], Any]) -> Any:
         done.append(True)
 
     QTimer.singleShot(0, turn)
-    qtbot.waitUntil(lambda: bool(done), timeout=5000)
+    qtbot.waitUntil(lambda: bool(done), timeout=60_000)
     return max(probe.take(), key=lambda stall: stall.seconds)
 
 
 def test_work_of_this_package_is_told_with_its_line(qtbot: Any, probe: StallProbe) -> None:
     stall = worst(qtbot, probe, lambda: contrast_limits(VALUES))
-    assert stall.seconds > 0.08
-    assert 0.08 < stall.ours < 0.13
+    assert stall.seconds > 0.8 * BUSY
+    assert 0.8 * BUSY < stall.ours < 1.3 * BUSY
     assert "viewer/display.py" in stall.text()
 
 
 def test_the_work_of_others_is_not_ours(qtbot: Any, probe: StallProbe) -> None:
     stall = worst(qtbot, probe, lambda: np.percentile(VALUES, 99))
-    assert stall.seconds > 0.08
+    assert stall.seconds > 0.8 * BUSY
     assert stall.ours < 0.01
-    assert stall.busy["other"] > 0.08
+    assert stall.busy["other"] > 0.8 * BUSY
 
 
 def test_layers_of_napari_are_told_apart(qtbot: Any, probe: StallProbe) -> None:

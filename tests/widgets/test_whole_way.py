@@ -229,7 +229,7 @@ def test_the_whole_way(
     sample.click((4 * 4.0, 2 * 4.0))
     qtbot.waitUntil(lambda: session.position == (4, 2) and quiet())
     spots = bench.desk.pattern.spots.simulated
-    qtbot.waitUntil(lambda: len(spots.data) > 3, timeout=20_000)
+    qtbot.waitUntil(lambda: len(spots.data) > 3, timeout=60_000)
     answer = bench.docks["Pattern"].answer
     assert answer.isVisible()
     assert "LiNiO2" in answer.text()

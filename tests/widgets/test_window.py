@@ -150,7 +150,7 @@ def test_every_way_leads_to_the_same_place(
     save_scan(make_scan(), path)
     way(viewer, path)
     bench = workbench_of(viewer)
-    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=60_000)
     assert set(docks_of(viewer)) == DOCKS
     assert [layer.name for layer in viewer.layers] == ["BF", "position"]
     assert bf_image(viewer).max() > 0
@@ -167,7 +167,7 @@ def test_the_reader_keeps_its_layer(
     path, _ = scan_file
     (layer,) = viewer.open(str(path), plugin="napari-diffmap")
     bench = workbench_of(viewer)
-    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=60_000)
     assert layer in viewer.layers
     assert layer.name == "BF"
 
@@ -206,7 +206,7 @@ def test_a_sample_ends_in_the_workspace(
     monkeypatch.setattr(samples, "fetch", lambda name: make_scan())
     viewer.open_sample("napari-diffmap", "sped_ag")
     bench = workbench_of(viewer)
-    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=60_000)
     assert [layer.name for layer in viewer.layers] == ["BF", "position"]
 
 
@@ -221,7 +221,7 @@ def test_an_offline_sample_leaves_one_line_and_no_layer(
 
     monkeypatch.setattr(samples, "fetch", offline)
     viewer.open_sample("napari-diffmap", "sped_ag")
-    qtbot.waitUntil(lambda: any(severity == "error" for severity, _ in notes), timeout=20_000)
+    qtbot.waitUntil(lambda: any(severity == "error" for severity, _ in notes), timeout=60_000)
     assert not len(viewer.layers)
 
 
@@ -238,12 +238,12 @@ def test_questions_of_a_dropped_file_are_asked_by_the_workspace(
     bench = workbench_of(viewer)
     qtbot.waitUntil(
         lambda: bench.opening.asker is not None and bench.opening.asker.dialog is not None,
-        timeout=20_000,
+        timeout=60_000,
     )
     dialog = bench.opening.asker.dialog
     dialog.list.setCurrentRow(1)
     dialog.accept()
-    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: "BF" in viewer.layers and not bench.runner.busy, timeout=60_000)
     assert bench.session.scan.shape[2:] == (16, 16)
 
 
@@ -392,7 +392,7 @@ def test_a_click_on_a_number_shows_that_answers_spots(
 ) -> None:
     bench = two_answers
     dock, spots = bench.docks["Pattern"], bench.desk.pattern.spots.simulated
-    qtbot.waitUntil(lambda: len(spots.data) > 3 and dock.answer.isVisible(), timeout=20_000)
+    qtbot.waitUntil(lambda: len(spots.data) > 3 and dock.answer.isVisible(), timeout=60_000)
     first = np.array(spots.data)[:, -2:]
     click_link(qtbot, dock.answer, 2)
     settle(bench)
