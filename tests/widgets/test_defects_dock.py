@@ -104,12 +104,20 @@ def test_classes_are_named_in_the_gallery(searched: DefectsDock) -> None:
     defects = searched.defects
     card = searched.sort.gallery.cards[0]
     count = defects.counts()[card.class_id]
-    card.name.setText("mine")
-    card.name.editingFinished.emit()
+    long = "a molybdenum atom beside two vacancies"
+    for name in ("one sulphur atom missing", long, "mine"):
+        card.name.setText(name)
+        card.name.editingFinished.emit()
+        card = next(c for c in searched.sort.gallery.cards if c.name.text() == name)
+        room = card.name.width() - card.name.fontMetrics().horizontalAdvance(name)
+        assert room > 0 if name != long else card.name.cursorPosition() == 0, (
+            "its beginning is seen"
+        )
     names = {card.name.text(): card.count.text() for card in searched.sort.gallery.cards}
     assert names["mine"].startswith(f"{count} ·")
-    assert searched.doubt.model.rowCount() == 1
-    QTest.mouseClick(searched.doubt.undo, LEFT)
+    assert searched.doubt.model.rowCount() == 3
+    for _ in range(3):
+        QTest.mouseClick(searched.doubt.undo, LEFT)
     assert "mine" not in [card.name.text() for card in searched.sort.gallery.cards]
 
 

@@ -28,6 +28,8 @@ from napari_diffmap.widgets.parts import Links, plain_label, scrolling, tool_but
 
 #: Side of a card's picture and of a single find's, pixels of the screen.
 _PICTURE, _SINGLE = 64, 50
+#: Widest field of a name, and what such a field has beside its text.
+_WIDEST, _AROUND_TEXT = 180, 20
 #: Single finds that are shown at most, and in a row.
 _MOST, _ACROSS = 60, 10
 _EMPTY = "Find defects first: their classes are shown here, each with its mean picture."
@@ -127,8 +129,11 @@ class ClassCard(QWidget):
         )
         self.picture.clicked.connect(lambda: defects.select_class(class_id))
         self.name = QLineEdit(phase.name)
-        self.name.setFixedWidth(_PICTURE + 32)
-        self.name.setToolTip("Name of the class; type another and press Enter")
+        wide = self.name.fontMetrics().horizontalAdvance(phase.name) + _AROUND_TEXT
+        self.name.setFixedWidth(min(max(wide, _PICTURE + 32), _WIDEST))
+        # Of a name that is longer the beginning is seen.
+        self.name.setCursorPosition(0)
+        self.name.setToolTip(f"{phase.name}: type another name of this class and press Enter")
         self.name.editingFinished.connect(self._rename)
         self.count = QLabel()
         self.count.setToolTip("Finds of this class, and their share")
