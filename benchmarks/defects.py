@@ -127,7 +127,12 @@ def fourier(scene: Simulated) -> tuple[float, float]:
     return score(0.25, 0.75), max(score(a, b) for a in lows for b in highs)
 
 
-def simulated(seeds: int, probes: Sequence[float] = PROBES) -> str:
+def simulated(
+    seeds: int,
+    first: int = FIRST,
+    probes: Sequence[float] = PROBES,
+    peaks: Sequence[float] = PEAKS,
+) -> str:
     """The table of simulated WS2."""
     heads = (
         "probe (nm)", "peak counts", "F1", "at the best threshold", "limit", "Fourier labels",
@@ -138,10 +143,10 @@ def simulated(seeds: int, probes: Sequence[float] = PROBES) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for probe in probes:
-        for peak in PEAKS:
+        for peak in peaks:
             own, best, most, plain, tuned = [], [], [], [], []
             said, right = [], []
-            for seed in range(FIRST, FIRST + seeds):
+            for seed in range(first, first + seeds):
                 scene = simulate(np.random.default_rng(seed), "WS2", peak=peak, probe_nm=probe)
                 finds = found(scene.image, 0.03, "monolayer", "WS2")
                 score = judged(finds.places, finds.probability.astype(float), scene)
@@ -155,7 +160,7 @@ def simulated(seeds: int, probes: Sequence[float] = PROBES) -> str:
                 tuned.append(b)
             error = calibration_error(np.concatenate(said), np.concatenate(right))
             row = " | ".join(f"{np.mean(v):.3f}" for v in (own, best, most, plain, tuned))
-            lines.append(f"| {probe} | {peak} | {row} | {100 * error:.1f} % |")
+            lines.append(f"| {probe} | {peak:g} | {row} | {100 * error:.1f} % |")
             print(lines[-1], flush=True)
     return "\n".join(lines)
 
@@ -238,11 +243,14 @@ def main() -> None:
     """Print what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--first", type=int, default=FIRST, help="the first of them")
+    parser.add_argument("--probe", type=float, nargs="+", default=PROBES, help="nm")
+    parser.add_argument("--peak", type=float, nargs="+", default=PEAKS, help="counts")
     parser.add_argument("--graphene", type=Path)
     parser.add_argument("--speed", type=int, default=0)
     chosen = parser.parse_args()
     if chosen.seeds:
-        print(simulated(chosen.seeds))
+        print(simulated(chosen.seeds, chosen.first, chosen.probe, chosen.peak))
     if chosen.graphene:
         print(graphene(chosen.graphene))
     if chosen.speed:
